@@ -1,0 +1,550 @@
+//! What goes into a node and what comes out: the whole boundary between the core and its driver.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::identity::{Incarnation, NodeId, Record, Sequence, Tags};
+use crate::time::Wall;
+
+/// A stream between two nodes, reliable and in order. The core numbers those that it opens with even numbers
+/// from 2, the driver those that it accepts with odd ones.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct StreamId(pub u64);
+
+/// What a command is known by until its [`Event::Done`]. The driver picks it.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Ticket(pub u64);
+
+/// What a [`Output::Persist`] is known by until its answer.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Token(pub u64);
+
+/// Everything that can happen to a node.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram came in.
+    Datagram {
+        /// Its source address, which anybody may have forged.
+        from: SocketAddr,
+        /// The whole payload.
+        bytes: &'a [u8],
+    },
+    /// Another node opened a stream to this one.
+    StreamOpened {
+        /// An odd number that was never used before.
+        stream: StreamId,
+        /// The other end.
+        from: SocketAddr,
+    },
+    /// Bytes arrived on a stream; how they are cut into pieces carries no meaning.
+    StreamBytes {
+        /// Which stream.
+        stream: StreamId,
+        /// At least one byte.
+        bytes: &'a [u8],
+    },
+    /// All that was transmitted on the stream so far has been handed to the network; the next piece may follow.
+    StreamWritten {
+        /// Which stream.
+        stream: StreamId,
+    },
+    /// The stream ended: closed or reset by the other end, timed out, or never opened.
+    StreamClosed {
+        /// Which stream.
+        stream: StreamId,
+    },
+    /// The deadline of [`Node::poll_timeout`](crate::Node::poll_timeout) has passed. All waiting input comes first.
+    Timeout,
+    /// The records are durable. Tokens complete in the order in which they were asked for.
+    Persisted {
+        /// Which request.
+        token: Token,
+    },
+    /// The records could not be stored.
+    PersistFailed {
+        /// Which request.
+        token: Token,
+    },
+    /// The application asks for something; [`Event::Done`] answers.
+    Command {
+        /// Comes back with the answer.
+        ticket: Ticket,
+        /// What to do.
+        command: Command,
+    },
+}
+
+/// What an application asks of its node.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Try these contacts, now and with back-off until one of them answers. Done once one has.
+    Join {
+        /// Addresses of any nodes of the cluster.
+        contacts: Vec<SocketAddr>,
+    },
+    /// Leave for good: tell everybody, then [`Event::Stopped`]. Done when others know, or after `leave_timeout`.
+    Leave,
+    /// Strike a dead or left member from the list, everywhere.
+    Remove {
+        /// Whom.
+        member: NodeId,
+        /// Also a member that is alive or suspect. If it still runs it comes back.
+        force: bool,
+    },
+    /// Replace this node's tags.
+    SetTags {
+        /// All of them.
+        tags: Tags,
+    },
+    /// Send a message to every node.
+    Publish {
+        /// 1 to 255 bytes, without `*` and `>`.
+        topic: String,
+        /// Up to `payload_bytes_max`.
+        payload: Vec<u8>,
+    },
+    /// Ask all members, or those that have all of `filter`'s tags. Answers come as [`Event::Answer`], the end as
+    /// [`Event::Answered`].
+    Query {
+        /// What handlers select by; 1 to 255 bytes.
+        name: String,
+        /// For the handlers; up to 1 KiB.
+        payload: Vec<u8>,
+        /// Only members with these tags are asked.
+        filter: Tags,
+        /// How long answers are waited for.
+        timeout: Duration,
+    },
+    /// Answer a query that came as [`Event::Query`].
+    Answer {
+        /// Which query.
+        query: QueryId,
+        /// Up to 64 KiB; above 1 KiB it travels by stream.
+        payload: Vec<u8>,
+    },
+    /// Ask every member when it got a message and from whom. Lines come as [`Event::Trace`], the end as
+    /// [`Event::Answered`].
+    Trace {
+        /// The message's topic.
+        topic: String,
+        /// Who published it.
+        origin: NodeId,
+        /// Which of its messages.
+        sequence: Sequence,
+        /// How long lines are waited for.
+        timeout: Duration,
+    },
+}
+
+/// A query: who asked, and a number of the asker's own.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct QueryId {
+    /// Who asked.
+    pub origin: NodeId,
+    /// Unique for this origin.
+    pub sequence: Sequence,
+}
+
+/// How bytes leave.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Channel {
+    /// One datagram, which may get lost.
+    Datagram,
+    /// A stream. The first bytes on an even number that was not used before open it.
+    Stream(StreamId),
+}
+
+/// What a node wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send bytes.
+    Transmit {
+        /// To whom; for a stream that another node opened, where it came from.
+        to: SocketAddr,
+        /// How.
+        channel: Channel,
+        /// What: a whole datagram, or a piece of a stream.
+        bytes: Vec<u8>,
+    },
+    /// Send what was handed over, then end the stream. No [`Input::StreamClosed`] follows.
+    Close {
+        /// Which stream.
+        stream: StreamId,
+    },
+    /// Make records durable, all or none, then answer with [`Input::Persisted`] or [`Input::PersistFailed`].
+    Persist {
+        /// Comes back with the answer.
+        token: Token,
+        /// In order.
+        records: Vec<Record>,
+    },
+    /// Tell the application.
+    Event(Event),
+}
+
+/// The state of a member. The order is the order of precedence within one incarnation.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum State {
+    /// Answers, as far as anybody knows.
+    Alive,
+    /// Did not answer; will be dead unless it contradicts in time.
+    Suspect,
+    /// Did not contradict in time.
+    Dead,
+    /// Said goodbye, or was declared to have done so by an operator.
+    Left,
+    /// Struck from the list by an operator.
+    Removed,
+}
+
+impl State {
+    /// The word that documents and people use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Dead => "dead",
+            Self::Left => "left",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// Whether a member in this state is still talked to.
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Alive | Self::Suspect)
+    }
+}
+
+/// What a node knows of a member: a copy that an application may keep.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Member {
+    /// Who.
+    pub id: NodeId,
+    /// Under which name it is shown: its own, or `name~id4` while another holds that one.
+    pub name: String,
+    /// Where it is reached, the preferred address first.
+    pub addresses: Vec<SocketAddr>,
+    /// Its state as this node knows it.
+    pub state: State,
+    /// The incarnation that the state belongs to.
+    pub incarnation: Incarnation,
+    /// What it says about itself.
+    pub tags: Tags,
+    /// Since when this node knows it in this state; to the second.
+    pub since: Wall,
+    /// Smoothed round-trip time of probes, if there was one.
+    pub rtt: Option<Duration>,
+    /// Whether this is the node itself.
+    pub is_self: bool,
+    /// The lowest and the highest protocol version that it speaks.
+    pub protocol: (u8, u8),
+}
+
+/// What changed about a member.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum MemberChange {
+    /// It is there: new, or back from being dead or left.
+    Joined,
+    /// Address, name, tags or incarnation changed.
+    Updated,
+    /// It became suspect.
+    Suspected,
+    /// It was suspect and is alive.
+    Refuted,
+    /// It is dead.
+    Failed,
+    /// It left.
+    Left,
+    /// It was removed, or its certificate ran out: it is no longer listed.
+    Removed,
+    /// Its name is now another member's; it is shown as `name~id4`.
+    Replaced,
+}
+
+impl MemberChange {
+    /// The word that documents use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::Updated => "updated",
+            Self::Suspected => "suspected",
+            Self::Refuted => "refuted",
+            Self::Failed => "failed",
+            Self::Left => "left",
+            Self::Removed => "removed",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
+/// A message as a subscriber gets it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Message {
+    /// Where it was published.
+    pub topic: String,
+    /// By whom.
+    pub origin: NodeId,
+    /// Which of its messages on this topic.
+    pub sequence: Sequence,
+    /// What it says.
+    pub payload: Vec<u8>,
+    /// How many nodes it went through on its way: 0 at the origin itself.
+    pub hops: u8,
+    /// When the origin published it, by the origin's clock.
+    pub published_at: Wall,
+    /// When it came here, by this node's clock.
+    pub received_at: Wall,
+}
+
+/// When and from whom a member got a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TraceStep {
+    /// Whose step this is.
+    pub node: NodeId,
+    /// How many nodes the payload had gone through.
+    pub hop: u8,
+    /// Who sent it; `None` at the origin.
+    pub from: Option<NodeId>,
+    /// When it came, by that node's clock.
+    pub at: Wall,
+    /// How many copies of the payload that node received in all.
+    pub payloads: u32,
+}
+
+/// What a node tells its application.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The boot is durable: the node speaks from now on.
+    Started {
+        /// Which start this is, from 1.
+        boot: u64,
+    },
+    /// Something changed about a member, this node included.
+    Member {
+        /// What.
+        change: MemberChange,
+        /// Who brought the news, or decided it: this node itself, the sender of the claim, or the first accuser.
+        by: NodeId,
+        /// The member after the change.
+        member: Box<Member>,
+    },
+    /// A message came, in its origin's order.
+    Message(Arc<Message>),
+    /// Messages that will not come any more: `count` of them before the next that does.
+    Missed {
+        /// Where.
+        topic: String,
+        /// Whose.
+        origin: NodeId,
+        /// How many.
+        count: u64,
+    },
+    /// A query for handlers of the application.
+    Query {
+        /// To answer it by.
+        query: QueryId,
+        /// What is asked.
+        name: String,
+        /// With what.
+        payload: Vec<u8>,
+    },
+    /// An answer to a query of this node.
+    Answer {
+        /// Of the query.
+        ticket: Ticket,
+        /// Who answers.
+        from: NodeId,
+        /// What.
+        payload: Vec<u8>,
+        /// How long after the question.
+        after: Duration,
+    },
+    /// A line of a trace that this node asked for.
+    Trace {
+        /// Of the command.
+        ticket: Ticket,
+        /// What the member said.
+        step: TraceStep,
+    },
+    /// A query or trace ended: everybody answered, or its time is over.
+    Answered {
+        /// Of the command.
+        ticket: Ticket,
+        /// How many members were asked, this node included.
+        asked: usize,
+        /// How many answered.
+        answered: usize,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// A command ended. Queries and traces first end with `Ok(Reply::Accepted)`, then go on.
+    Done {
+        /// Of the command.
+        ticket: Ticket,
+        /// How it ended.
+        result: Result<Reply, Refusal>,
+    },
+    /// A contact did not answer, or refused; it is tried again after `retry_after`.
+    ContactFailed {
+        /// Which.
+        contact: SocketAddr,
+        /// Why, for people.
+        reason: ContactError,
+        /// When it is tried again.
+        retry_after: Duration,
+    },
+    /// Something that an operator should know. Each kind is told at most once a minute.
+    Warning(Warning),
+    /// The node said goodbye or has to stop; it will not speak again.
+    Stopped {
+        /// Why.
+        reason: StopReason,
+    },
+}
+
+/// What a command that succeeded gives back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reply {
+    /// A query or trace is on its way, or an answer, a tag change, a removal is accepted.
+    Accepted,
+    /// A contact answered.
+    Joined {
+        /// Which.
+        contact: SocketAddr,
+    },
+    /// Others know that this node left, or `leave_timeout` passed.
+    Left,
+    /// The message was given its place.
+    Published {
+        /// Which place.
+        sequence: Sequence,
+    },
+}
+
+/// Why a command was refused. Nothing was changed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// A value breaks a rule.
+    #[error("{field} is {value}, must be {rule}")]
+    Invalid {
+        /// Which argument.
+        field: &'static str,
+        /// What was given, or its size.
+        value: String,
+        /// What would be accepted.
+        rule: String,
+    },
+    /// The messages that the fleet has not yet drained fill the store; try again later.
+    #[error("the message store is full ({bytes} of {limit} bytes); what is there has to expire first")]
+    Full {
+        /// Bytes held.
+        bytes: usize,
+        /// The most that may be held.
+        limit: usize,
+    },
+    /// No such member, message or query.
+    #[error("no {what} {name}")]
+    Unknown {
+        /// What was looked for.
+        what: &'static str,
+        /// By which name.
+        name: String,
+    },
+    /// The member is alive, and `force` was not given.
+    #[error("{name} is {state}; only dead and left members are removed unless forced")]
+    StillAlive {
+        /// Whom.
+        name: String,
+        /// Its state.
+        state: &'static str,
+    },
+    /// The node is leaving or has left.
+    #[error("this node is leaving")]
+    Leaving,
+    /// What had to be durable first could not be stored.
+    #[error("the data directory does not take writes")]
+    NotDurable,
+}
+
+/// Why a contact did not let this node in.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ContactError {
+    /// No stream could be opened, or it ended early.
+    #[error("it does not answer")]
+    Unreachable,
+    /// It belongs to another cluster.
+    #[error("it belongs to another cluster")]
+    ForeignCluster,
+    /// It speaks no version that this node speaks.
+    #[error("it speaks protocol version {major}, this node {ours}")]
+    Version {
+        /// Its major version.
+        major: u8,
+        /// Ours.
+        ours: u8,
+    },
+    /// Settings that a cluster must share differ.
+    #[error("its shared settings differ from ours (history limits and certificate times must be the same everywhere)")]
+    Settings,
+    /// It is this node itself.
+    #[error("it is this node itself")]
+    Myself,
+}
+
+/// What an operator should know.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Warning {
+    /// A member of another cluster sends datagrams here.
+    #[error("datagrams of another cluster come from {from}")]
+    ForeignCluster {
+        /// One of the senders.
+        from: SocketAddr,
+    },
+    /// A peer speaks a newer major version.
+    #[error("{from} speaks protocol version {major}, which this node does not know")]
+    NewerVersion {
+        /// One of the senders.
+        from: SocketAddr,
+        /// What it speaks.
+        major: u8,
+    },
+    /// A member that came first, or is alive, holds this node's name.
+    #[error("the name {name} is held by {holder}; this node is shown as {shown}")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Who holds it.
+        holder: NodeId,
+        /// How this node is shown.
+        shown: String,
+    },
+    /// Another process spoke with this node's identity; the boot was raised once.
+    #[error("another process uses this node's identity: a copy of the data directory?")]
+    IdentityInUse,
+    /// A restored backup: the cluster has seen a higher boot of this node, which went above it.
+    #[error("the cluster has seen boot {seen} of this node, which had only {stored}: a restored backup?")]
+    BootBehind {
+        /// What the cluster knows.
+        seen: u64,
+        /// What was stored.
+        stored: u64,
+    },
+    /// Records could not be stored; what is not durable is not said.
+    #[error("the data directory does not take writes")]
+    PersistFailed,
+}
+
+/// Why a node stopped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum StopReason {
+    /// It left, as asked.
+    #[error("left")]
+    Left,
+    /// Two processes share this identity.
+    #[error("two processes share this identity")]
+    SharedIdentity,
+    /// The boot could not be stored, so this identity must not speak.
+    #[error("the boot could not be stored")]
+    BootNotStored,
+}

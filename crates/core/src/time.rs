@@ -1,0 +1,122 @@
+//! Time as the core sees it: moments on a clock that the driver owns.
+//!
+//! Two clocks enter with every input. [`Instant`] never runs back and measures how long something took;
+//! [`Wall`] is the time of day, which people may set, and is only used where nodes must agree on a moment
+//! (`expires` and `forget` of an update). Both are plain numbers, so that a virtual second costs nothing.
+
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// A moment on the driver's monotonic clock: microseconds since an origin that the driver picks.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The origin of the clock.
+    pub const ZERO: Self = Self(0);
+
+    /// The moment `micros` microseconds after the origin.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the origin.
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// How long ago `earlier` was, or zero if it lies ahead.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(micros(duration)))
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(duration)))
+    }
+}
+
+/// A time of day: microseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Wall(u64);
+
+impl Wall {
+    /// The time `micros` microseconds after the Unix epoch.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the Unix epoch.
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// Unix seconds with fraction, as documents show moments.
+    #[expect(clippy::cast_precision_loss, reason = "a double holds microseconds until the year 2255")]
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
+    /// The whole second that this moment lies in.
+    pub fn seconds(self) -> Seconds {
+        Seconds(u32::try_from(self.0 / 1_000_000).unwrap_or(u32::MAX))
+    }
+}
+
+impl Add<Duration> for Wall {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(micros(duration)))
+    }
+}
+
+/// A whole Unix second, as it stands inside updates and sketches. Good until the year 2106.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Seconds(pub u32);
+
+impl Seconds {
+    /// Later than every real second: what never happens.
+    pub const NEVER: Self = Self(u32::MAX);
+
+    /// The next multiple of `step`, itself included.
+    #[must_use]
+    pub const fn rounded_up(self, step: u32) -> Self {
+        assert!(step > 0);
+        Self(match self.0.checked_next_multiple_of(step) {
+            Some(seconds) => seconds,
+            None => u32::MAX,
+        })
+    }
+
+    /// This second plus a duration, whose fraction counts as a whole second.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+        Self(self.0.saturating_add(u32::try_from(whole).unwrap_or(u32::MAX)))
+    }
+}
+
+/// The two clocks at the moment of an input.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Now {
+    /// The monotonic clock.
+    pub instant: Instant,
+    /// The time of day.
+    pub wall: Wall,
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
