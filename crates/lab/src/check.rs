@@ -7,6 +7,7 @@ pub mod agreement;
 pub mod bandwidth;
 pub mod caps;
 pub mod claims;
+pub mod delivery;
 pub mod messages;
 pub mod silence;
 
@@ -40,8 +41,8 @@ pub(crate) struct Checkers {
 
 impl Checkers {
     pub(crate) fn configure(&mut self, config: &Config) {
-        self.claims = claims::Claims::new(config.tombstone_ttl);
-        self.bandwidth = bandwidth::Bandwidth::new(config.bandwidth_max);
+        self.claims.remember_for(config.tombstone_ttl);
+        self.bandwidth.bound(config.bandwidth_max);
         self.caps = caps::Caps::new(config);
     }
 

@@ -18,10 +18,14 @@ pub(crate) struct Host {
     pub(crate) node: Option<Node>,
     /// Which start of the process this is, from 1. What was under way for an earlier life reaches nobody.
     pub(crate) life: u64,
+    /// When that was.
+    pub(crate) started_at: u64,
     /// Without power not even the kernel answers.
     pub(crate) powered: bool,
     /// The node said that it stopped: its process ends when its outputs are done.
     pub(crate) stopped: bool,
+    /// It stopped because it left, or found its identity in use.
+    pub(crate) left: bool,
     /// Until when the process stands still.
     pub(crate) paused_until: Option<u64>,
     /// When the earliest timeout in the queue is due.
@@ -49,8 +53,10 @@ impl Host {
         Self {
             node: None,
             life: 0,
+            started_at: 0,
             powered: true,
             stopped: false,
+            left: false,
             paused_until: None,
             armed_at: NEVER,
             idle_turns: 0,

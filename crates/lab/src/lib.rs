@@ -23,6 +23,7 @@ mod host;
 mod link;
 mod measure;
 mod network;
+mod observe;
 mod options;
 mod queue;
 mod run;

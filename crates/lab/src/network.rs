@@ -1,16 +1,15 @@
-//! The virtual network: how it is set up, what can be done to it, and what can be seen of it.
+//! The virtual network: how it is set up and what can be done to it. What can be seen of it is in `observe`.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rumormill_core::config::ConfigBuilder;
 use rumormill_core::io::Ticket;
 use rumormill_core::rng::Rng;
-use rumormill_core::{Command, Config, Identity, Node, NodeId, Refusal, Reply, State, Tags};
+use rumormill_core::{Command, Config, Identity, Node, NodeId, Refusal, Reply, Tags};
 
 use crate::act::{Act, DiskFate, Planned};
-use crate::check::{Breach, Checkers, agreement};
+use crate::check::Checkers;
 use crate::clock::Clock;
 use crate::host::{Host, address, derived_seed};
 use crate::link::{Cuts, Link};
@@ -33,7 +32,7 @@ pub struct Network {
     pub(crate) queue: Queue<Due>,
     pub(crate) rng: Rng,
     pub(crate) hosts: Vec<Host>,
-    by_id: BTreeMap<NodeId, Vec<usize>>,
+    pub(crate) by_id: BTreeMap<NodeId, Vec<usize>>,
     pub(crate) cuts: Cuts,
     pub(crate) connections: Connections,
     pub(crate) checkers: Option<Checkers>,
@@ -44,7 +43,7 @@ pub struct Network {
     pub(crate) publishing: BTreeMap<Ticket, String>,
     pub(crate) published: BTreeMap<Ticket, MessageKey>,
     pub(crate) broken: Option<Failure>,
-    replay: String,
+    pub(crate) replay: String,
 }
 
 /// Setting up: chained, then one of the starts.
@@ -121,6 +120,13 @@ impl Network {
     #[must_use]
     pub fn reordering(mut self, share: f64) -> Self {
         self.options.link.reordering = share;
+        self
+    }
+
+    /// What a stream carries, in bytes per second and direction.
+    #[must_use]
+    pub fn stream_speed(mut self, bytes_per_second: u64) -> Self {
+        self.options.stream_bytes_per_second = bytes_per_second;
         self
     }
 
@@ -286,6 +292,17 @@ impl Network {
         self.cuts.heal();
     }
 
+    /// The settings of nodes that start from now on. Caps and the bandwidth bound are checked by the latest.
+    ///
+    /// # Panics
+    /// If a setting breaks its rule.
+    pub fn set_config(&mut self, config: ConfigBuilder) {
+        self.config = config.build().unwrap_or_else(|error| panic!("failed to read config: {error}"));
+        if let Some(checkers) = &mut self.checkers {
+            checkers.configure(&self.config);
+        }
+    }
+
     /// Changes how the network treats datagrams.
     pub fn set_link(&mut self, link: Link) {
         self.options.link = link;
@@ -364,7 +381,9 @@ impl Network {
         let session = self.rng.bits();
         let host = &mut self.hosts[node];
         host.life += 1;
+        host.started_at = self.now;
         host.powered = true;
+        host.left = false;
         self.trace.started(self.now, node, host.life);
         let identity = Identity {
             id: host.id,
@@ -402,154 +421,6 @@ impl Network {
 
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.rng.below(usize::try_from(bound).expect("64-bit machines")) as u64
-    }
-}
-
-/// What can be seen of it.
-impl Network {
-    /// Virtual time since the start.
-    pub fn now(&self) -> Duration {
-        Duration::from_micros(self.now)
-    }
-
-    /// How many machines there are, up or down.
-    pub fn len(&self) -> usize {
-        self.hosts.len()
-    }
-
-    /// Whether there are no machines.
-    pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty()
-    }
-
-    /// How the network treats datagrams.
-    pub fn link(&self) -> Link {
-        self.options.link
-    }
-
-    /// A running node.
-    pub fn node(&self, node: usize) -> Option<&Node> {
-        self.hosts[node].node.as_ref()
-    }
-
-    /// The id of a node; one that lost its disk has a new one from its next start on.
-    pub fn id(&self, node: usize) -> NodeId {
-        self.hosts[node].id
-    }
-
-    /// Which life of a node this is, from 1; 0 before its first.
-    pub fn life(&self, node: usize) -> u64 {
-        self.hosts[node].life
-    }
-
-    /// Where a node is reached.
-    pub fn address(&self, node: usize) -> SocketAddr {
-        address(node)
-    }
-
-    /// Whether a node's process runs, or stands still.
-    pub fn is_up(&self, node: usize) -> bool {
-        self.hosts[node].node.is_some()
-    }
-
-    /// Whether a node's process runs.
-    pub fn takes_commands(&self, node: usize) -> bool {
-        self.is_up(node) && self.hosts[node].paused_until.is_none_or(|until| until <= self.now)
-    }
-
-    /// The numbers of the nodes that are up.
-    pub fn up(&self) -> impl Iterator<Item = usize> {
-        (0..self.hosts.len()).filter(|&node| self.is_up(node))
-    }
-
-    /// The numbers of the nodes that have an id now: one, or more if it was copied.
-    pub fn numbers_of(&self, id: NodeId) -> impl Iterator<Item = usize> {
-        let numbers = self.by_id.get(&id).map(Vec::as_slice).unwrap_or_default();
-        numbers.iter().copied().filter(move |&number| self.hosts[number].id == id)
-    }
-
-    /// How a command ended, once it has.
-    pub fn result(&self, ticket: Ticket) -> Option<&Result<Reply, Refusal>> {
-        self.results.get(&ticket)
-    }
-
-    /// The message that a command published, once it is acknowledged.
-    pub fn published(&self, ticket: Ticket) -> Option<&MessageKey> {
-        self.published.get(&ticket)
-    }
-
-    /// Whether a message is acknowledged and came to every node that is up, in its present life.
-    pub fn reached_all(&self, ticket: Ticket) -> bool {
-        let Some(spread) = self.published(ticket).and_then(|key| self.measured.messages.get(key)) else { return false };
-        // Cheap first: the exact question is asked once enough have it.
-        spread.arrivals.len() >= self.up().count()
-            && self.up().all(|node| spread.arrivals.iter().any(|a| (a.node, a.life) == (node, self.life(node))))
-    }
-
-    /// What a node thinks of a member; `None` if it does not list it.
-    pub fn opinion(&self, node: usize, member: NodeId) -> Option<State> {
-        self.node(node)?.claims().find(|&(id, ..)| id == member).map(|(_, _, state)| state)
-    }
-
-    /// Whether every node that is up, other than the member itself, sees a member in a state.
-    pub fn everyone_thinks(&self, member: NodeId, state: State) -> bool {
-        self.up().filter(|&node| self.id(node) != member).all(|node| self.opinion(node, member) == Some(state))
-    }
-
-    /// Whether every node that is up sees exactly those alive that are up, by count.
-    pub fn everyone_knows_everyone(&self) -> bool {
-        let up = self.up().count();
-        self.up().filter_map(|node| self.node(node)).all(|node| {
-            let counts = node.member_counts();
-            counts.alive == up && counts.suspect == 0
-        })
-    }
-
-    /// Whether all nodes that are up list the same members in the same states, see exactly those alive that are up,
-    /// and hold the same updates.
-    pub fn everyone_agrees(&self) -> bool {
-        self.everyone_knows_everyone() && self.agreement().is_ok()
-    }
-
-    /// The first difference between nodes that are up.
-    pub(crate) fn agreement(&self) -> Result<(), Breach> {
-        agreement::check(self.up().filter_map(|node| self.node(node)))
-    }
-
-    /// What was measured.
-    pub fn measured(&self) -> &Measured {
-        &self.measured
-    }
-
-    /// A hash over all inputs that nodes were given: equal for equal runs.
-    pub fn trace_hash(&self) -> u64 {
-        self.trace.hash()
-    }
-
-    /// The line that replays this run.
-    pub fn replay_line(&self) -> &str {
-        &self.replay
-    }
-
-    /// What a reader of a failure asks first.
-    pub(crate) fn summary(&self) -> String {
-        let up = self.up().count();
-        let partial: Vec<_> = self
-            .up()
-            .filter_map(|node| {
-                let counts = self.node(node)?.member_counts();
-                (counts.alive != up || counts.suspect > 0).then(|| {
-                    format!("n{node} sees {} alive, {} suspect, {} dead", counts.alive, counts.suspect, counts.dead)
-                })
-            })
-            .take(5)
-            .collect();
-        let difference = self.agreement().err().map(|breach| format!("; {}", breach.detail)).unwrap_or_default();
-        format!("{up} of {} up; {}{difference}", self.hosts.len(), partial.join(", "))
-    }
-
-    pub(crate) fn failure(&self, node: Option<usize>, breach: Breach) -> Failure {
-        Failure { at: self.now(), node, breach, replay: self.replay.clone() }
     }
 }
 

@@ -206,6 +206,7 @@ impl Network {
         }
         if self.hosts[node].stopped {
             self.end_process(node);
+            self.hosts[node].left = true;
             return;
         }
         let host = &self.hosts[node];

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use super::{Verdict, breach};
+use crate::link::SEGMENT_BYTES;
 
-/// Checks that no node hands more than `bandwidth_max` bytes, headers of datagrams included, to the network in any window
+/// Checks that no node hands more than `bandwidth_max` bytes, headers included, to the network in any window
 /// of one second.
 #[derive(Debug, Default)]
 pub struct Bandwidth {
@@ -23,11 +24,13 @@ const RULE: &str = "no second carries more than bandwidth_max";
 const SECOND: u64 = 1_000_000;
 /// An IPv4 and a UDP header.
 const HEADER_BYTES: usize = 28;
+/// An IPv4 and a TCP header.
+const SEGMENT_HEADER_BYTES: usize = 40;
 
 impl Bandwidth {
-    /// A checker for this bound, in bytes per second; zero for none.
-    pub fn new(most: u64) -> Self {
-        Self { most, senders: Vec::new() }
+    /// Sets the bound, in bytes per second; zero for none.
+    pub fn bound(&mut self, most: u64) {
+        self.most = most;
     }
 
     /// A node sends a datagram.
@@ -37,7 +40,7 @@ impl Bandwidth {
 
     /// A node writes a piece to a stream.
     pub fn piece(&mut self, now: u64, node: usize, bytes: usize) -> Verdict {
-        self.count(now, node, bytes as u64)
+        self.count(now, node, (bytes + bytes.div_ceil(SEGMENT_BYTES) * SEGMENT_HEADER_BYTES) as u64)
     }
 
     fn count(&mut self, now: u64, node: usize, bytes: u64) -> Verdict {
@@ -60,9 +63,15 @@ impl Bandwidth {
 mod tests {
     use super::*;
 
+    fn bounded(most: u64) -> Bandwidth {
+        let mut bandwidth = Bandwidth::default();
+        bandwidth.bound(most);
+        bandwidth
+    }
+
     #[test]
     fn a_steady_flow_at_the_bound_passes() {
-        let mut bandwidth = Bandwidth::new(10_000);
+        let mut bandwidth = bounded(10_000);
         for tick in 0..100 {
             bandwidth.datagram(tick * 100_000, 0, 1_000 - HEADER_BYTES).unwrap();
         }
@@ -70,16 +79,16 @@ mod tests {
 
     #[test]
     fn a_burst_is_caught_even_where_the_mean_is_low() {
-        let mut bandwidth = Bandwidth::new(10_000);
+        let mut bandwidth = bounded(10_000);
         bandwidth.piece(0, 0, 6_000).unwrap();
         assert_eq!(bandwidth.piece(999_999, 0, 6_000).unwrap_err().rule, RULE);
     }
 
     #[test]
     fn nodes_are_counted_apart_and_no_bound_is_no_bound() {
-        let mut bandwidth = Bandwidth::new(10_000);
-        bandwidth.piece(0, 0, 10_000).unwrap();
-        bandwidth.piece(0, 1, 10_000).unwrap();
-        Bandwidth::new(0).piece(0, 0, 1 << 30).unwrap();
+        let mut bandwidth = bounded(10_000);
+        bandwidth.piece(0, 0, 9_000).unwrap();
+        bandwidth.piece(0, 1, 9_000).unwrap();
+        bounded(0).piece(0, 0, 1 << 30).unwrap();
     }
 }

@@ -45,9 +45,9 @@ const OWN: &str = "a node's own incarnation never falls";
 const CLAIMS_PER_STEP: usize = 64;
 
 impl Claims {
-    /// A checker for a cluster that remembers deletions for `tombstone_ttl`.
-    pub fn new(tombstone_ttl: Duration) -> Self {
-        Self { tombstone_ttl: micros(tombstone_ttl), ..Self::default() }
+    /// Sets for how long the cluster remembers deletions.
+    pub fn remember_for(&mut self, tombstone_ttl: Duration) {
+        self.tombstone_ttl = micros(tombstone_ttl);
     }
 
     /// A node starts: its new life has seen nothing yet.
@@ -181,7 +181,8 @@ mod tests {
 
     /// Observer 0, and members A and B that have had boot 3.
     fn checker() -> Claims {
-        let mut claims = Claims::new(Duration::from_secs(100));
+        let mut claims = Claims::default();
+        claims.remember_for(Duration::from_secs(100));
         claims.started(0);
         claims.started(1);
         claims.own(0, A, at(3)).unwrap();
