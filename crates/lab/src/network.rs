@@ -43,6 +43,9 @@ pub struct Network {
     pub(crate) publishing: BTreeMap<Ticket, String>,
     pub(crate) published: BTreeMap<Ticket, MessageKey>,
     pub(crate) broken: Option<Failure>,
+    /// Where inputs go instead of to the nodes, in tests of the network itself.
+    #[cfg(test)]
+    pub(crate) tap: Option<Vec<(u64, usize, String)>>,
     pub(crate) replay: String,
 }
 
@@ -69,6 +72,8 @@ impl Network {
             publishing: BTreeMap::new(),
             published: BTreeMap::new(),
             broken: None,
+            #[cfg(test)]
+            tap: None,
             replay: format!("seed {seed}"),
         }
         .checked()

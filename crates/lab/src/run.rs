@@ -188,6 +188,11 @@ impl Network {
 
     /// The contract: one input, all outputs, the deadline. A node that is gone takes nothing.
     pub(crate) fn give(&mut self, node: usize, input: Input<'_>) {
+        #[cfg(test)]
+        if let Some(tap) = &mut self.tap {
+            tap.push((self.now, node, format!("{input:?}")));
+            return;
+        }
         let host = &mut self.hosts[node];
         let Some(machine) = &mut host.node else { return };
         self.trace.given(self.now, node, &input);

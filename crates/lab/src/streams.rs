@@ -326,3 +326,161 @@ impl Network {
         !powered(a) || !powered(b) || self.cuts.cut_either_way(a, b)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{DiskFate, Link};
+
+    const OPENED: StreamId = StreamId(2);
+    const LATENCY: u64 = 10_000;
+
+    /// Two running nodes that are never heard: the test writes to their streams and sees what they are given.
+    fn pair() -> Network {
+        let mut net = Network::new(1).nodes(2).without_disks().unchecked();
+        net = net.latency(Duration::from_micros(LATENCY)).jitter(Duration::ZERO).stream_speed(1_000_000);
+        net = net.start_cold(0, Duration::ZERO);
+        net.run_for(Duration::from_micros(1)).unwrap();
+        net.tap = Some(Vec::new());
+        net
+    }
+
+    fn write(net: &mut Network, bytes: usize) {
+        net.send_piece(0, address(1), OPENED, vec![7; bytes]);
+    }
+
+    /// Runs on; returns what streams brought since the last time: when (microseconds of the run), to whom, what.
+    fn brought(net: &mut Network, span: Duration) -> Vec<(u64, usize, String)> {
+        net.run_for(span).unwrap();
+        let inputs = net.tap.replace(Vec::new()).unwrap();
+        let word = |input: String| input.split(' ').next().unwrap().to_owned();
+        let inputs = inputs.into_iter().map(|(at, node, input)| (at - 1, node, word(input)));
+        inputs.filter(|(_, _, input)| input.starts_with("Stream")).collect()
+    }
+
+    fn seen(at: u64, node: usize, input: &str) -> (u64, usize, String) {
+        (at, node, input.to_owned())
+    }
+
+    #[test]
+    fn an_opening_takes_one_and_a_half_round_trips_and_bytes_take_half_of_one_more() {
+        let mut net = pair();
+        write(&mut net, 1_000);
+        let expected = [
+            seen(3 * LATENCY, 1, "StreamOpened"),
+            seen(3 * LATENCY + 1_000, 0, "StreamWritten"),
+            seen(4 * LATENCY + 1_000, 1, "StreamBytes"),
+        ];
+        assert_eq!(brought(&mut net, Duration::from_secs(1)), expected);
+    }
+
+    #[test]
+    fn pieces_arrive_in_order_and_no_faster_than_the_line_carries_them() {
+        let mut net = pair();
+        for _ in 0..10 {
+            write(&mut net, 100_000);
+        }
+        let arrivals: Vec<_> =
+            brought(&mut net, Duration::from_secs(5)).into_iter().filter(|seen| seen.2 == "StreamBytes").collect();
+        assert_eq!(arrivals.len(), 10);
+        assert_eq!(arrivals[9].0, 4 * LATENCY + 1_000_000);
+    }
+
+    #[test]
+    fn loss_makes_a_stream_late_and_breaks_nothing() {
+        let mut net = pair();
+        net.set_link(Link { loss: 0.3, ..net.link() });
+        for _ in 0..50 {
+            write(&mut net, 3_000);
+        }
+        let arrivals = brought(&mut net, Duration::from_mins(2));
+        assert_eq!(arrivals.iter().filter(|seen| seen.2 == "StreamBytes").count(), 50);
+        assert!(arrivals.last().unwrap().0 > 2_000_000, "lossless, the last would arrive after 0.19 s");
+    }
+
+    #[test]
+    fn a_closed_stream_ends_at_the_other_end_after_its_bytes_and_silently_here() {
+        let mut net = pair();
+        write(&mut net, 1_000);
+        net.close_stream(0, OPENED);
+        let events: Vec<_> =
+            brought(&mut net, Duration::from_secs(1)).into_iter().map(|(_, node, input)| (node, input)).collect();
+        let at_other = ["StreamOpened", "StreamBytes", "StreamClosed"].map(|input| (1, input.to_owned()));
+        assert_eq!(events, at_other);
+    }
+
+    #[test]
+    fn a_cut_that_heals_in_time_only_delays() {
+        let mut net = pair();
+        write(&mut net, 1_000);
+        brought(&mut net, Duration::from_secs(1));
+        net.partition(&[vec![0]]);
+        write(&mut net, 1_000);
+        assert_eq!(brought(&mut net, Duration::from_secs(5)), []);
+        net.heal();
+        let words: Vec<_> = brought(&mut net, Duration::from_secs(20)).into_iter().map(|seen| seen.2).collect();
+        assert_eq!(words, ["StreamBytes", "StreamWritten"]);
+    }
+
+    #[test]
+    fn a_cut_that_stays_closes_both_ends() {
+        let mut net = pair();
+        write(&mut net, 1_000);
+        brought(&mut net, Duration::from_secs(1));
+        net.oneway(1, 0);
+        let mut ends = brought(&mut net, Duration::from_secs(20));
+        ends.sort();
+        let closed_at = 1_000_000 + STALL_TIMEOUT;
+        assert_eq!(ends, [seen(closed_at, 0, "StreamClosed"), seen(closed_at, 1, "StreamClosed")]);
+    }
+
+    #[test]
+    fn a_killed_process_closes_at_its_peers_and_a_dead_machine_only_when_they_time_out() {
+        let mut net = pair();
+        write(&mut net, 1_000);
+        brought(&mut net, Duration::from_secs(1));
+        net.kill(1);
+        assert_eq!(brought(&mut net, Duration::from_secs(1)), [seen(1_000_000 + LATENCY, 0, "StreamClosed")]);
+        let mut net = pair();
+        write(&mut net, 1_000);
+        brought(&mut net, Duration::from_secs(1));
+        net.crash(1);
+        assert_eq!(brought(&mut net, Duration::from_secs(20)), [seen(1_000_000 + STALL_TIMEOUT, 0, "StreamClosed")]);
+    }
+
+    #[test]
+    fn a_restarted_machine_resets_what_its_last_life_had_open() {
+        let mut net = pair();
+        write(&mut net, 1_000);
+        brought(&mut net, Duration::from_secs(1));
+        net.crash(1);
+        net.restart(1, DiskFate::Lost);
+        write(&mut net, 1_000);
+        let words: Vec<_> = brought(&mut net, Duration::from_secs(1)).into_iter().map(|seen| seen.2).collect();
+        assert_eq!(words, ["StreamWritten", "StreamClosed"]);
+    }
+
+    #[test]
+    fn an_opening_is_refused_by_a_machine_without_the_process_and_times_out_without_the_machine() {
+        let mut net = pair();
+        net.kill(1);
+        write(&mut net, 1_000);
+        assert_eq!(brought(&mut net, Duration::from_secs(9)), [seen(2 * LATENCY, 0, "StreamClosed")]);
+        let mut net = pair();
+        net.crash(1);
+        write(&mut net, 1_000);
+        assert_eq!(brought(&mut net, Duration::from_secs(9)), [seen(CONNECT_TIMEOUT, 0, "StreamClosed")]);
+    }
+
+    #[test]
+    fn a_process_that_stands_still_hears_of_its_stream_when_it_goes_on() {
+        let mut net = pair();
+        net.pause(1, Duration::from_secs(2));
+        write(&mut net, 1_000);
+        let events = brought(&mut net, Duration::from_secs(5));
+        assert!(events.iter().filter(|seen| seen.1 == 1).all(|seen| seen.0 >= 2_000_000), "{events:?}");
+        assert_eq!(events.len(), 3);
+    }
+}
