@@ -339,9 +339,11 @@ mod tests {
 
     /// Two running nodes that are never heard: the test writes to their streams and sees what they are given.
     fn pair() -> Network {
-        let mut net = Network::new(1).nodes(2).without_disks().unchecked();
+        let mut net = Network::new(1).nodes(1).without_disks().unchecked();
         net = net.latency(Duration::from_micros(LATENCY)).jitter(Duration::ZERO).stream_speed(1_000_000);
         net = net.start_cold(0, Duration::ZERO);
+        // Its own contact: it joins nobody.
+        net.add(1, 1, Duration::ZERO);
         net.run_for(Duration::from_micros(1)).unwrap();
         net.tap = Some(Vec::new());
         net

@@ -85,6 +85,9 @@ impl Claims {
 
     /// An observer tells of a change.
     pub fn told(&mut self, now: u64, observer: usize, change: MemberChange, member: &Member) -> Verdict {
+        if member.is_self {
+            self.own(observer, member.id, member.incarnation)?;
+        }
         let claim = (member.id, member.incarnation, member.state);
         if change != MemberChange::Removed {
             return self.rises_from_gone(now, observer, claim);
