@@ -121,7 +121,8 @@ impl Node {
                 letter.packet.request(ids);
             }
         }
-        if self.makes_room(letter, 14) {
+        // Who has to prove its address first will ask again, so it must not take this for the end.
+        if !letter.is_held_back() && self.makes_room(letter, 14) {
             letter.packet.settled(exchange, differences);
         }
     }

@@ -82,6 +82,10 @@ impl Letter {
         self.held_back = true;
     }
 
+    pub(super) const fn is_held_back(&self) -> bool {
+        self.held_back
+    }
+
     /// Whether more may be sent to its address than came from there.
     pub(super) const fn is_proven(&self) -> bool {
         self.allowance.is_none()
