@@ -12,6 +12,7 @@ use super::letters::Letter;
 use crate::config::{Config, Forward, Mode};
 use crate::effects::Timer;
 use crate::identity::NodeId;
+use crate::rumors;
 use crate::stop::StopRule;
 use crate::time::Instant;
 use crate::update::Update;
@@ -19,6 +20,8 @@ use crate::wire::{Accusation, Space};
 
 /// Times within one interval that news is passed on at once; a storm waits for the round and fills its datagrams.
 const FORWARDS_MAX: u32 = 3;
+/// With this many hot claims, about a datagram's worth, those of others that come in are left to comparisons.
+const STORM_CLAIMS: usize = 16;
 /// Accusations that are hot at once.
 const ACCUSATIONS_MAX: usize = 256;
 /// Peers for whom feedback waits.
@@ -103,6 +106,11 @@ fn place(space: Space) -> usize {
 impl Node {
     /// Makes an update hot: it goes on at once, then at rounds.
     pub(super) fn heat(&mut self, update: Arc<Update>, hop: u8, from: Option<NodeId>) {
+        // In a storm of claims comparisons are cheaper than pushes: they send nobody what it knows.
+        let storms = self.rumors.claims() >= STORM_CLAIMS && self.config.mode != Mode::Push;
+        if storms && from.is_some_and(|from| from != self.identity.id) && rumors::is_claim(&update) {
+            return;
+        }
         let members = self.members.live() + 1;
         self.rumors.heat(update, hop, from, self.config.stop, members, self.config.hot_max);
         self.gossip.fresh = true;
