@@ -1,0 +1,169 @@
+//! The fault table: what experiments and tests of real processes do to the traffic of one node.
+//!
+//! Rules name a peer by its gossip address, or all peers, and a direction as this node sees it. Datagrams are dropped,
+//! held back or cut. A stream is delayed and cut, but loses nothing, as the system would send again.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rumormill_core::ConfigError;
+use rumormill_core::rng::Rng;
+use tokio::sync::watch;
+
+/// The longest delay, so that what is held back stays little.
+const DELAY_MAX: Duration = Duration::from_secs(60);
+
+/// Whose traffic a rule is about.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Peer {
+    /// Everybody's.
+    All,
+    /// That of the node that is reached here.
+    Address(SocketAddr),
+}
+
+/// Which way, as this node sees it.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Direction {
+    /// What this node sends.
+    Out,
+    /// What this node receives.
+    In,
+}
+
+/// What happens to traffic. The default is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Fault {
+    /// The share of datagrams that is dropped, 0 to 1.
+    pub loss: f64,
+    /// By how much everything comes later, up to a minute.
+    pub delay: Duration,
+    /// Whether nothing passes at all.
+    pub cut: bool,
+}
+
+impl Fault {
+    /// Both faults, one after the other.
+    fn and(self, other: Self) -> Self {
+        Self {
+            loss: 1.0 - (1.0 - self.loss) * (1.0 - other.loss),
+            delay: self.delay + other.delay,
+            cut: self.cut || other.cut,
+        }
+    }
+}
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FaultRule {
+    /// Whose traffic.
+    pub peer: Peer,
+    /// Which way.
+    pub direction: Direction,
+    /// What happens to it.
+    pub fault: Fault,
+}
+
+/// A handle to the fault table of a node. What it changes holds at once.
+#[derive(Clone, Debug)]
+pub struct Faults(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    table: Mutex<Table>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+struct Table {
+    rules: BTreeMap<(Peer, Direction), Fault>,
+    rng: Rng,
+}
+
+/// What becomes of one datagram.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Verdict {
+    Pass,
+    Drop,
+    Delay(Duration),
+}
+
+impl Faults {
+    pub(crate) fn new(seed: u64) -> Self {
+        let table = Mutex::new(Table { rules: BTreeMap::new(), rng: Rng::new(seed) });
+        Self(Arc::new(Shared { table, changed: watch::Sender::new(()) }))
+    }
+
+    /// Drops this share of all datagrams that the node sends, 0 to 1. On every node of a cluster it is the share of all
+    /// datagrams.
+    ///
+    /// # Errors
+    /// Where the share is not from 0 to 1.
+    pub fn loss(&self, share: f64) -> Result<(), ConfigError> {
+        let all = self.rule(Peer::All, Direction::Out);
+        self.set(Peer::All, Direction::Out, Fault { loss: share, ..all })
+    }
+
+    /// Holds back all that the node sends.
+    ///
+    /// # Errors
+    /// Where the delay is above a minute.
+    pub fn delay(&self, delay: Duration) -> Result<(), ConfigError> {
+        let all = self.rule(Peer::All, Direction::Out);
+        self.set(Peer::All, Direction::Out, Fault { delay, ..all })
+    }
+
+    /// Cuts the node off from these peers, in both directions.
+    pub fn cut(&self, peers: impl IntoIterator<Item = SocketAddr>) {
+        {
+            let mut table = self.lock();
+            for (peer, direction) in peers.into_iter().flat_map(|peer| [(peer, Direction::Out), (peer, Direction::In)])
+            {
+                table.rules.entry((Peer::Address(peer), direction)).or_default().cut = true;
+            }
+        }
+        self.0.changed.send_replace(());
+    }
+
+    /// Sets one line of the table; the default fault strikes it.
+    ///
+    /// # Errors
+    /// Where the share is not from 0 to 1, or the delay is above a minute.
+    pub fn set(&self, peer: Peer, direction: Direction, fault: Fault) -> Result<(), ConfigError> {
+        let refuse = |field, value, rule: &str| Err(ConfigError { field, value, rule: rule.to_owned() });
+        if !(0.0..=1.0).contains(&fault.loss) {
+            return refuse("loss", fault.loss.to_string(), "a share from 0 to 1");
+        }
+        if fault.delay > DELAY_MAX {
+            return refuse("delay", format!("{:?}", fault.delay), "at most 1m");
+        }
+        if fault == Fault::default() {
+            self.lock().rules.remove(&(peer, direction));
+        } else {
+            self.lock().rules.insert((peer, direction), fault);
+        }
+        self.0.changed.send_replace(());
+        Ok(())
+    }
+
+    /// Strikes every line.
+    pub fn heal(&self) {
+        self.lock().rules.clear();
+        self.0.changed.send_replace(());
+    }
+
+    /// The whole table, sorted.
+    pub fn state(&self) -> Vec<FaultRule> {
+        self.lock().rules.iter().map(|(&(peer, direction), &fault)| FaultRule { peer, direction, fault }).collect()
+    }
+
+    fn rule(&self, peer: Peer, direction: Direction) -> Fault {
+        self.lock().rules.get(&(peer, direction)).copied().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
