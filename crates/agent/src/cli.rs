@@ -76,7 +76,7 @@ pub(crate) struct Target {
 }
 
 /// Where an agent serves HTTP unless told otherwise.
-const DEFAULT_AGENT: &str = "http://127.0.0.1:4748";
+pub(crate) const DEFAULT_AGENT: &str = "http://127.0.0.1:4748";
 
 /// `rumor dev`
 #[derive(Args, Debug)]

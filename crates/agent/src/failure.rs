@@ -66,6 +66,12 @@ impl Failure {
         Self { kind: Kind::Refused, outcome: Outcome::None, problem: Problem::value(field, value, rule) }
     }
 
+    /// The same failure under a code that programs can tell from others.
+    pub(crate) fn with_code(mut self, code: &str) -> Self {
+        code.clone_into(&mut self.problem.code);
+        self
+    }
+
     /// The deadline passed; whether the agent did what was asked is not known.
     pub(crate) fn deadline(detail: impl Into<String>) -> Self {
         Self { outcome: Outcome::Unknown, ..Self::new(Kind::NotAnswered, "deadline", detail) }
@@ -81,15 +87,9 @@ impl Failure {
         Self { kind, outcome, problem }
     }
 
-    /// Whether the agent said that there is no such thing.
-    pub(crate) fn is_not_answered(&self) -> bool {
-        self.kind == Kind::NotAnswered
-    }
-
-    /// Puts words about what was being done before the sentence.
-    pub(crate) fn while_doing(mut self, what: &str) -> Self {
-        self.problem.detail = format!("{what}: {}", self.problem.detail);
-        self
+    /// Whether nothing was even begun, so that another try would end the same.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.kind == Kind::Refused
     }
 
     /// The sentence.

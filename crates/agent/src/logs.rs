@@ -44,7 +44,7 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warn => "warn",

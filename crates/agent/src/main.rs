@@ -12,6 +12,7 @@ mod http;
 mod logs;
 mod print;
 mod settings;
+mod story;
 
 use std::process::ExitCode;
 

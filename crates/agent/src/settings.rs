@@ -17,8 +17,8 @@ use crate::cli;
 use crate::failure::Failure;
 use crate::logs::{Format, Level};
 
-pub(crate) use catalogue::{catalogue, default_file};
-pub(crate) use layers::{Layers, Origin};
+pub(crate) use catalogue::{catalogue, default_file, rows};
+pub(crate) use layers::Layers;
 
 /// What the settings start from.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

@@ -6,7 +6,7 @@ use rumormill_core::config::{SETTINGS, Setting};
 use serde::Serialize;
 use toml::Value;
 
-use super::layers::{Layers, of_preset, shown, table_of};
+use super::layers::{Layers, of_preset, table_of};
 use super::{Preset, Settings};
 use crate::failure::Failure;
 

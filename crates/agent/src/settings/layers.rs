@@ -202,7 +202,7 @@ fn read<T: DeserializeOwned>(field: &str, table: Table) -> Result<T, Failure> {
 }
 
 /// A value as it would be written on the command line.
-pub(super) fn shown(value: &Value) -> String {
+fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
