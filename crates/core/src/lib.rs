@@ -7,6 +7,7 @@ pub mod identity;
 pub mod io;
 mod node;
 pub mod rng;
+pub mod sketch;
 pub mod stats;
 pub mod stop;
 pub mod time;

@@ -1,5 +1,7 @@
 //! Two nodes in one process: one publishes, the other hears it.
 
+#![expect(clippy::print_stdout, reason = "that is what an example does")]
+
 use rumormill::Cluster;
 
 #[tokio::main(flavor = "current_thread")]

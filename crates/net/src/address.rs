@@ -70,7 +70,7 @@ pub(crate) fn advertised(bound: SocketAddr, contacts: &[SocketAddr]) -> SocketAd
         .chain(somewhere())
         .filter(|to| bound.is_ipv6() || to.is_ipv4())
         .find_map(source_towards)
-        .unwrap_or(if bound.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        .unwrap_or_else(|| if bound.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     SocketAddr::new(ip, bound.port())
 }
 

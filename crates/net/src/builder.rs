@@ -8,6 +8,7 @@ use rumormill_core::{ConfigBuilder, Tags};
 use crate::cluster::Cluster;
 use crate::error::StartError;
 use crate::events::{Announcer, Events};
+use crate::start;
 
 /// The description of a node that has not been started. Nothing is checked before [`start`](Self::start).
 #[derive(Clone, Debug)]
@@ -105,6 +106,6 @@ impl Builder {
     /// # Panics
     /// Outside of a tokio runtime with time and I/O enabled.
     pub async fn start(self) -> Result<Cluster, StartError> {
-        crate::driver::start(self).await
+        start::start(self).await
     }
 }

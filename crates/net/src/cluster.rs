@@ -14,7 +14,7 @@ use crate::error::{Closed, RequestError, StopReason};
 use crate::events::{Events, WeakAnnouncer};
 use crate::faults::Faults;
 use crate::gathering::{Answers, Gathering, Traces};
-use crate::join;
+use crate::join::{self, Joiner};
 use crate::questions::{QUESTIONS_MAX, Questions};
 use crate::request::{self, Lines, Request};
 use crate::subscription::{Subscription, subscription};
@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) events: WeakAnnouncer,
+    pub(crate) joiner: Joiner,
     pub(crate) stop: watch::Receiver<Option<StopReason>>,
     pub(crate) faults: Option<Faults>,
     pub(crate) counters: Arc<SocketCounters>,
@@ -245,8 +246,12 @@ impl Cluster {
         &self,
         contacts: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<SocketAddr, RequestError> {
-        let contacts = contacts.into_iter().map(Into::into).collect::<Vec<String>>();
-        join::join(&self.0.requests, &contacts).await
+        let contacts = join::parse(contacts)?;
+        if contacts.is_empty() {
+            let (value, rule) = ("no contact".to_owned(), "at least one address".to_owned());
+            return Err(Refusal::Invalid { field: "join", value, rule }.into());
+        }
+        self.0.joiner.join(&contacts).await
     }
 
     /// Leaves for good: tells everybody, and stops. Returns once others know, or after `leave_timeout`.

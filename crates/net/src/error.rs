@@ -48,6 +48,9 @@ pub enum StartError {
     /// The system gives no random numbers.
     #[error("random numbers are not available, must be {}", self.rule())]
     NoRandomness,
+    /// The node stopped before it could speak: the boot could not be stored, and no other identity be made.
+    #[error("the node stopped before it could speak, must be {}", self.rule())]
+    NotStarted,
 }
 
 impl StartError {
@@ -58,7 +61,7 @@ impl StartError {
             Self::PortInUse { .. } | Self::Bind { .. } => "bind",
             Self::DataDirInUse { .. } | Self::DataDir { .. } => "data_dir",
             Self::FaultsNotLoopback { .. } => "allow_faults",
-            Self::NoRandomness => "system",
+            Self::NoRandomness | Self::NotStarted => "system",
         }
     }
 
@@ -71,6 +74,7 @@ impl StartError {
             Self::DataDirInUse { path } | Self::DataDir { path, .. } => path.display().to_string(),
             Self::FaultsNotLoopback { address } => format!("true with bind {address}"),
             Self::NoRandomness => "no random numbers".to_owned(),
+            Self::NotStarted => "stopped early".to_owned(),
         }
     }
 
@@ -84,6 +88,7 @@ impl StartError {
             Self::DataDir { .. } => "a directory that this process can read and write",
             Self::FaultsNotLoopback { .. } => "bound to a loopback address: faults are for experiments",
             Self::NoRandomness => "a system with random numbers",
+            Self::NotStarted => "able to store a boot or to make a new identity",
         }
     }
 }
@@ -102,6 +107,12 @@ pub enum RequestError {
     /// The node has stopped. A request under way at that moment may have been carried out.
     #[error(transparent)]
     Closed(#[from] Closed),
+}
+
+impl From<ConfigError> for RequestError {
+    fn from(ConfigError { field, value, rule }: ConfigError) -> Self {
+        Self::Refused(Refusal::Invalid { field, value, rule })
+    }
 }
 
 /// Why a node stopped.

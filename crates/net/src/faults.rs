@@ -13,7 +13,7 @@ use rumormill_core::rng::Rng;
 use tokio::sync::watch;
 
 /// The longest delay, so that what is held back stays little.
-const DELAY_MAX: Duration = Duration::from_secs(60);
+const DELAY_MAX: Duration = Duration::from_mins(1);
 
 /// Whose traffic a rule is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -159,11 +159,97 @@ impl Faults {
         self.lock().rules.iter().map(|(&(peer, direction), &fault)| FaultRule { peer, direction, fault }).collect()
     }
 
+    /// What becomes of a datagram.
+    pub(crate) fn judge(&self, peer: SocketAddr, direction: Direction) -> Verdict {
+        let mut table = self.lock();
+        let Fault { loss, delay, cut } = table.fault(peer, direction);
+        if cut || (loss > 0.0 && table.rng.chance(loss)) {
+            Verdict::Drop
+        } else if delay > Duration::ZERO {
+            Verdict::Delay(delay)
+        } else {
+            Verdict::Pass
+        }
+    }
+
+    /// How much later the bytes of a stream come.
+    pub(crate) fn stream_delay(&self, peer: SocketAddr, direction: Direction) -> Duration {
+        self.lock().fault(peer, direction).delay
+    }
+
+    /// Waits until the peer is cut in some direction: a stream needs both.
+    pub(crate) async fn until_cut(&self, peer: SocketAddr) {
+        let mut changed = self.0.changed.subscribe();
+        while !self.is_cut(peer) {
+            changed.changed().await.expect("this handle keeps the sender");
+        }
+    }
+
+    fn is_cut(&self, peer: SocketAddr) -> bool {
+        let table = self.lock();
+        [Direction::Out, Direction::In].iter().any(|&direction| table.fault(peer, direction).cut)
+    }
+
     fn rule(&self, peer: Peer, direction: Direction) -> Fault {
         self.lock().rules.get(&(peer, direction)).copied().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn fault(&self, peer: SocketAddr, direction: Direction) -> Fault {
+        let rule = |peer| self.rules.get(&(peer, direction)).copied().unwrap_or_default();
+        rule(Peer::All).and(rule(Peer::Address(peer)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn a_cut_holds_for_its_peers_both_ways_until_it_heals() {
+        let faults = Faults::new(1);
+        faults.cut([address(1)]);
+        for direction in [Direction::Out, Direction::In] {
+            assert_eq!(faults.judge(address(1), direction), Verdict::Drop);
+            assert_eq!(faults.judge(address(2), direction), Verdict::Pass);
+        }
+        faults.heal();
+        assert_eq!(faults.judge(address(1), Direction::Out), Verdict::Pass);
+        assert_eq!(faults.state(), []);
+    }
+
+    #[test]
+    fn about_the_given_share_is_lost_and_only_on_the_way_out() {
+        let faults = Faults::new(1);
+        faults.loss(0.3).unwrap();
+        let lost = |direction| (0..10_000).filter(|_| faults.judge(address(1), direction) == Verdict::Drop).count();
+        // Five standard deviations are 229.
+        assert!(lost(Direction::Out).abs_diff(3_000) < 229);
+        assert_eq!(lost(Direction::In), 0);
+    }
+
+    #[test]
+    fn rules_for_all_and_for_one_peer_add_up() {
+        let faults = Faults::new(1);
+        let millis = Duration::from_millis;
+        faults.delay(millis(20)).unwrap();
+        faults.set(Peer::Address(address(1)), Direction::Out, Fault { delay: millis(5), ..Fault::default() }).unwrap();
+        assert_eq!(faults.judge(address(1), Direction::Out), Verdict::Delay(millis(25)));
+        assert_eq!(faults.judge(address(2), Direction::Out), Verdict::Delay(millis(20)));
+    }
+
+    #[test]
+    fn a_share_above_one_is_refused_with_its_rule() {
+        let error = Faults::new(1).loss(1.5).unwrap_err();
+        assert_eq!((error.field, error.value.as_str()), ("loss", "1.5"));
     }
 }

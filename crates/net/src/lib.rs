@@ -21,15 +21,25 @@
 
 mod address;
 mod builder;
+mod clock;
 mod cluster;
+mod desk;
+mod directory;
 mod driver;
 mod error;
 mod events;
 mod faults;
 mod gathering;
 mod join;
+mod keeper;
+mod key;
 mod questions;
 mod request;
+mod seal;
+mod socket;
+mod start;
+mod store;
+mod streams;
 mod subscription;
 
 pub use builder::Builder;

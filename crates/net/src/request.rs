@@ -62,19 +62,29 @@ pub(crate) enum Lines {
     Traces(mpsc::Sender<Line<TraceLine>>),
 }
 
-/// Sends a command and waits for its end.
-pub(crate) async fn command(requests: &mpsc::Sender<Request>, command: Command) -> Result<Reply, RequestError> {
-    gather(requests, command, Lines::None).await
+/// Sends a command; the receiver gets its result.
+pub(crate) async fn open(
+    requests: &mpsc::Sender<Request>,
+    command: Command,
+    lines: Lines,
+) -> Result<oneshot::Receiver<CommandResult>, Closed> {
+    let (result, answer) = oneshot::channel();
+    let pending = Pending { result: Some(result), lines };
+    requests.send(Request::Command { command, pending }).await.map_err(|_| Closed)?;
+    Ok(answer)
 }
 
-/// Sends a command whose lines go to `lines`, and waits until it is accepted.
+/// Sends a command whose lines go to `lines`, and waits for its result.
 pub(crate) async fn gather(
     requests: &mpsc::Sender<Request>,
     command: Command,
     lines: Lines,
 ) -> Result<Reply, RequestError> {
-    let (result, answer) = oneshot::channel();
-    let pending = Pending { result: Some(result), lines };
-    requests.send(Request::Command { command, pending }).await.map_err(|_| Closed)?;
+    let answer = open(requests, command, lines).await?;
     Ok(answer.await.map_err(|_| Closed)??)
+}
+
+/// Sends a command and waits for its result.
+pub(crate) async fn command(requests: &mpsc::Sender<Request>, command: Command) -> Result<Reply, RequestError> {
+    gather(requests, command, Lines::None).await
 }
