@@ -28,7 +28,7 @@ pub(crate) enum Command {
     /// Start a cluster on this machine, to try things with; it ends with Ctrl-C
     Dev(Dev),
     /// Run the agent of this machine
-    Agent(Agent),
+    Agent(Box<Agent>),
     /// Look at the settings: which there are, what they mean, and where a value comes from
     #[command(subcommand)]
     Config(Config),
@@ -309,7 +309,7 @@ pub(crate) struct Answer {
     pub(crate) target: Target,
     /// Which query to answer
     pub(crate) name: String,
-    /// The command; RUMOR_QUERY and RUMOR_FROM tell it what is asked and by whom
+    /// The command; its environment says what is asked (`RUMOR_QUERY`) and by whom (`RUMOR_FROM`)
     #[arg(value_name = "COMMAND", last = true, required = true)]
     pub(crate) command: Vec<OsString>,
 }

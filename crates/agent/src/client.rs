@@ -61,12 +61,12 @@ impl Client {
 
     /// Reads a document.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.document(self.send(Method::GET, path, Vec::new())?)
+        self.read(self.send(Method::GET, path, Vec::new())?)
     }
 
     /// Sends bytes and reads a document.
     pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T, Failure> {
-        self.document(self.send(Method::POST, path, body)?)
+        self.read(self.send(Method::POST, path, body)?)
     }
 
     /// Sends a document, or nothing, and reads one.
@@ -80,7 +80,7 @@ impl Client {
             Some(document) => serde_json::to_vec(document).map_err(|error| self.nonsense(&error.to_string()))?,
             None => Vec::new(),
         };
-        self.document(self.send(method, path, body)?)
+        self.read(self.send(method, path, body)?)
     }
 
     /// Opens a stream of server-sent events. It has no deadline once the agent has begun to answer.
@@ -94,7 +94,10 @@ impl Client {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
-            .header("content-type", if body.starts_with(b"{") { "application/json" } else { "application/octet-stream" })
+            .header(
+                "content-type",
+                if body.starts_with(b"{") { "application/json" } else { "application/octet-stream" },
+            )
             .body(body)
             .map_err(|_| Failure::value("agent", &self.base, "a URL that begins with http://"))?;
         let response = self.http.run(request).map_err(|error| self.unanswered(&error, is_read))?;
@@ -106,10 +109,6 @@ impl Client {
         Err(problem.map_or_else(|failure| failure, |problem| Failure::from_agent(status, problem)))
     }
 
-    fn document<T: DeserializeOwned>(&self, response: Response<Body>) -> Result<T, Failure> {
-        self.read(response)
-    }
-
     fn read<T: DeserializeOwned>(&self, response: Response<Body>) -> Result<T, Failure> {
         let bytes = response.into_body().into_with_config().limit(DOCUMENT_BYTES_MAX).read_to_vec();
         let bytes = bytes.map_err(|error| self.nonsense(&error.to_string()))?;
@@ -117,35 +116,41 @@ impl Client {
     }
 
     fn unanswered(&self, error: &ureq::Error, is_read: bool) -> Failure {
-        let deadline = duration::format(self.timeout);
-        let reason = match error {
-            ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                "connection refused".to_owned()
-            }
-            ureq::Error::HostNotFound => "no such host".to_owned(),
-            ureq::Error::ConnectionFailed => "no connection".to_owned(),
-            ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => format!("nothing for {deadline}"),
-            ureq::Error::BadUri(_) => return Failure::value("agent", &self.base, "a URL that begins with http://"),
-            other if is_read => {
-                return Failure::new(
-                    Kind::NotAnswered,
-                    "not_answered",
-                    format!("the agent at {} did not answer ({other})", self.base),
-                );
-            }
-            other => {
-                return Failure::deadline(format!(
-                    "the agent at {} did not answer ({other}); whether it was done is not known",
-                    self.base
-                ));
-            }
-        };
+        if matches!(error, ureq::Error::BadUri(_)) {
+            return Failure::value("agent", &self.base, "a URL that begins with http://");
+        }
+        let Some(reason) = self.unreachable(error) else { return self.cut_short(error, is_read) };
         let sentence = format!(
             "no agent answers at {} ({reason}). Start one with `rumor dev` or `rumor agent`, or name one with --agent or \
              RUMOR_AGENT.",
             self.base
         );
         Failure::new(Kind::NotAnswered, "no_agent", sentence)
+    }
+
+    /// Why there was no connection, or `None` if there was one.
+    fn unreachable(&self, error: &ureq::Error) -> Option<String> {
+        if let ureq::Error::Io(error) = error
+            && error.kind() == std::io::ErrorKind::ConnectionRefused
+        {
+            return Some("connection refused".to_owned());
+        }
+        if matches!(error, ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)) {
+            return Some(format!("nothing for {}", duration::format(self.timeout)));
+        }
+        if matches!(error, ureq::Error::HostNotFound) {
+            return Some("no such host".to_owned());
+        }
+        matches!(error, ureq::Error::ConnectionFailed).then(|| "no connection".to_owned())
+    }
+
+    /// An agent was there, but its answer did not come: a request that changes something may have been carried out.
+    fn cut_short(&self, error: &ureq::Error, is_read: bool) -> Failure {
+        let sentence = format!("the agent at {} did not answer ({error})", self.base);
+        if is_read {
+            return Failure::new(Kind::NotAnswered, "not_answered", sentence);
+        }
+        Failure::deadline(format!("{sentence}; whether it was done is not known"))
     }
 
     fn nonsense(&self, reason: &str) -> Failure {
@@ -155,7 +160,6 @@ impl Client {
 }
 
 /// A stream of server-sent events.
-#[derive(Debug)]
 pub(crate) struct ServerEvents {
     agent: String,
     lines: BufReader<BodyReader<'static>>,
@@ -215,7 +219,7 @@ pub(crate) fn segment(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             escaped.push(char::from(byte));
         } else {
-            drop(write!(escaped, "%{byte:02X}"));
+            let _ = write!(escaped, "%{byte:02X}");
         }
     }
     escaped

@@ -72,10 +72,7 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
     }
 }
 
-async fn start(
-    settings: Settings,
-    logs: Logs,
-) -> Result<(Agent, Events, TcpListener, watch::Sender<bool>), Failure> {
+async fn start(settings: Settings, logs: Logs) -> Result<(Agent, Events, TcpListener, watch::Sender<bool>), Failure> {
     let listener = TcpListener::bind(settings.http).await.map_err(|error| http_refused(settings.http, &error))?;
     let http = listener.local_addr().map_err(|error| http_refused(settings.http, &error))?;
     let Settings { node, preset, name, bind, advertise, join, data_dir, tags, .. } = settings;
@@ -116,7 +113,8 @@ impl From<StartError> for Failure {
             | StartError::Bind { .. }
             | StartError::DataDir { .. }
             | StartError::FaultsNotLoopback { .. }
-            | StartError::NoRandomness => failure,
+            | StartError::NoRandomness
+            | StartError::NotStarted => failure,
         }
     }
 }
@@ -124,7 +122,8 @@ impl From<StartError> for Failure {
 /// Says in the log what was started, and what it does not protect.
 fn greet(agent: &Agent) {
     let cluster = &agent.cluster;
-    let kept = cluster.data_dir().map_or_else(|| "nothing is kept".to_owned(), |dir| format!("kept in {}", dir.display()));
+    let kept =
+        cluster.data_dir().map_or_else(|| "nothing is kept".to_owned(), |dir| format!("kept in {}", dir.display()));
     tracing::info!(
         "agent {} of cluster {} gossips on {} (UDP and TCP, not sealed) and serves http://{}; {kept}",
         cluster.name(),

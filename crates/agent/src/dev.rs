@@ -53,7 +53,7 @@ pub(crate) fn run(flags: &cli::Dev, json: bool) -> Result<(), Failure> {
             result = live(&mut fleet, &mut hear, flags, json) => result,
             _ = tokio::signal::ctrl_c() => Ok(()),
         };
-        fleet.stop().await;
+        fleet.stop(&mut hear).await;
         result
     })
 }
@@ -119,7 +119,7 @@ fn lose(fleet: &Fleet, share: f64) -> Result<(), Failure> {
     let change = FaultsChange { loss: Some(share), ..FaultsChange::default() };
     for agent in fleet.nodes.iter().filter_map(|node| node.ready.http.clone()) {
         let client = Client::new(&Target { agent, timeout: CHILD_TIMEOUT })?;
-        let _: FaultsDocument = client.call(Method::PATCH, "/v1/faults", Some(&change))?;
+        drop(client.call::<FaultsDocument>(Method::PATCH, "/v1/faults", Some(&change))?);
     }
     Ok(())
 }

@@ -276,7 +276,7 @@ impl From<&Received> for MessageDocument {
 
 /// Messages that this subscriber will not get.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
-pub(crate) struct Missed {
+pub(crate) struct Gap {
     pub(crate) missed: u64,
     /// The name of the node that published them.
     pub(crate) origin: String,
@@ -288,7 +288,7 @@ pub(crate) struct Missed {
 #[serde(untagged)]
 pub(crate) enum DeliveryDocument {
     Message(MessageDocument),
-    Missed(Missed),
+    Missed(Gap),
 }
 
 /// When and from whom a member got a message.
@@ -349,17 +349,13 @@ pub(crate) struct AnswerDocument {
 
 impl From<&Answer> for AnswerDocument {
     fn from(answer: &Answer) -> Self {
-        Self {
-            from: answer.name.clone(),
-            payload: answer.payload.as_slice().into(),
-            after: answer.after.as_secs_f64(),
-        }
+        Self { from: answer.name.clone(), payload: answer.payload.as_slice().into(), after: answer.after.as_secs_f64() }
     }
 }
 
 /// How a query ended.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
-pub(crate) struct Answered {
+pub(crate) struct QueryEnd {
     /// `true`.
     pub(crate) done: bool,
     pub(crate) asked: u64,
@@ -368,7 +364,7 @@ pub(crate) struct Answered {
     pub(crate) elapsed: f64,
 }
 
-impl From<Summary> for Answered {
+impl From<Summary> for QueryEnd {
     fn from(Summary { asked, answered, elapsed }: Summary) -> Self {
         Self { done: true, asked: asked as u64, answered: answered as u64, elapsed: elapsed.as_secs_f64() }
     }
@@ -379,7 +375,7 @@ impl From<Summary> for Answered {
 #[serde(untagged)]
 pub(crate) enum AnswerLine {
     Answer(AnswerDocument),
-    Done(Answered),
+    Done(QueryEnd),
 }
 
 /// A question for a handler.

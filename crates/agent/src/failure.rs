@@ -47,13 +47,14 @@ pub(crate) enum Outcome {
 pub(crate) struct Failure {
     kind: Kind,
     outcome: Outcome,
-    problem: Problem,
+    /// Boxed, so that results stay small.
+    problem: Box<Problem>,
 }
 
 impl Failure {
     /// A failure of which nothing but a sentence is known.
     pub(crate) fn new(kind: Kind, code: &str, detail: impl Into<String>) -> Self {
-        Self { kind, outcome: Outcome::None, problem: Problem::new(code, detail) }
+        Self { kind, outcome: Outcome::None, problem: Box::new(Problem::new(code, detail)) }
     }
 
     /// A command line that makes no sense.
@@ -63,7 +64,7 @@ impl Failure {
 
     /// A setting or argument that breaks a rule, found before anything was done.
     pub(crate) fn value(field: impl Into<String>, value: impl ToString, rule: impl Into<String>) -> Self {
-        Self { kind: Kind::Refused, outcome: Outcome::None, problem: Problem::value(field, value, rule) }
+        Self { kind: Kind::Refused, outcome: Outcome::None, problem: Box::new(Problem::value(field, value, rule)) }
     }
 
     /// The same failure under a code that programs can tell from others.
@@ -84,7 +85,7 @@ impl Failure {
             504 => (Kind::NotAnswered, Outcome::Unknown),
             _ => (Kind::No, Outcome::None),
         };
-        Self { kind, outcome, problem }
+        Self { kind, outcome, problem: Box::new(problem) }
     }
 
     /// Whether nothing was even begun, so that another try would end the same.
@@ -107,7 +108,7 @@ impl Failure {
     }
 
     fn to_json(&self) -> serde_json::Value {
-        let Problem { code, detail, field, value, rule } = &self.problem;
+        let Problem { code, detail, field, value, rule } = &*self.problem;
         let outcome = match self.outcome {
             Outcome::None => "none",
             Outcome::Unknown => "unknown",
@@ -130,7 +131,7 @@ impl From<ConfigError> for Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Self { kind: Kind::No, outcome: Outcome::None, problem: refusal.into() }
+        Self { kind: Kind::No, outcome: Outcome::None, problem: Box::new(refusal.into()) }
     }
 }
 

@@ -26,7 +26,18 @@ const KEPT_LEVEL: Level = Level::Debug;
 
 /// How important a line is, the most important first.
 #[derive(
-    Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, clap::ValueEnum, utoipa::ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    Deserialize,
+    Eq,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    Serialize,
+    clap::ValueEnum,
+    utoipa::ToSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
@@ -168,7 +179,7 @@ impl Follower {
 pub(crate) fn text(line: &LogLine) -> String {
     let mut text = format!("{}  {:<5}  {}", print::time_of_day(line.at), line.level, line.message);
     for (name, value) in &line.fields {
-        drop(write!(text, "  {name}={value}"));
+        let _ = write!(text, "  {name}={value}");
     }
     text
 }

@@ -40,7 +40,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
 fn aligned(row: &[String], widths: &[usize]) -> String {
     let mut text = String::new();
     for (cell, width) in row.iter().zip(widths) {
-        drop(write!(text, "{cell:<width$}  "));
+        let _ = write!(text, "{cell:<width$}  ");
     }
     text.truncate(text.trim_end().len());
     text

@@ -31,7 +31,7 @@ pub(super) fn run(command: Fault, output: Output) -> Result<(), Failure> {
 fn everywhere(target: &Target, change: &FaultsChange, output: Output) -> Result<(), Failure> {
     let cluster = Reachable::through(target)?;
     for agent in cluster.agents.values() {
-        let _: FaultsDocument = agent.call(Method::PATCH, PATH, Some(change))?;
+        drop(agent.call::<FaultsDocument>(Method::PATCH, PATH, Some(change))?);
     }
     cluster.report("changed", output)
 }
@@ -47,13 +47,13 @@ fn cut(target: &Target, a: &str, b: &str, output: Output) -> Result<(), Failure>
     let (end, other) = if b.is_self { (b, a) } else { (a, b) };
     let change = FaultsChange { cut: vec![other.id], ..FaultsChange::default() };
     if end.is_self {
-        let _: FaultsDocument = this.call(Method::PATCH, PATH, Some(&change))?;
+        drop(this.call::<FaultsDocument>(Method::PATCH, PATH, Some(&change))?);
     } else {
         let cluster = Reachable::through(target)?;
         let agent = cluster.agents.get(&end.name).ok_or_else(|| {
             Failure::deadline(format!("{} did not say where it serves HTTP; name its agent with --agent", end.name))
         })?;
-        let _: FaultsDocument = agent.call(Method::PATCH, PATH, Some(&change))?;
+        drop(agent.call::<FaultsDocument>(Method::PATCH, PATH, Some(&change))?);
     }
     if !output.json {
         print::note(format!("nothing passes between {} and {}", end.name, other.name));
@@ -63,10 +63,10 @@ fn cut(target: &Target, a: &str, b: &str, output: Output) -> Result<(), Failure>
 
 /// This agent first: what it cut itself may be what keeps it from reaching the others.
 fn heal(target: &Target, output: Output) -> Result<(), Failure> {
-    let _: FaultsDocument = Client::new(target)?.call(Method::DELETE, PATH, None::<&FaultsChange>)?;
+    drop(Client::new(target)?.call::<FaultsDocument>(Method::DELETE, PATH, None::<&FaultsChange>)?);
     let cluster = Reachable::through(target)?;
     for agent in cluster.agents.values() {
-        let _: FaultsDocument = agent.call(Method::DELETE, PATH, None::<&FaultsChange>)?;
+        drop(agent.call::<FaultsDocument>(Method::DELETE, PATH, None::<&FaultsChange>)?);
     }
     cluster.report("healed", output)
 }

@@ -101,7 +101,9 @@ fn run(command: &[OsString], question: &QuestionDocument) -> Result<Vec<u8>, Fai
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|error| Failure::value("command", program.to_string_lossy(), format!("a program that runs ({error})")))?;
+        .map_err(|error| {
+            Failure::value("command", program.to_string_lossy(), format!("a program that runs ({error})"))
+        })?;
     if let Some(mut stdin) = child.stdin.take() {
         // A command that does not care for the question closes its input early.
         stdin.write_all(&question.payload.bytes()).ok();

@@ -25,10 +25,7 @@ pub(super) fn run(flags: &cli::Members, output: Output) -> Result<(), Failure> {
     let mut watch = Watch { client, suspected: BTreeMap::new() };
     while let Some(event) = events.next()? {
         let document: MemberEvent = event.document()?;
-        let document = match wanted(document, flags) {
-            Some(document) => document,
-            None => continue,
-        };
+        let Some(document) = wanted(document, flags) else { continue };
         if output.json {
             print::json(&document)?;
         } else {

@@ -65,7 +65,12 @@ pub(super) fn agent_flags(flags: &cli::Dev) -> cli::Agent {
 }
 
 /// The command line of one child.
-pub(super) fn command(flags: &cli::Dev, name: &str, ports: (u16, u16), contacts: &[String]) -> std::io::Result<Command> {
+pub(super) fn command(
+    flags: &cli::Dev,
+    name: &str,
+    ports: (u16, u16),
+    contacts: &[String],
+) -> std::io::Result<Command> {
     let (gossip, http) = ports;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["agent", "--json", "--until-stdin-closes", "--allow-faults", "--log-level", "warn"]);
@@ -74,12 +79,8 @@ pub(super) fn command(flags: &cli::Dev, name: &str, ports: (u16, u16), contacts:
     if !contacts.is_empty() {
         command.args(["--join", &contacts.join(",")]);
     }
-    let shared = [
-        ("--mode", &flags.mode),
-        ("--fanout", &flags.fanout),
-        ("--view", &flags.view),
-        ("--preset", &flags.preset),
-    ];
+    let shared =
+        [("--mode", &flags.mode), ("--fanout", &flags.fanout), ("--view", &flags.view), ("--preset", &flags.preset)];
     for (flag, value) in shared {
         if let Some(value) = value {
             command.args([flag, value]);
@@ -130,13 +131,18 @@ async fn why_not(log: &mut Lines<BufReader<ChildStderr>>) -> NotReady {
         if error["code"] == "in_use" && error["field"] != "data_dir" {
             return NotReady::PortTaken(error["value"].as_str().unwrap_or_default().to_owned());
         }
-        last = error["message"].as_str().unwrap_or(&line).to_owned();
+        error["message"].as_str().unwrap_or(&line).clone_into(&mut last);
     }
     NotReady::Failed(lost(&last))
 }
 
 /// Passes on what the child tells on stdout, then its end. Nobody left to tell means that the parent ends too.
-async fn listen(mut child: Child, mut events: Lines<BufReader<ChildStdout>>, from: usize, reports: mpsc::Sender<Report>) {
+async fn listen(
+    mut child: Child,
+    mut events: Lines<BufReader<ChildStdout>>,
+    from: usize,
+    reports: mpsc::Sender<Report>,
+) {
     while let Ok(Some(line)) = events.next_line().await {
         let Ok(event) = serde_json::from_str(&line) else { continue };
         let report = Report { from, at: Instant::now(), kind: ReportKind::Event(event) };

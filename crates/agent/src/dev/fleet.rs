@@ -107,10 +107,21 @@ impl Fleet {
         self.nodes.iter().enumerate().filter(|(_, node)| node.ended.is_none())
     }
 
-    /// Closes the pipe that each child holds, which ends it.
-    pub(super) async fn stop(&mut self) {
+    /// Closes the pipe that each child holds, which ends it, and waits for their ends.
+    pub(super) async fn stop(&mut self, hear: &mut mpsc::Receiver<Report>) {
         for node in &mut self.nodes {
             node.lifeline = None;
+        }
+        let all_ended = async {
+            while self.running().next().is_some() {
+                let Some(report) = hear.recv().await else { return };
+                if matches!(report.kind, ReportKind::Ended(_)) {
+                    self.nodes[report.from].ended = Some(report.at);
+                }
+            }
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, all_ended).await.is_err() {
+            print::note("some agents take their time to end; nobody waits for them");
         }
     }
 }

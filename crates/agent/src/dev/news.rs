@@ -139,7 +139,8 @@ impl Pending {
         } else {
             parts.push(words.detail);
         }
-        let all = if know == others { format!("known to all {others}") } else { format!("known to {know} of {others}") };
+        let all =
+            if know == others { format!("known to all {others}") } else { format!("known to {know} of {others}") };
         parts.push(all);
         words.detail = parts.join("; ");
         Ok(print::line(line(at, &member.name, &words))?)

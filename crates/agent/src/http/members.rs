@@ -32,7 +32,7 @@ impl Deadline {
 pub(super) fn duration_of(timeout: Option<&str>) -> Result<Duration, Refused> {
     let Some(text) = timeout else { return Ok(TIMEOUT_DEFAULT) };
     match duration::parse(text) {
-        Ok(timeout) if timeout <= Duration::from_secs(3_600) => Ok(timeout),
+        Ok(timeout) if timeout <= Duration::from_hours(1) => Ok(timeout),
         Ok(_) | Err(_) => Err(Refused::value("timeout", text, "a duration of at most an hour, as in 500ms or 10s")),
     }
 }
@@ -82,13 +82,11 @@ pub(super) async fn join(
     Json(Contacts { contacts }): Json<Contacts>,
 ) -> Result<Json<Done>, Refused> {
     let timeout = deadline.duration()?;
-    match tokio::time::timeout(timeout, app.agent.cluster.join(contacts)).await {
-        Ok(result) => drop(result?),
-        Err(_) => {
-            let waited = duration::format(timeout);
-            return Err(Refused::deadline(format!("no contact answered within {waited}; this agent keeps trying")));
-        }
-    }
+    let Ok(result) = tokio::time::timeout(timeout, app.agent.cluster.join(contacts)).await else {
+        let waited = duration::format(timeout);
+        return Err(Refused::deadline(format!("no contact answered within {waited}; this agent keeps trying")));
+    };
+    result?;
     Ok(Json(Done {}))
 }
 

@@ -14,16 +14,16 @@ use crate::documents::Problem;
 #[derive(Debug)]
 pub(super) struct Refused {
     status: StatusCode,
-    problem: Problem,
+    problem: Box<Problem>,
 }
 
 impl Refused {
     pub(super) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
-        Self { status, problem: Problem::new(code, detail) }
+        Self { status, problem: Box::new(Problem::new(code, detail)) }
     }
 
     pub(super) fn value(field: &str, value: impl ToString, rule: &str) -> Self {
-        Self { status: StatusCode::UNPROCESSABLE_ENTITY, problem: Problem::value(field, value, rule) }
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, problem: Box::new(Problem::value(field, value, rule)) }
     }
 
     pub(super) fn absent(what: &str, name: &str) -> Self {
@@ -51,7 +51,7 @@ impl From<Refusal> for Refused {
             Refusal::StillAlive { .. } => StatusCode::CONFLICT,
             Refusal::Leaving | Refusal::NotDurable => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self { status, problem: refusal.into() }
+        Self { status, problem: Box::new(refusal.into()) }
     }
 }
 
@@ -89,14 +89,12 @@ pub(super) async fn explain(response: Response) -> Response {
     let words = to_bytes(Body::new(response.into_body()), 4_096).await.unwrap_or_default();
     let words = String::from_utf8_lossy(&words).into_owned();
     let problem = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::value("body", "larger", format!("at most {BODY_BYTES_MAX} bytes"))
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::value("body", "larger", format!("at most {BODY_BYTES_MAX} bytes")),
         StatusCode::NOT_FOUND => Problem::new("absent", "no such resource; /v1/openapi.json lists them"),
         StatusCode::METHOD_NOT_ALLOWED => Problem::new("method", "this resource does not take this method"),
         _ => Problem::new("request", words),
     };
-    Refused { status: unified(status), problem }.into_response()
+    Refused { status: unified(status), problem: Box::new(problem) }.into_response()
 }
 
 /// Whatever is wrong with a value is 422.

@@ -14,7 +14,7 @@ use super::AppState;
 use super::members::{Deadline, member};
 use super::problem::Refused;
 use super::stream::{Source, line, respond};
-use crate::documents::{DeliveryDocument, Missed, Problem, Published, Trace, TraceStep, TraceSummary};
+use crate::documents::{DeliveryDocument, Gap, Problem, Published, Trace, TraceStep, TraceSummary};
 
 /// Send a message, the body, to every node
 #[utoipa::path(post, path = "/v1/topics/{topic}", params(("topic" = String, Path)), request_body = Vec<u8>,
@@ -44,7 +44,7 @@ impl Source for Messages {
     async fn next(&mut self) -> Option<Event> {
         let document = match self.0.next().await? {
             Delivery::Message(received) => DeliveryDocument::Message((&received).into()),
-            Delivery::Missed { topic, origin_name, count, .. } => DeliveryDocument::Missed(Missed {
+            Delivery::Missed { topic, origin_name, count, .. } => DeliveryDocument::Missed(Gap {
                 missed: count,
                 origin: origin_name.to_string(),
                 topic: topic.to_string(),

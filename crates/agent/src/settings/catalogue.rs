@@ -12,7 +12,12 @@ use crate::failure::Failure;
 
 /// The settings of the agent itself, in the order of a config file.
 pub(super) const AGENT_SETTINGS: &[Setting] = &[
-    Setting { key: "preset", unit: "lan, wan or local", source: "convention", meaning: "What the settings start from." },
+    Setting {
+        key: "preset",
+        unit: "lan, wan or local",
+        source: "convention",
+        meaning: "What the settings start from.",
+    },
     Setting {
         key: "name",
         unit: "1 to 128 bytes",
@@ -84,10 +89,7 @@ pub(crate) struct Described {
 impl Described {
     /// The value as text.
     pub(crate) fn text(value: &serde_json::Value) -> String {
-        match value {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        }
+        value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
     }
 }
 
@@ -125,10 +127,10 @@ pub(crate) fn default_file(preset: Preset) -> String {
     let mut text = format!("# Every setting of `rumor agent`, as preset {} has it.\n", preset.as_str());
     for (settings, values) in [(agent_settings, &agent), (SETTINGS, &node)] {
         for setting in settings {
-            drop(write!(text, "\n{}{} = {}\n", comment(setting), setting.key, values[setting.key]));
+            let _ = write!(text, "\n{}{} = {}\n", comment(setting), setting.key, values[setting.key]);
         }
     }
-    drop(write!(text, "\n{}[{}]\n", comment(tags), tags.key));
+    let _ = write!(text, "\n{}[{}]\n", comment(tags), tags.key);
     text
 }
 

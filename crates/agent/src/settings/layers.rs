@@ -308,7 +308,10 @@ mod tests {
     #[test]
     fn an_address_beyond_this_machine_needs_a_word_of_consent() {
         let refused = message(file("bind = \"0.0.0.0:4747\""));
-        assert!(refused.starts_with("bind is 0.0.0.0:4747, must be a loopback address, or with --insecure"), "{refused}");
+        assert!(
+            refused.starts_with("bind is 0.0.0.0:4747, must be a loopback address, or with --insecure"),
+            "{refused}"
+        );
         assert!(file("bind = \"0.0.0.0:4747\"\ninsecure = true").is_ok());
         assert!(message(file("http = \"0.0.0.0:80\"\ninsecure = true")).starts_with("http is 0.0.0.0:80"));
     }
