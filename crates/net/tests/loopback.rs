@@ -1,4 +1,5 @@
 //! Real nodes on real sockets of this machine.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::time::Duration;
 
@@ -265,8 +266,15 @@ async fn a_contact_that_does_not_resolve_is_reported_and_tried_again() {
 
 #[tokio::test]
 async fn nodes_that_are_cut_off_lose_each_other_and_find_each_other_again() {
-    let a = node("a").allow_faults().start().await.unwrap();
-    let b = start("b").await;
+    let millis = Duration::from_millis;
+    let quick = ConfigBuilder {
+        probe_interval: millis(300),
+        suspicion_timeout_min: millis(300),
+        suspicion_timeout_log: Duration::ZERO,
+        ..ConfigBuilder::local()
+    };
+    let a = node("a").config(quick.clone()).allow_faults().start().await.unwrap();
+    let b = node("b").config(quick).allow_faults().start().await.unwrap();
     let mut at_a = a.events();
     let mut at_b = b.events();
     join(&b, &a).await;
