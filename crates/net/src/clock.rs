@@ -20,9 +20,9 @@ impl Clock {
         Now { instant: Instant::ZERO + elapsed, wall: wall() }
     }
 
-    /// A moment of the node's clock as the runtime's timers know it.
-    pub(crate) fn runtime_instant(&self, instant: Instant) -> tokio::time::Instant {
-        self.origin + Duration::from_micros(instant.as_micros())
+    /// A moment of the node's clock as the runtime's timers know it; `None` if it is later than they can tell.
+    pub(crate) fn runtime_instant(&self, instant: Instant) -> Option<tokio::time::Instant> {
+        self.origin.checked_add(Duration::from_micros(instant.as_micros()))
     }
 }
 

@@ -37,8 +37,10 @@ impl Desk {
         }
     }
 
-    /// Remembers who waits for a command, under a number of its own.
+    /// Remembers who waits for a command, under a number of its own. Whoever gave up waiting for a result is forgotten:
+    /// a join may never end.
     pub(crate) fn open(&mut self, pending: Pending) -> Ticket {
+        self.pending.retain(|_, pending| !pending.is_given_up());
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.pending.insert(ticket, pending);

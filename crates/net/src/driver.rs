@@ -79,7 +79,7 @@ impl Driver {
 
     /// Waits for whatever comes first, input before the deadline.
     async fn wake(&mut self) -> Wake {
-        let due = self.node.poll_timeout().map(|due| self.clock.runtime_instant(due));
+        let due = self.node.poll_timeout().and_then(|due| self.clock.runtime_instant(due));
         tokio::select! {
             biased;
             () = self.datagrams.ready() => Wake::Ready,

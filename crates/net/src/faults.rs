@@ -2,9 +2,13 @@
 //!
 //! Rules name a peer by its gossip address, or all peers, and a direction as this node sees it. Datagrams are dropped,
 //! held back or cut. A stream is delayed and cut, but loses nothing, as the system would send again.
+//!
+//! All nodes of an experiment share the address 127.0.0.1, so an accepted stream, which comes from a port of its own, does
+//! not show whose it is. A node with a fault table therefore opens streams from a loopback address that holds its gossip
+//! port. Where the system has one loopback address only, and with IPv6, streams are cut by the node that opens them.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -196,6 +200,27 @@ impl Faults {
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The two bytes in front of the port in an address that streams of an experiment come from.
+const SOURCE_PREFIX: [u8; 2] = [127, 77];
+
+/// Where the node at `local` opens streams from.
+pub(crate) fn stream_source(local: SocketAddr) -> Option<SocketAddr> {
+    let [a, b] = SOURCE_PREFIX;
+    let [c, d] = local.port().to_be_bytes();
+    (local.ip() == Ipv4Addr::LOCALHOST).then(|| SocketAddr::from(([a, b, c, d], 0)))
+}
+
+/// The gossip address of the node whose stream comes from `source`, or `source` itself.
+pub(crate) fn stream_owner(source: SocketAddr) -> SocketAddr {
+    match source.ip() {
+        IpAddr::V4(ip) if ip.octets()[..2] == SOURCE_PREFIX => {
+            let [_, _, c, d] = ip.octets();
+            SocketAddr::from((Ipv4Addr::LOCALHOST, u16::from_be_bytes([c, d])))
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => source,
     }
 }
 

@@ -34,15 +34,16 @@ impl Joiner {
         Self { requests: requests.downgrade(), events, retry_min, retry_max }
     }
 
-    /// Returns the contact that answered. The node itself tries the addresses that it has again; this asks for the
-    /// addresses of names again, which may have moved.
+    /// Returns the contact that answered. The node itself tries the addresses that it has again, with back-off up to
+    /// `retry_max`. This resolves names again, which may have moved, and from `retry_max` on names the contacts to the
+    /// node once more: another command may have taken over one of them.
     pub(crate) async fn join(&self, contacts: &[Address]) -> Result<SocketAddr, RequestError> {
         let mut known = Vec::new();
         let mut under_way = None;
         let mut wait = self.retry_min;
         loop {
             let addresses = self.resolve(contacts, wait).await;
-            if !addresses.is_empty() && addresses != known {
+            if !addresses.is_empty() && (addresses != known || wait == self.retry_max) {
                 known.clone_from(&addresses);
                 let requests = self.requests.upgrade().ok_or(Closed)?;
                 under_way = Some(request::open(&requests, Command::Join { contacts: addresses }, Lines::None).await?);

@@ -54,6 +54,13 @@ pub(crate) struct Pending {
     pub(crate) lines: Lines,
 }
 
+impl Pending {
+    /// Whether the result is still to come and nobody waits for it.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.result.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+}
+
 /// Where the lines of a query or trace go.
 #[derive(Debug)]
 pub(crate) enum Lines {

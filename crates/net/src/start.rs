@@ -178,7 +178,7 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
         clock,
         identity,
         datagrams: Datagrams::new(udp, local_address, faults.clone(), Arc::clone(&counters)),
-        streams: Streams::new(tcp, config.streams_max, faults.clone(), Arc::clone(&counters)),
+        streams: Streams::new(tcp, local_address, config.streams_max, faults.clone(), Arc::clone(&counters)),
         keeper,
         desk: Desk::new(announcer, requests.downgrade()),
         requests: receiver,

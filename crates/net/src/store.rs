@@ -91,8 +91,11 @@ impl From<Error> for OpenError {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the database may add kinds, and only one does not speak of it")]
     fn from(error: Error) -> Self {
         match error {
-            // A file that is no database is reported as invalid data.
-            Error::Io(error) if error.kind() != io::ErrorKind::InvalidData => Self::Io(error),
+            // So the database reports a file that is none, or that was cut short.
+            Error::Io(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+                Self::Damaged(error.to_string())
+            }
+            Error::Io(error) => Self::Io(error),
             other => Self::Damaged(other.to_string()),
         }
     }
@@ -129,6 +132,21 @@ mod tests {
         let path = directory.path().join("store");
         std::fs::write(&path, [7; 5_000]).unwrap();
         assert!(matches!(Store::open(&path), Err(OpenError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_store_that_was_cut_short_is_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        {
+            let (mut store, _) = Store::open(&path).unwrap();
+            store.commit([record("a", Some("1"))].iter()).unwrap();
+        }
+        let whole = std::fs::read(&path).unwrap();
+        for length in (1..whole.len()).step_by(1_000) {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(matches!(Store::open(&path), Err(OpenError::Damaged(_))), "{length} bytes");
+        }
     }
 
     #[test]

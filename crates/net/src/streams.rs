@@ -10,13 +10,13 @@ use std::time::Duration;
 use rumormill_core::io::StreamId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cluster::SocketCounters;
-use crate::faults::{Direction, Faults};
+use crate::faults::{self, Direction, Faults};
 use crate::socket::canonical;
 
 /// How long a connection may take to be there.
@@ -62,6 +62,7 @@ pub(crate) struct Streams {
     tasks_max: usize,
     events: mpsc::Sender<StreamEvent>,
     incoming: mpsc::Receiver<StreamEvent>,
+    local_address: SocketAddr,
     faults: Option<Faults>,
     counters: Arc<SocketCounters>,
 }
@@ -78,6 +79,7 @@ impl Streams {
     /// Accepts on `listener`. The node itself refuses what it has no room for; `streams_max` is its limit.
     pub(crate) fn new(
         listener: TcpListener,
+        local_address: SocketAddr,
         streams_max: usize,
         faults: Option<Faults>,
         counters: Arc<SocketCounters>,
@@ -87,7 +89,8 @@ impl Streams {
         tasks.spawn(accept(listener, events.clone()));
         // As many again may linger.
         let tasks_max = 2 * streams_max;
-        Self { open: BTreeMap::new(), accepted: 0, dialed: 0, tasks, tasks_max, events, incoming, faults, counters }
+        let open = BTreeMap::new();
+        Self { open, accepted: 0, dialed: 0, tasks, tasks_max, events, incoming, local_address, faults, counters }
     }
 
     /// The next event. Cancel safe.
@@ -108,7 +111,7 @@ impl Streams {
         }
         let stream = StreamId(2 * self.accepted + 1);
         self.accepted += 1;
-        self.spawn(stream, from, Some(socket));
+        self.spawn(stream, Link::Accepted(socket), faults::stream_owner(from));
         Some(stream)
     }
 
@@ -116,7 +119,8 @@ impl Streams {
     pub(crate) fn send(&mut self, stream: StreamId, to: SocketAddr, piece: Vec<u8>) {
         if stream.0.is_multiple_of(2) && stream.0 > self.dialed {
             self.dialed = stream.0;
-            self.spawn(stream, to, None);
+            let link = Link::Dialed { from: self.source(), to };
+            self.spawn(stream, link, to);
         }
         // Otherwise it has just ended, and the node will learn so.
         if let Some(open) = self.open.get_mut(&stream)
@@ -146,12 +150,41 @@ impl Streams {
         self.tasks.shutdown().await;
     }
 
-    fn spawn(&mut self, id: StreamId, peer: SocketAddr, socket: Option<TcpStream>) {
+    fn spawn(&mut self, id: StreamId, link: Link, peer: SocketAddr) {
         while self.tasks.try_join_next().is_some() {}
         let (pieces, waiting) = mpsc::unbounded_channel();
         self.open.insert(id, Open { pieces, handed_over: 0 });
         let connection = Connection { id, peer, events: self.events.clone(), faults: self.faults.clone() };
-        self.tasks.spawn(connection.run(socket, waiting));
+        self.tasks.spawn(connection.run(link, waiting));
+    }
+
+    /// Where to open streams from, if that matters.
+    fn source(&self) -> Option<SocketAddr> {
+        self.faults.as_ref().and_then(|_| faults::stream_source(self.local_address))
+    }
+}
+
+/// Where a connection comes from.
+#[derive(Debug)]
+enum Link {
+    Accepted(TcpStream),
+    Dialed { from: Option<SocketAddr>, to: SocketAddr },
+}
+
+impl Link {
+    async fn connect(self) -> io::Result<TcpStream> {
+        match self {
+            Self::Accepted(socket) => Ok(socket),
+            Self::Dialed { from: None, to } => TcpStream::connect(to).await,
+            Self::Dialed { from: Some(from), to } => {
+                let socket = TcpSocket::new_v4()?;
+                match socket.bind(from) {
+                    Ok(()) => socket.connect(to).await,
+                    // A system with one loopback address only.
+                    Err(_) => TcpStream::connect(to).await,
+                }
+            }
+        }
     }
 }
 
@@ -186,25 +219,20 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, accepted: Option<TcpStream>, pieces: mpsc::UnboundedReceiver<Vec<u8>>) {
+    async fn run(self, link: Link, pieces: mpsc::UnboundedReceiver<Vec<u8>>) {
         let end = tokio::select! {
-            end = self.connect_and_move(accepted, pieces) => end,
+            // A cut lets nothing pass, not even what is there already.
+            biased;
             () = self.until_cut() => End::Theirs,
+            end = self.connect_and_move(link, pieces) => end,
         };
         if let End::Theirs = end {
             self.tell(StreamEvent::Closed(self.id)).await;
         }
     }
 
-    async fn connect_and_move(&self, accepted: Option<TcpStream>, pieces: mpsc::UnboundedReceiver<Vec<u8>>) -> End {
-        let connected = match accepted {
-            Some(socket) => Ok(socket),
-            None => match timeout(CONNECT_TIMEOUT, TcpStream::connect(self.peer)).await {
-                Ok(connected) => connected,
-                Err(_) => return End::Theirs,
-            },
-        };
-        let Ok(mut socket) = connected else { return End::Theirs };
+    async fn connect_and_move(&self, link: Link, pieces: mpsc::UnboundedReceiver<Vec<u8>>) -> End {
+        let Ok(Ok(mut socket)) = timeout(CONNECT_TIMEOUT, link.connect()).await else { return End::Theirs };
         // Pieces are whole messages; waiting for more to fill a segment would only delay them.
         socket.set_nodelay(true).ok();
         let end = self.move_bytes(&mut socket, pieces).await;
@@ -321,4 +349,117 @@ async fn linger(socket: &mut TcpStream) -> io::Result<()> {
     let mut rest = [0; 1_024];
     while socket.read(&mut rest).await? > 0 {}
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::bind;
+
+    fn open(faults: Option<Faults>) -> (Streams, SocketAddr) {
+        let (udp, tcp) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = udp.local_addr().unwrap();
+        (Streams::new(tcp, address, 8, faults, Arc::default()), address)
+    }
+
+    async fn accepted(streams: &mut Streams) -> StreamId {
+        let StreamEvent::Accepted(socket, from) = streams.event().await else { panic!("nothing was accepted") };
+        streams.accept(socket, from).unwrap()
+    }
+
+    /// All that comes until the stream ends.
+    async fn read_to_end(streams: &mut Streams, stream: StreamId) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            match streams.event().await {
+                StreamEvent::Bytes(id, bytes) if id == stream => all.extend(bytes),
+                StreamEvent::Closed(id) if id == stream => return all,
+                StreamEvent::Accepted(..)
+                | StreamEvent::Bytes(..)
+                | StreamEvent::Written(..)
+                | StreamEvent::Closed(_) => {}
+            }
+        }
+    }
+
+    const DIALED: StreamId = StreamId(2);
+
+    #[tokio::test]
+    async fn what_was_handed_over_is_written_before_the_stream_ends() {
+        let (mut a, _) = open(None);
+        let (mut b, to) = open(None);
+        let piece: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        a.send(DIALED, to, piece.clone());
+        a.close(DIALED);
+        let stream = accepted(&mut b).await;
+        // Unread bytes at the end that closes must not cost the other end what was sent to it.
+        b.send(stream, to, vec![0; 1_000]);
+        assert!(read_to_end(&mut b, stream).await == piece);
+    }
+
+    #[tokio::test]
+    async fn the_node_hears_that_all_was_written_and_may_go_on() {
+        let (mut a, _) = open(None);
+        let (mut b, to) = open(None);
+        a.send(DIALED, to, b"one".to_vec());
+        let StreamEvent::Written(DIALED, pieces) = a.event().await else { panic!("nothing was written") };
+        assert!(a.is_written(DIALED, pieces));
+        a.send(DIALED, to, b"two".to_vec());
+        assert!(!a.is_written(DIALED, pieces));
+        let stream = accepted(&mut b).await;
+        a.close(DIALED);
+        assert_eq!(read_to_end(&mut b, stream).await, b"onetwo");
+    }
+
+    #[tokio::test]
+    async fn a_stream_to_nobody_ends() {
+        let (mut a, _) = open(None);
+        let (b, nobody) = open(None);
+        b.shutdown().await;
+        a.send(DIALED, nobody, b"hello".to_vec());
+        assert!(matches!(a.event().await, StreamEvent::Closed(DIALED)));
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_streams_at_once_and_refuses_new_ones_from_either_end() {
+        for cut_at_dialer in [true, false] {
+            let (at_a, at_b) = (Faults::new(1), Faults::new(2));
+            let (mut a, address_a) = open(Some(at_a.clone()));
+            let (mut b, address_b) = open(Some(at_b.clone()));
+            a.send(DIALED, address_b, b"hello".to_vec());
+            let stream = accepted(&mut b).await;
+            assert!(matches!(b.event().await, StreamEvent::Bytes(..)));
+            if cut_at_dialer {
+                at_a.cut([address_b]);
+            } else {
+                at_b.cut([address_a]);
+            }
+            assert_eq!(read_to_end(&mut b, stream).await, b"");
+            assert_eq!(read_to_end(&mut a, DIALED).await, b"");
+
+            let next = StreamId(4);
+            a.send(next, address_b, b"again".to_vec());
+            if !cut_at_dialer {
+                let stream = accepted(&mut b).await;
+                assert_eq!(read_to_end(&mut b, stream).await, b"");
+            }
+            assert_eq!(read_to_end(&mut a, next).await, b"");
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_the_limit_are_closed_and_counted() {
+        let (mut b, to) = open(None);
+        let mut sockets = Vec::new();
+        // The acceptor is one of the 16 tasks.
+        for _ in 0..15 {
+            sockets.push(TcpStream::connect(to).await.unwrap());
+            accepted(&mut b).await;
+        }
+        let mut refused = TcpStream::connect(to).await.unwrap();
+        let StreamEvent::Accepted(socket, from) = b.event().await else { panic!("nothing was accepted") };
+        assert_eq!(b.accept(socket, from), None);
+        assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
+        assert_eq!(b.counters.streams_refused.load(Ordering::Relaxed), 1);
+    }
 }

@@ -192,3 +192,64 @@ impl Queue {
         self.waiting.len() < WAITING_MAX / share && self.bytes < WAITING_BYTES_MAX / share
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(origin: u64, payload: Vec<u8>) -> Received {
+        let message = Message {
+            topic: "news".to_owned(),
+            origin: NodeId(origin),
+            sequence: rumormill_core::Sequence::new(1, 1),
+            payload,
+            hops: 0,
+            published_at: rumormill_core::Wall::default(),
+            received_at: rumormill_core::Wall::default(),
+        };
+        Received { message: Arc::new(message), origin_name: "n".into() }
+    }
+
+    #[tokio::test]
+    async fn a_slow_subscriber_is_told_how_many_it_missed_of_whom_and_where() {
+        let (mut news, feed) = subscription("news");
+        for n in 0..WAITING_MAX + 5 {
+            feed.push(message(if n % 5 == 0 { 1 } else { 2 }, Vec::new()));
+        }
+        for _ in 0..WAITING_MAX {
+            assert!(matches!(news.next().await, Some(Delivery::Message(_))));
+        }
+        feed.push(message(3, b"after".to_vec()));
+        let mut missed = Vec::new();
+        while let Some(Delivery::Missed { origin, count, .. }) = news.next().await {
+            missed.push((origin.0, count));
+            if missed.len() == 2 {
+                break;
+            }
+        }
+        assert_eq!(missed, [(1, 1), (2, 4)]);
+        let Some(Delivery::Message(last)) = news.next().await else { panic!("the last message is gone") };
+        assert_eq!(last.payload, b"after");
+    }
+
+    #[tokio::test]
+    async fn large_messages_wait_up_to_a_number_of_bytes() {
+        let (mut news, feed) = subscription("news");
+        for _ in 0..9 {
+            feed.push(message(1, vec![0; 1 << 20]));
+        }
+        for _ in 0..8 {
+            assert!(matches!(news.next().await, Some(Delivery::Message(_))));
+        }
+        assert!(matches!(news.next().await, Some(Delivery::Missed { count: 1, .. })));
+    }
+
+    #[tokio::test]
+    async fn a_subscription_ends_with_its_feed_after_what_waits() {
+        let (mut news, feed) = subscription("news");
+        feed.push(message(1, Vec::new()));
+        drop(feed);
+        assert!(news.next().await.is_some());
+        assert!(news.next().await.is_none());
+    }
+}
