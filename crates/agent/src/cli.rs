@@ -13,7 +13,7 @@ use crate::logs::Level;
 
 /// Gossip for a fleet of machines: members, failures and messages, with no server in the middle.
 #[derive(Debug, Parser)]
-#[command(name = "rumor", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "rumor", version, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     /// Print JSON: one document, or one a line for streams; a failure is one line on stderr
     #[arg(long, global = true)]

@@ -94,8 +94,6 @@ impl News {
             self.pending.insert(key, Pending { first: at, at: seen, member, words, knowers });
             return Ok(());
         }
-        // The same may happen again in this incarnation; only what all know at some time is told once.
-        self.told.retain(|(id, told, _)| *id != member.id || *told == event);
         Ok(print::line(line(seen, &member.name, &words))?)
     }
 

@@ -160,7 +160,7 @@ impl Layers {
     /// Checks that the setting exists and that the value alone makes sense, then keeps it. Tags add to each other.
     fn put(&mut self, key: &str, value: Value, origin: Origin) -> Result<(), Failure> {
         if default_of(key).is_none() {
-            return Err(Failure::value(key, &value, unknown_rule(key)));
+            return Err(Failure::value(key, shown(&value), unknown_rule(key)));
         }
         let alone = Table::from_iter([(key.to_owned(), value.clone())]);
         if is_of_agent(key) {
@@ -206,10 +206,15 @@ fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
-/// The rule in serde's words: what it expected.
+/// The rule in serde's words, what it expected, with Rust's names of types put into people's.
 fn rule_of(message: &str) -> String {
     let rule = ["expected ", "write "].iter().find_map(|word| Some(message.split_once(word)?.1));
-    rule.unwrap_or(message).replace('`', "").trim().to_owned()
+    match rule.unwrap_or(message).replace('`', "").trim() {
+        "usize" | "u64" | "u32" => "a whole number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a string" => "text".to_owned(),
+        rule => rule.to_owned(),
+    }
 }
 
 fn unknown_rule(key: &str) -> String {
@@ -284,7 +289,7 @@ mod tests {
     #[test]
     fn a_value_of_the_wrong_kind_is_refused_with_what_was_expected() {
         assert_eq!(message(file("mode = \"sideways\"")), "mode is sideways, must be one of push, pull, push-pull");
-        assert_eq!(message(file("fanout = \"many\"")), "fanout is many, must be usize");
+        assert_eq!(message(file("fanout = \"many\"")), "fanout is many, must be a whole number");
         assert!(message(file("gossip_interval = \"5 parsecs\"")).contains("a number and a unit"));
     }
 
