@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use crate::config::{ConfigError, is_name};
 use crate::time::Seconds;
+use crate::wire::{Put, Reader};
 
 /// The identity of a node: the first 64 bits of the hash of its public key. Shown as 16 hex digits.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -208,9 +209,30 @@ pub struct Stored {
 impl Stored {
     /// Reads back what [`Output::Persist`](crate::Output::Persist) asked to store, each key once. What it does not
     /// understand it leaves out: a newer version may have written it.
-    pub fn from_records<'a>(_records: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
-        Self::default()
+    pub fn from_records<'a>(records: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let mut stored = Self::default();
+        for (key, value) in records {
+            let mut reader = Reader::new(value);
+            match key {
+                b"boot" => stored.boot = reader.u64().unwrap_or(stored.boot),
+                b"first_boot" => stored.first_boot = reader.u32().map(Seconds),
+                b"members" => stored.members = read_addresses(reader),
+                b"former" => stored.former = read_addresses(reader),
+                _ => {}
+            }
+        }
+        stored
     }
+}
+
+fn read_addresses(mut reader: Reader<'_>) -> Vec<SocketAddr> {
+    std::iter::from_fn(|| reader.address()).collect()
+}
+
+pub(crate) fn write_addresses(addresses: &[SocketAddr]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(addresses.len() * 7);
+    addresses.iter().for_each(|address| bytes.put_address(*address));
+    bytes
 }
 
 /// One change to what a node keeps: `value` under `key`, or the removal of `key`.

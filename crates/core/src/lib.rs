@@ -1,16 +1,31 @@
 //! The gossip protocols of Rumormill as one deterministic state machine: no sockets, no clock, no threads.
 
+mod budget;
 pub mod config;
+mod contacts;
+mod detector;
 pub mod duration;
+mod effects;
+mod exchange;
 mod hash;
 pub mod identity;
 pub mod io;
+mod map;
+mod membership;
+mod messages;
 mod node;
+mod queries;
+mod replica;
 pub mod rng;
+mod rumors;
 pub mod sketch;
+mod slots;
 pub mod stats;
 pub mod stop;
+mod streams;
 pub mod time;
+mod update;
+pub mod wire;
 
 pub use config::{Config, ConfigBuilder, ConfigError};
 pub use identity::{Identity, Incarnation, NodeId, Record, Sequence, Stored, Tags};
@@ -18,3 +33,4 @@ pub use io::{Channel, Command, Event, Input, Member, MemberChange, Message, Outp
 pub use node::Node;
 pub use stop::StopRule;
 pub use time::{Instant, Now, Seconds, Wall};
+pub use update::Interner;

@@ -1,12 +1,52 @@
-//! The node: one input in, outputs and a deadline out.
+//! The node: one input in, outputs and a deadline out. Here inputs, frames and timers find their handlers; the
+//! handlers are in the files below, by what they are about.
+//!
+//! The parts of a node (members, detector, rumors, messages, …) do not know each other. Each keeps its own state
+//! and says in its return value what happened; the handlers carry that from one to the next.
 
+mod claims;
+mod commands;
+mod exchanging;
+mod gossip;
+mod intake;
+mod joining;
+mod letters;
+mod probing;
+mod questions;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::config::Config;
-use crate::identity::{Identity, Incarnation, NodeId};
-use crate::io::{Input, Member, Message, Output, State};
+use crate::contacts::Contacts;
+use crate::detector::Detector;
+use crate::effects::{Effects, Timer};
+use crate::exchange::Exchanges;
+use crate::hash;
+use crate::identity::{Identity, Incarnation, NodeId, Sequence};
+use crate::io::{Event, Input, Member, Message, Output, State, StopReason, StreamId, Ticket, Token, Warning};
+use crate::membership::Members;
+use crate::messages::Messages;
+use crate::queries::Queries;
+use crate::rumors::Rumors;
 use crate::stats::{Counters, MemberCounts};
-use crate::time::{Instant, Now};
+use crate::streams::Streams;
+use crate::time::{Instant, Now, Seconds};
+use crate::update::{Interner, UpdateId};
+use crate::wire::{Frame, Frames, HEADER_BYTES, Header, Reader, VERSION, Version};
+
+use claims::Doubt;
+use gossip::Gossip;
+use intake::Want;
+use joining::Hospitality;
+use letters::{Letter, Via};
+
+/// No datagram is larger: the largest `mtu_bytes`.
+const DATAGRAM_BYTES_MAX: usize = 65_000;
+/// Each kind of warning is told at most once in this time.
+const WARNING_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A node of the cluster, as a deterministic state machine.
 ///
@@ -16,7 +56,47 @@ use crate::time::{Instant, Now};
 pub struct Node {
     identity: Identity,
     config: Config,
-    counters: Counters,
+    secret: [u8; 16],
+    /// Keys the tokens that prove addresses.
+    token_key: [u8; 16],
+    cluster: u32,
+    settings: u64,
+    interner: Interner,
+    phase: Phase,
+    incarnation: Incarnation,
+    first_boot: Seconds,
+    /// When this node last raised its boot because another process spoke with its identity.
+    raised_at: Option<Instant>,
+    fx: Effects,
+    members: Members,
+    detector: Detector,
+    rumors: Rumors,
+    messages: Messages,
+    exchanges: Exchanges,
+    streams: Streams,
+    contacts: Contacts,
+    queries: Queries,
+    budget: Budget,
+    gossip: Gossip,
+    hospitality: Hospitality,
+    doubts: BTreeMap<NodeId, Doubt>,
+    wants: BTreeMap<UpdateId, Want>,
+    warned: BTreeMap<&'static str, Instant>,
+    /// Updates are looked through again from this second on.
+    fade_at: Seconds,
+}
+
+/// Where a node is in its life.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// Its boot is not durable yet: it does not speak.
+    Storing(Token),
+    Running,
+    /// A higher boot is being stored.
+    Raising(Token, u64),
+    /// It said goodbye and waits for others to learn it.
+    Leaving(Ticket),
+    Stopped,
 }
 
 impl Node {
@@ -24,84 +104,340 @@ impl Node {
     /// Poll outputs after this as after an input.
     ///
     /// # Panics
-    /// If the name or the addresses of `identity` break their rules: check with [`Identity::check`] first.
-    pub fn new(identity: Identity, config: Config, _seed: u64, _now: Now) -> Self {
-        Self { identity, config, counters: Counters::default() }
+    /// If the name, the addresses or the tags of `identity` break their rules: ask [`Identity::check`] first.
+    pub fn new(identity: Identity, config: Config, seed: u64, now: Now) -> Self {
+        Self::sharing(identity, config, seed, now, Interner::default())
+    }
+
+    /// Like [`new`](Self::new), for many nodes in one process that share the bytes of their updates.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn sharing(identity: Identity, config: Config, seed: u64, now: Now, interner: Interner) -> Self {
+        assert_eq!(identity.check(), Ok(()), "an identity is checked before a node is made of it");
+        assert_ne!(identity.id, NodeId::NONE, "zero is nobody's id");
+        let mut fx = Effects::new(now, seed);
+        let secret = identity.secret.unwrap_or_else(|| hash::secret_of_name(&config.cluster));
+        let token_key: [u8; 16] =
+            std::array::from_fn(|_| u8::try_from(fx.rng.below(256)).expect("a byte is below 256"));
+        let first_number = u16::try_from(fx.rng.below(1 << 16)).expect("below 2^16");
+        let boot = identity.stored.boot + 1;
+        let known = identity.stored.members.clone();
+        let mut node = Self {
+            cluster: hash::keyed(&secret, config.cluster.as_bytes()) as u32,
+            settings: config.shared_fingerprint(),
+            phase: Phase::Running,
+            incarnation: Incarnation::of_boot(boot),
+            first_boot: identity.stored.first_boot.unwrap_or_else(|| now.wall.seconds()),
+            raised_at: None,
+            members: Members::new(identity.id, now.wall),
+            detector: Detector::new(first_number),
+            rumors: Rumors::default(),
+            messages: Messages::new(now.wall),
+            exchanges: Exchanges::default(),
+            streams: Streams::new(config.streams_max),
+            contacts: Contacts::new(known, identity.stored.former.clone()),
+            queries: Queries::default(),
+            budget: Budget::new(config.bandwidth_max, now.instant),
+            gossip: Gossip::new(&config, now.instant),
+            hospitality: Hospitality::new(now.instant),
+            doubts: BTreeMap::new(),
+            wants: BTreeMap::new(),
+            warned: BTreeMap::new(),
+            fade_at: now.wall.seconds(),
+            identity,
+            config,
+            secret,
+            token_key,
+            interner,
+            fx,
+        };
+        if node.identity.durable {
+            let records = node.boot_records(boot);
+            node.phase = Phase::Storing(node.fx.persist(records));
+        } else {
+            node.start();
+        }
+        node
     }
 
     /// Takes one input.
     ///
     /// # Panics
     /// If outputs of the last input are still waiting, or if time runs back.
-    pub fn handle_input(&mut self, _now: Now, _input: Input<'_>) {}
+    pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
+        assert!(self.fx.outputs.is_empty(), "outputs are drained before the next input");
+        assert!(now.instant >= self.fx.now.instant, "the monotonic clock does not run back");
+        self.fx.now = now;
+        match self.phase {
+            Phase::Stopped => return,
+            Phase::Storing(token) => return self.handle_before_start(token, input),
+            Phase::Running | Phase::Raising(..) | Phase::Leaving(_) => {}
+        }
+        if now.wall.seconds() >= self.fade_at {
+            self.fade();
+        }
+        match input {
+            Input::Datagram { from, bytes } => self.on_datagram(from, bytes),
+            Input::StreamOpened { stream, from } => self.on_stream_opened(stream, from),
+            Input::StreamBytes { stream, bytes } => self.on_stream_bytes(stream, bytes),
+            Input::StreamWritten { stream } => self.streams.on_written(stream, &mut self.fx, &mut self.budget),
+            Input::StreamClosed { stream } => self.on_stream_closed(stream),
+            Input::Timeout => self.on_timeout(),
+            Input::Persisted { token } => self.on_persisted(token),
+            Input::PersistFailed { token } => self.on_persist_failed(token),
+            Input::Command { ticket, command } => self.on_command(ticket, command),
+        }
+        self.forward_fresh();
+    }
 
     /// The next thing to do for the driver, in order.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.fx.outputs.pop_front()
     }
 
     /// When [`Input::Timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.fx.timers.next()
+    }
+
+    fn handle_before_start(&mut self, waits_for: Token, input: Input<'_>) {
+        match input {
+            Input::Persisted { token } if token == waits_for => self.start(),
+            Input::PersistFailed { token } if token == waits_for => self.stop(StopReason::BootNotStored),
+            Input::Command { ticket, command } => self.on_command_before_start(ticket, command),
+            Input::StreamOpened { stream, .. } => self.fx.outputs.push_back(Output::Close { stream }),
+            Input::Datagram { .. }
+            | Input::StreamBytes { .. }
+            | Input::StreamWritten { .. }
+            | Input::StreamClosed { .. }
+            | Input::Timeout
+            | Input::Persisted { .. }
+            | Input::PersistFailed { .. } => {}
+        }
+    }
+
+    fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
+        self.fx.counters.datagrams_received += 1;
+        self.fx.counters.bytes_received += bytes.len() as u64;
+        if bytes.len() > DATAGRAM_BYTES_MAX {
+            self.fx.counters.dropped.oversized += 1;
+            return;
+        }
+        let mut reader = Reader::new(bytes);
+        let (Some(header), Some(version)) = (Header::read(&mut reader), reader.u8()) else {
+            self.fx.counters.dropped.malformed += 1;
+            return;
+        };
+        if !self.admits(from, &header, Version::from_byte(version)) {
+            return;
+        }
+        let mut letter = self.reply_to(header.sender, from, bytes.len());
+        if header.target != NodeId::NONE && header.target != self.identity.id {
+            self.fx.counters.dropped.misdirected += 1;
+            self.introduce(&mut letter);
+        } else {
+            self.on_frames(reader.rest(), &mut letter);
+        }
+        self.post_reply(letter);
+    }
+
+    /// Whether bytes of this origin are looked at at all.
+    fn admits(&mut self, from: SocketAddr, header: &Header, version: Version) -> bool {
+        if header.cluster != self.cluster {
+            self.fx.counters.dropped.foreign += 1;
+            self.warn("foreign", Warning::ForeignCluster { from });
+            return false;
+        }
+        if version.major != VERSION.major {
+            self.fx.counters.dropped.version += 1;
+            self.warn("version", Warning::NewerVersion { from, major: version.major });
+            return false;
+        }
+        if header.sender == NodeId::NONE || header.sender == self.identity.id {
+            self.fx.counters.dropped.misdirected += 1;
+            return false;
+        }
+        true
+    }
+
+    fn on_frames(&mut self, bytes: &[u8], letter: &mut Letter) {
+        for frame in Frames::new(bytes) {
+            match frame {
+                Some(frame) => self.on_frame(frame, letter),
+                None => self.fx.counters.dropped.malformed += 1,
+            }
+        }
+    }
+
+    fn on_frame(&mut self, frame: Frame<'_>, letter: &mut Letter) {
+        match frame {
+            Frame::Ping { number, root } => self.on_ping(number, root, letter),
+            Frame::Ack { number, root } => self.on_ack(number, root, letter),
+            Frame::PingReq { number, target, address } => self.on_ping_req(number, target, address, letter),
+            Frame::Nack { number } => self.on_nack(number, letter.peer),
+            Frame::Updates { packet, asks, items } => self.on_updates(packet, asks, items, letter),
+            Frame::Feedback { packet, known } => self.rumors.feedback(packet, known, self.config.stop),
+            Frame::Accusations(list) => list.accusations().for_each(|accusation| self.on_accusation(accusation)),
+            Frame::Announce(list) => self.on_announce(list, letter),
+            Frame::Request(list) => self.on_request(list, letter),
+            Frame::Sketch { head, symbols } => self.on_sketch(&head, symbols, letter),
+            Frame::More { exchange, from } => self.on_more(exchange, from, letter),
+            Frame::Settled { exchange, differences } => self.on_settled(exchange, differences, letter),
+            Frame::Bulk { space, exchange } => self.on_bulk(space, exchange, letter),
+            Frame::Challenge { token } => self.on_challenge(token, letter),
+            Frame::Echo { token } => self.on_echo(token, letter),
+            Frame::Join => self.on_join(letter),
+            Frame::Welcome { complete } => self.on_welcome(complete, letter),
+            Frame::Answer { sequence, payload } => self.on_answer(Sequence(sequence), payload, letter),
+            Frame::Answered { sequence } => self.on_answered(Sequence(sequence), letter.peer),
+        }
+    }
+
+    fn on_timeout(&mut self) {
+        while let Some((timer, due)) = self.fx.timers.expire(self.fx.now.instant) {
+            match timer {
+                Timer::ProbeInterval => self.on_probe_interval(),
+                Timer::Probe(number) => self.on_probe_due(number, due),
+                Timer::Relay(number) => self.on_relay_due(number),
+                Timer::Suspicion(member) => self.on_suspicion_due(member, due),
+                Timer::Verdict(member) => self.on_verdict_due(member, due),
+                Timer::Doubt(member) => self.on_doubt_due(member),
+                Timer::Round => self.on_round_due(),
+                Timer::Repair => self.on_repair_due(),
+                Timer::Rejoin => self.on_rejoin_due(),
+                Timer::Contact(address) => self.on_contact_due(address),
+                Timer::Want(id) => self.on_want_due(id),
+                Timer::Query(sequence) => self.on_query_due(Sequence(sequence)),
+                Timer::Answer(origin, sequence) => self.on_answer_due(origin, Sequence(sequence)),
+                Timer::Stream(stream) => self.on_stream_idle(stream),
+                Timer::Pace => self.streams.on_pace_due(&mut self.fx, &mut self.budget),
+                Timer::Leave => self.on_leave_due(),
+                Timer::Remember => self.remember(),
+            }
+            if self.phase == Phase::Stopped {
+                return;
+            }
+        }
+    }
+
+    /// What runs out is taken out; what runs out soon no longer counts in sketches.
+    fn fade(&mut self) {
+        let now = self.fx.now.wall;
+        self.fade_at = now.seconds().after();
+        let slots = self.members.replica_mut().advance(now);
+        let gone: Vec<Member> =
+            slots.iter().filter_map(|slot| self.members.member(self.members.id_at(*slot))).collect();
+        self.members.forget(&slots);
+        for member in gone {
+            self.tell(crate::io::MemberChange::Removed, self.identity.id, member);
+        }
+        let slots = self.messages.replica_mut().advance(now);
+        for slot in &slots {
+            self.rumors.cool(self.messages.replica().at(*slot).id);
+        }
+        let deliveries = self.messages.forget(&slots);
+        self.deliver(deliveries);
+    }
+
+    /// Tells a warning, unless one of its kind was told within the last minute.
+    fn warn(&mut self, kind: &'static str, warning: Warning) {
+        let now = self.fx.now.instant;
+        if self.warned.get(kind).is_none_or(|told| now.since(*told) >= WARNING_PAUSE) {
+            self.warned.insert(kind, now);
+            self.fx.event(Event::Warning(warning));
+        }
+    }
+
+    fn stop(&mut self, reason: StopReason) {
+        self.phase = Phase::Stopped;
+        self.fx.timers.clear();
+        self.fx.event(Event::Stopped { reason });
+    }
+
+    fn header(&self, target: NodeId) -> Header {
+        Header { cluster: self.cluster, sender: self.identity.id, target, session: self.identity.session }
     }
 
     /// This node's id.
-    pub fn id(&self) -> NodeId {
+    pub const fn id(&self) -> NodeId {
         self.identity.id
     }
 
     /// The settings.
-    pub fn config(&self) -> &Config {
+    pub const fn config(&self) -> &Config {
         &self.config
     }
 
     /// This node's present incarnation.
-    pub fn incarnation(&self) -> Incarnation {
-        Incarnation::default()
+    pub const fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     /// Every member that is listed, this node included, in no particular order.
     pub fn members(&self) -> impl Iterator<Item = Member> {
-        std::iter::empty()
+        self.members.iter()
     }
 
-    /// The bare claims of every member that is listed: cheap enough to check after each input.
+    /// The bare claims of every member, removed ones included: cheap enough to check after each input.
     pub fn claims(&self) -> impl Iterator<Item = (NodeId, Incarnation, State)> {
-        std::iter::empty()
+        self.members.versions().map(|(id, (incarnation, state, _))| (id, incarnation, state))
     }
 
     /// One member.
-    pub fn member(&self, _id: NodeId) -> Option<Member> {
-        None
+    pub fn member(&self, id: NodeId) -> Option<Member> {
+        self.members.member(id)
     }
 
     /// How many members are in which state.
-    pub fn member_counts(&self) -> MemberCounts {
-        MemberCounts::default()
+    pub const fn member_counts(&self) -> MemberCounts {
+        self.members.counts()
     }
 
     /// The last `count` messages kept on a topic, by time of publication.
-    pub fn history(&self, _topic: &str, _count: usize) -> Vec<Arc<Message>> {
-        Vec::new()
+    pub fn history(&self, topic: &str, count: usize) -> Vec<Arc<Message>> {
+        self.messages.history(topic, count)
     }
 
     /// What was counted since the start.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+    pub const fn counters(&self) -> &Counters {
+        &self.fx.counters
     }
 
     /// Lifeguard's score of this node's own health: 0 is best.
-    pub fn health(&self) -> u32 {
-        0
+    pub const fn health(&self) -> u32 {
+        self.detector.health()
     }
 
     /// The xor of the ids of all updates held: equal on nodes that hold the same.
-    pub fn root(&self) -> u64 {
-        0
+    pub const fn root(&self) -> u64 {
+        self.members.replica().root() ^ self.messages.replica().root()
     }
 
     /// Whether updates had to be refused for which no room was left, so that this node may differ from others.
-    pub fn is_degraded(&self) -> bool {
-        false
+    pub const fn is_degraded(&self) -> bool {
+        self.members.replica().is_degraded() || self.messages.replica().is_degraded()
+    }
+
+    /// How many streams are open and how many updates are hot: for checks of their caps.
+    pub fn load(&self) -> (usize, usize) {
+        (self.streams.len(), self.rumors.len())
+    }
+}
+
+/// Bytes of a datagram without frames.
+pub(crate) const ENVELOPE_BYTES: usize = HEADER_BYTES + 1;
+
+/// Streams and datagrams reply in kind.
+impl Letter {
+    fn is_stream(&self) -> bool {
+        matches!(self.via, Via::Stream(_))
+    }
+
+    fn stream(&self) -> Option<StreamId> {
+        match self.via {
+            Via::Stream(stream) => Some(stream),
+            Via::Datagram => None,
+        }
     }
 }

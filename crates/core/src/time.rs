@@ -90,6 +90,11 @@ impl Seconds {
     /// Later than every real second: what never happens.
     pub const NEVER: Self = Self(u32::MAX);
 
+    /// The second after this one.
+    pub(crate) const fn after(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// The next multiple of `step`, itself included.
     #[must_use]
     pub const fn rounded_up(self, step: u32) -> Self {

@@ -1,0 +1,127 @@
+//! The bandwidth contract: what a node sends in any second stays below `bandwidth_max`, headers included.
+//!
+//! Two token buckets. Acks, refutations and probes pay from the first, which is filled with 2,000 bytes a second
+//! whatever else happens; everything else pays from the second. A bucket holds a quarter of its second and is
+//! filled with three quarters, so that no window of one second ever sees more than the whole.
+
+use std::time::Duration;
+
+use crate::config::BANDWIDTH_LEAST;
+use crate::time::Instant;
+
+/// What IPv4 and UDP add to a datagram.
+pub(crate) const DATAGRAM_HEADERS: usize = 28;
+/// What IPv4 and TCP add to a piece of a stream, for each 1,400 bytes.
+const STREAM_HEADERS: usize = 40;
+
+/// Who pays.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Class {
+    /// Acks, refutations, probes.
+    Urgent,
+    /// Everything else.
+    Other,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    /// Bytes a second, all in all.
+    rate: f64,
+    tokens: f64,
+    filled_at: Instant,
+}
+
+/// Bytes that may still be sent; no bound if `bandwidth_max` is off.
+#[derive(Debug)]
+pub(crate) struct Budget(Option<[Bucket; 2]>);
+
+impl Budget {
+    #[expect(clippy::cast_precision_loss, reason = "rates are far below 2^53")]
+    pub(crate) fn new(bandwidth_max: u64, now: Instant) -> Self {
+        let bucket = |rate: u64| Bucket { rate: rate as f64, tokens: rate as f64 / 4.0, filled_at: now };
+        let buckets = || [bucket(BANDWIDTH_LEAST), bucket(bandwidth_max.saturating_sub(BANDWIDTH_LEAST))];
+        Self((bandwidth_max > 0).then(buckets))
+    }
+
+    /// Whether there is a contract.
+    pub(crate) const fn is_limited(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Pays for a datagram, or says that it must not go out.
+    pub(crate) fn pay_datagram(&mut self, class: Class, bytes: usize, now: Instant) -> bool {
+        self.pay(class, bytes + DATAGRAM_HEADERS, now)
+    }
+
+    /// Pays for a piece of a stream, or says that it has to wait.
+    pub(crate) fn pay_stream(&mut self, bytes: usize, now: Instant) -> bool {
+        self.pay(Class::Other, bytes + bytes.div_ceil(1_400) * STREAM_HEADERS, now)
+    }
+
+    /// The largest piece of a stream that can ever be paid for.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a quarter of a positive rate")]
+    pub(crate) fn piece_max(&self, wanted: usize) -> usize {
+        match &self.0 {
+            None => wanted,
+            Some([_, other]) => ((other.rate / 4.0 / 1.1) as usize).saturating_sub(2 * STREAM_HEADERS).clamp(1, wanted),
+        }
+    }
+
+    /// How long until a piece of that size can be paid for.
+    #[expect(clippy::cast_precision_loss, reason = "pieces are small")]
+    pub(crate) fn wait_for(&self, bytes: usize) -> Duration {
+        match &self.0 {
+            None => Duration::ZERO,
+            Some([_, other]) => {
+                let lacking = (bytes + bytes.div_ceil(1_400) * STREAM_HEADERS) as f64 - other.tokens;
+                Duration::from_secs_f64((lacking / (other.rate * 0.75).max(1.0)).clamp(0.001, 1.0))
+            }
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "datagrams and pieces are small")]
+    fn pay(&mut self, class: Class, bytes: usize, now: Instant) -> bool {
+        let Some(buckets) = &mut self.0 else { return true };
+        let bucket = &mut buckets[class as usize];
+        let elapsed = now.since(bucket.filled_at).as_secs_f64();
+        bucket.filled_at = now;
+        bucket.tokens = (bucket.tokens + elapsed * bucket.rate * 0.75).min(bucket.rate / 4.0);
+        let pays = bucket.tokens >= bytes as f64;
+        if pays {
+            bucket.tokens -= bytes as f64;
+        }
+        pays
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_second_sees_more_than_the_whole() {
+        let mut budget = Budget::new(10_000, Instant::ZERO);
+        let mut sent: Vec<(u64, usize)> = Vec::new();
+        for millis in 0..5_000_u64 {
+            let now = Instant::from_micros(millis * 1_000);
+            for class in [Class::Urgent, Class::Other] {
+                if budget.pay_datagram(class, 72, now) {
+                    sent.push((millis, 100));
+                }
+            }
+        }
+        let worst = (0..4_000)
+            .map(|start| {
+                sent.iter().filter(|(at, _)| (start..start + 1_000).contains(at)).map(|(_, b)| b).sum::<usize>()
+            })
+            .max();
+        assert!(worst.is_some_and(|worst| (7_000..=10_000).contains(&worst)), "{worst:?}");
+    }
+
+    #[test]
+    fn probes_are_paid_for_while_everything_else_is_spent() {
+        let mut budget = Budget::new(2_000, Instant::ZERO);
+        assert!(!budget.pay_datagram(Class::Other, 100, Instant::ZERO));
+        assert!(budget.pay_datagram(Class::Urgent, 100, Instant::ZERO));
+    }
+}

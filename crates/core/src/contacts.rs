@@ -1,0 +1,135 @@
+//! How a node finds the cluster, and finds it again: contacts, former members, and what is remembered of them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::io::Ticket;
+use crate::rng::Rng;
+
+/// Addresses of members that died or left (design §2, partition).
+const FORMER_MAX: usize = 64;
+/// Contacts at once.
+const CONTACTS_MAX: usize = 256;
+
+/// An address that this node was given to join through.
+#[derive(Clone, Copy, Debug)]
+struct Contact {
+    ticket: Option<Ticket>,
+    failures: u32,
+}
+
+/// Whom a node could ask for the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Contacts {
+    /// Not answered yet.
+    waiting: BTreeMap<SocketAddr, Contact>,
+    /// Every contact ever given: tried again when the node is alone.
+    known: Vec<SocketAddr>,
+    former: Vec<SocketAddr>,
+}
+
+impl Contacts {
+    pub(crate) fn new(known: Vec<SocketAddr>, former: Vec<SocketAddr>) -> Self {
+        let mut contacts = Self { waiting: BTreeMap::new(), known: Vec::new(), former: Vec::new() };
+        known.into_iter().for_each(|address| contacts.add(address, None));
+        former.into_iter().for_each(|address| contacts.note_former(address));
+        contacts
+    }
+
+    /// A contact to try. `ticket` is told when it answers.
+    pub(crate) fn add(&mut self, address: SocketAddr, ticket: Option<Ticket>) {
+        if self.known.len() >= CONTACTS_MAX {
+            return;
+        }
+        if !self.known.contains(&address) {
+            self.known.push(address);
+        }
+        self.waiting.insert(address, Contact { ticket, failures: 0 });
+    }
+
+    /// Contacts that have not answered.
+    pub(crate) fn waiting(&self) -> Vec<SocketAddr> {
+        self.waiting.keys().copied().collect()
+    }
+
+    pub(crate) fn is_waiting(&self, address: SocketAddr) -> bool {
+        self.waiting.contains_key(&address)
+    }
+
+    /// A contact answered: all that wait for the same command are content. Returns the command.
+    pub(crate) fn answered(&mut self, address: SocketAddr) -> Option<Ticket> {
+        let contact = self.waiting.remove(&address)?;
+        // Others that were named with it are not needed to get in; they stay known.
+        self.waiting.retain(|_, other| other.ticket != contact.ticket);
+        contact.ticket
+    }
+
+    /// A contact did not answer: how long to wait before it is tried again, doubling from `min` to `max`.
+    pub(crate) fn failed(&mut self, address: SocketAddr, min: Duration, max: Duration) -> Option<Duration> {
+        let contact = self.waiting.get_mut(&address)?;
+        let wait = min.saturating_mul(1 << contact.failures.min(20)).min(max);
+        contact.failures = contact.failures.saturating_add(1);
+        Some(wait)
+    }
+
+    pub(crate) fn note_former(&mut self, address: SocketAddr) {
+        self.former.retain(|former| *former != address);
+        if self.former.len() == FORMER_MAX {
+            self.former.remove(0);
+        }
+        self.former.push(address);
+    }
+
+    /// A live member has this address.
+    pub(crate) fn note_member(&mut self, address: SocketAddr) {
+        self.former.retain(|former| *former != address);
+    }
+
+    pub(crate) fn former(&self) -> &[SocketAddr] {
+        &self.former
+    }
+
+    /// Whether there is anybody to try who is not a live member.
+    pub(crate) fn has_lost(&self, is_live: impl Fn(SocketAddr) -> bool) -> bool {
+        !self.former.is_empty() || self.known.iter().any(|known| !is_live(*known))
+    }
+
+    /// Somebody to try: a former member, or a contact that is no live member.
+    pub(crate) fn pick_lost(&self, rng: &mut Rng, is_live: impl Fn(SocketAddr) -> bool) -> Option<SocketAddr> {
+        let lost: Vec<SocketAddr> =
+            self.former.iter().chain(&self.known).copied().filter(|address| !is_live(*address)).collect();
+        (!lost.is_empty()).then(|| lost[rng.below(lost.len())])
+    }
+}
+
+/// The wait until this node tries a lost member, so that `members` nodes together make one try in each `interval`:
+/// exponential, so that drawing it again changes nothing.
+#[expect(clippy::cast_precision_loss, reason = "members are far fewer than 2^53")]
+pub(crate) fn rejoin_wait(interval: Duration, members: usize, rng: &mut Rng) -> Duration {
+    let mean = interval.as_secs_f64() * members.max(1) as f64;
+    let drawn = -mean * (1.0 - rng.fraction()).ln();
+    Duration::from_secs_f64(drawn.clamp(interval.as_secs_f64() / 10.0, 3_600.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contact_that_does_not_answer_is_tried_again_later_and_later() {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let mut contacts = Contacts::new(vec![address], Vec::new());
+        let (min, max) = (Duration::from_secs(1), Duration::from_secs(5));
+        let waits: Vec<u64> = (0..5).map(|_| contacts.failed(address, min, max).unwrap().as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 5, 5]);
+    }
+
+    #[test]
+    fn a_cluster_of_any_size_makes_about_one_try_in_each_interval() {
+        let mut rng = Rng::new(3);
+        let mean = (0..10_000).map(|_| rejoin_wait(Duration::from_secs(1), 50, &mut rng).as_secs_f64()).sum::<f64>();
+        // The mean of 10,000 exponential draws of mean 50 has a standard error of 0.5.
+        assert!((mean / 10_000.0 - 50.0).abs() < 2.5, "{mean}");
+    }
+}

@@ -1,0 +1,494 @@
+//! Who does not answer: SWIM's probes (Das, Gupta, Motivala, DSN 2002) with Lifeguard (Dadgar, Phillips, Currey,
+//! 2018).
+//!
+//! A probe pings its target, again after each adaptive timeout, then asks others to ping it and tries a stream;
+//! when all have failed it ends at once. Deviation from SWIM: suspicion follows at that moment, not at the end of
+//! the period. The detector decides *when*; `node` sends the bytes and makes the claims.
+//!
+//! **Invariant:** a timer that comes late by more than half a probe timeout judges nobody (design §4).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::effects::{Effects, Timer};
+use crate::identity::{Incarnation, NodeId};
+use crate::io::StreamId;
+use crate::time::Instant;
+
+/// Probes under way at once, whatever happens.
+const PROBES_MAX: usize = 64;
+/// Probes of the pass under way at once while many fail: it doubles from one with each failure.
+const BURST_MAX: usize = 16;
+/// Members whose acks came last: whom to ask for indirect probes while many are dead.
+const HEARD_MAX: usize = 16;
+/// Pings for others under way at once.
+const RELAYS_MAX: usize = 256;
+
+/// Why somebody is probed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Purpose {
+    /// It is its turn.
+    Turn,
+    /// Somebody suspects it, and this node drew the lot to confirm.
+    Hearsay,
+    /// It is about to be declared dead.
+    LastChance,
+    /// Somebody says that it is dead, and this node heard nothing of it before.
+    Doubt,
+}
+
+/// What to do about a probe.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Step {
+    /// Nothing.
+    Wait,
+    /// Ping again.
+    Ping { target: NodeId, address: SocketAddr },
+    /// Ask others, and try a stream.
+    Indirect { target: NodeId, address: SocketAddr },
+    /// It failed.
+    Failed { target: NodeId, purpose: Purpose },
+}
+
+/// A probe that succeeded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acked {
+    pub(crate) target: NodeId,
+    pub(crate) purpose: Purpose,
+    /// Where the first ping was answered.
+    pub(crate) rtt: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Probe {
+    target: NodeId,
+    address: SocketAddr,
+    purpose: Purpose,
+    started: Instant,
+    timeout: Duration,
+    attempts: u32,
+    indirect: Option<Indirect>,
+}
+
+/// The second half of a probe.
+#[derive(Debug)]
+struct Indirect {
+    relays: Vec<NodeId>,
+    nacks: usize,
+    stream: Option<StreamId>,
+}
+
+/// A ping on behalf of another node.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    pub(crate) asker: SocketAddr,
+    pub(crate) asker_id: NodeId,
+    pub(crate) asker_number: u16,
+    pub(crate) target: NodeId,
+    pub(crate) address: SocketAddr,
+    again: bool,
+}
+
+/// A suspicion as this node holds it.
+#[derive(Debug)]
+struct Suspicion {
+    incarnation: Incarnation,
+    started: Instant,
+    /// The first accuser and those who confirmed, at most K + 1.
+    accusers: Vec<NodeId>,
+}
+
+/// What hearing an accusation did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Heard {
+    /// It is the first: a suspicion begins.
+    Began,
+    /// It confirms, and is worth passing on.
+    Confirmed,
+    /// It adds nothing.
+    Nothing,
+}
+
+/// The failure detector of one node.
+#[derive(Debug)]
+pub(crate) struct Detector {
+    probes: BTreeMap<u16, Probe>,
+    relays: BTreeMap<u16, Relay>,
+    suspicions: BTreeMap<NodeId, Suspicion>,
+    heard: VecDeque<NodeId>,
+    number: u16,
+    burst: usize,
+    health: u32,
+    round_trip: RoundTrip,
+}
+
+impl Detector {
+    pub(crate) fn new(first_number: u16) -> Self {
+        Self {
+            probes: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            suspicions: BTreeMap::new(),
+            heard: VecDeque::new(),
+            number: first_number,
+            burst: 1,
+            health: 0,
+            round_trip: RoundTrip::default(),
+        }
+    }
+
+    /// Lifeguard's local health: 0 is best.
+    pub(crate) const fn health(&self) -> u32 {
+        self.health
+    }
+
+    /// The time between two probes: longer while this node itself is not well (Lifeguard §IV-A).
+    pub(crate) fn interval(&self, config: &Config) -> Duration {
+        config.probe_interval * (self.health + 1)
+    }
+
+    /// How long to wait for one ack, given the target's own round trip.
+    pub(crate) fn timeout(&self, config: &Config, rtt: Option<Duration>) -> Duration {
+        let measured = self.round_trip.timeout().unwrap_or(config.probe_timeout);
+        let own = rtt.unwrap_or_default() * 3;
+        measured.max(own).clamp(config.probe_timeout_min, config.probe_timeout)
+    }
+
+    /// How many probes of the pass may still be started now.
+    pub(crate) fn openings(&self) -> usize {
+        let turns = self.probes.values().filter(|probe| probe.purpose == Purpose::Turn).count();
+        self.burst.saturating_sub(turns).min(PROBES_MAX.saturating_sub(self.probes.len()))
+    }
+
+    pub(crate) fn is_probing(&self, target: NodeId) -> bool {
+        self.probes.values().any(|probe| probe.target == target)
+    }
+
+    /// Starts a probe and returns the number of its ping, or `None` if too many are under way.
+    pub(crate) fn start(
+        &mut self,
+        target: NodeId,
+        address: SocketAddr,
+        purpose: Purpose,
+        timeout: Duration,
+        fx: &mut Effects,
+    ) -> Option<u16> {
+        if self.probes.len() >= PROBES_MAX {
+            return None;
+        }
+        let number = self.next_number();
+        let timeout = timeout * (self.health + 1);
+        let started = fx.now.instant;
+        let probe = Probe { target, address, purpose, started, timeout, attempts: 1, indirect: None };
+        self.probes.insert(number, probe);
+        fx.arm(timeout, Timer::Probe(number));
+        Some(number)
+    }
+
+    /// The present step of a probe had its time, which was due at `due`.
+    pub(crate) fn on_probe_due(&mut self, number: u16, due: Instant, config: &Config, fx: &mut Effects) -> Step {
+        let Some(probe) = self.probes.get_mut(&number) else { return Step::Wait };
+        let (target, address, timeout) = (probe.target, probe.address, probe.timeout);
+        if fx.now.instant.since(due) > timeout / 2 {
+            self.worsen(1, config);
+            fx.arm(timeout, Timer::Probe(number));
+            return Step::Ping { target, address };
+        }
+        if probe.indirect.is_some() {
+            return self.fail(number, config, fx);
+        }
+        if probe.attempts <= config.probe_resends {
+            probe.attempts += 1;
+            fx.arm(timeout, Timer::Probe(number));
+            return Step::Ping { target, address };
+        }
+        probe.indirect = Some(Indirect { relays: Vec::new(), nacks: 0, stream: None });
+        // A relay sends its nack after 1.6 timeouts of its own.
+        fx.arm(timeout * 2, Timer::Probe(number));
+        Step::Indirect { target, address }
+    }
+
+    /// Who was asked to help, and over which stream a ping went.
+    pub(crate) fn asked(&mut self, number: u16, relays: Vec<NodeId>, stream: Option<StreamId>) {
+        if let Some(indirect) = self.probes.get_mut(&number).and_then(|probe| probe.indirect.as_mut()) {
+            indirect.relays = relays;
+            indirect.stream = stream;
+        }
+    }
+
+    /// Ends a probe at once if nobody is left who could still answer it.
+    pub(crate) fn conclude(&mut self, number: u16, config: &Config, fx: &mut Effects) -> Step {
+        let exhausted = self.probes.get(&number).and_then(|probe| probe.indirect.as_ref());
+        match exhausted {
+            Some(indirect) if indirect.stream.is_none() && indirect.nacks >= indirect.relays.len() => {
+                self.fail(number, config, fx)
+            }
+            Some(_) | None => Step::Wait,
+        }
+    }
+
+    /// An ack came. `from` must be the target or one of those who were asked to ping it.
+    pub(crate) fn on_ack(&mut self, number: u16, from: NodeId, fx: &mut Effects) -> Option<Acked> {
+        let probe = self.probes.get(&number)?;
+        let helped = probe.indirect.as_ref().is_some_and(|indirect| indirect.relays.contains(&from));
+        if from != probe.target && !helped {
+            return None;
+        }
+        let probe = self.probes.remove(&number).expect("it was just there");
+        fx.cancel(Timer::Probe(number));
+        self.health = self.health.saturating_sub(1);
+        self.burst = 1;
+        let took = fx.now.instant.since(probe.started);
+        if probe.indirect.is_none() {
+            // Deviation from Karn's rule: an ack after a second ping counts from the first, so that the timeout
+            // grows with a path that became slow.
+            self.round_trip.sample(took);
+        }
+        self.note_heard(probe.target);
+        let rtt = (probe.attempts == 1).then_some(took);
+        Some(Acked { target: probe.target, purpose: probe.purpose, rtt })
+    }
+
+    /// Somebody who was asked could not reach the target either.
+    pub(crate) fn on_nack(&mut self, number: u16, from: NodeId, config: &Config, fx: &mut Effects) -> Step {
+        let Some(indirect) = self.probes.get_mut(&number).and_then(|probe| probe.indirect.as_mut()) else {
+            return Step::Wait;
+        };
+        if !indirect.relays.contains(&from) || indirect.nacks >= indirect.relays.len() {
+            return Step::Wait;
+        }
+        indirect.nacks += 1;
+        self.conclude(number, config, fx)
+    }
+
+    /// The stream over which a target was tried ended.
+    pub(crate) fn on_stream_closed(&mut self, stream: StreamId, config: &Config, fx: &mut Effects) -> Step {
+        let tried = |probe: &Probe| probe.indirect.as_ref().is_some_and(|indirect| indirect.stream == Some(stream));
+        let Some((number, probe)) = self.probes.iter_mut().find(|(_, probe)| tried(probe)) else {
+            return Step::Wait;
+        };
+        let number = *number;
+        if let Some(indirect) = probe.indirect.as_mut() {
+            indirect.stream = None;
+        }
+        self.conclude(number, config, fx)
+    }
+
+    /// memberlist's reading of Lifeguard §IV-A: who gets all its nacks is well itself; who misses some may not be.
+    fn fail(&mut self, number: u16, config: &Config, fx: &mut Effects) -> Step {
+        let Some(probe) = self.probes.remove(&number) else { return Step::Wait };
+        fx.cancel(Timer::Probe(number));
+        let missed = match &probe.indirect {
+            Some(indirect) if !indirect.relays.is_empty() => indirect.relays.len() - indirect.nacks,
+            Some(_) | None => 1,
+        };
+        self.worsen(u32::from(missed > 0), config);
+        self.burst = (self.burst * 2).min(BURST_MAX);
+        self.heard.retain(|heard| *heard != probe.target);
+        Step::Failed { target: probe.target, purpose: probe.purpose }
+    }
+
+    /// This node had to contradict a suspicion, or was slow: Lifeguard §IV-A.
+    pub(crate) fn worsen(&mut self, by: u32, config: &Config) {
+        self.health = (self.health + by).min(config.health_max);
+    }
+
+    /// Members that answered lately, the latest first.
+    pub(crate) fn heard(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.heard.iter().rev().copied()
+    }
+
+    fn note_heard(&mut self, id: NodeId) {
+        self.heard.retain(|heard| *heard != id);
+        if self.heard.len() == HEARD_MAX {
+            self.heard.pop_front();
+        }
+        self.heard.push_back(id);
+    }
+
+    /// Starts to ping a member for somebody else; returns the number of the ping.
+    pub(crate) fn relay(
+        &mut self,
+        asker: (NodeId, SocketAddr, u16),
+        target: (NodeId, SocketAddr),
+        config: &Config,
+        fx: &mut Effects,
+    ) -> Option<u16> {
+        if self.relays.len() >= RELAYS_MAX {
+            return None;
+        }
+        let number = self.next_number();
+        let (asker_id, asker, asker_number) = asker;
+        let (target, address) = target;
+        self.relays.insert(number, Relay { asker, asker_id, asker_number, target, address, again: false });
+        fx.arm(self.timeout(config, None), Timer::Relay(number));
+        Some(number)
+    }
+
+    /// An ack came for a ping on behalf of another node: that node is to be told.
+    pub(crate) fn on_relayed_ack(&mut self, number: u16, from: NodeId, fx: &mut Effects) -> Option<Relay> {
+        if self.relays.get(&number)?.target != from {
+            return None;
+        }
+        fx.cancel(Timer::Relay(number));
+        self.relays.remove(&number)
+    }
+
+    /// A ping for another node had its time. First it is sent again (`Ok`), then the asker gets a nack (`Err`).
+    pub(crate) fn on_relay_due(
+        &mut self,
+        number: u16,
+        config: &Config,
+        fx: &mut Effects,
+    ) -> Option<Result<(NodeId, SocketAddr), Relay>> {
+        let timeout = self.timeout(config, None);
+        let relay = self.relays.get_mut(&number)?;
+        if relay.again {
+            return self.relays.remove(&number).map(Err);
+        }
+        relay.again = true;
+        fx.arm(timeout * 6 / 10, Timer::Relay(number));
+        Some(Ok((relay.target, relay.address)))
+    }
+
+    /// Takes in that a member is suspected, by `accuser` where that is known. `peers` is the number of live members
+    /// besides this node.
+    pub(crate) fn accuse(
+        &mut self,
+        member: NodeId,
+        incarnation: Incarnation,
+        accuser: Option<NodeId>,
+        peers: usize,
+        config: &Config,
+        fx: &mut Effects,
+    ) -> Heard {
+        let confirmations = confirmations(peers, config);
+        let suspicion = self.suspicions.entry(member).or_insert_with(|| Suspicion {
+            incarnation,
+            started: fx.now.instant,
+            accusers: Vec::new(),
+        });
+        if suspicion.incarnation > incarnation {
+            return Heard::Nothing;
+        }
+        if suspicion.incarnation < incarnation {
+            *suspicion = Suspicion { incarnation, started: fx.now.instant, accusers: Vec::new() };
+        }
+        if let Some(accuser) = accuser {
+            if suspicion.accusers.contains(&accuser) || suspicion.accusers.len() > confirmations {
+                return Heard::Nothing;
+            }
+            suspicion.accusers.push(accuser);
+        }
+        let confirmed = suspicion.accusers.len().saturating_sub(1);
+        let deadline = suspicion.started + suspicion_timeout(confirmed, confirmations, peers + 1, config);
+        if fx.timers.due(Timer::Verdict(member)).is_none() {
+            fx.timers.set(Timer::Suspicion(member), deadline.max(fx.now.instant));
+        }
+        if confirmed == 0 { Heard::Began } else { Heard::Confirmed }
+    }
+
+    /// Who accused a member first.
+    pub(crate) fn first_accuser(&self, member: NodeId) -> Option<NodeId> {
+        self.suspicions.get(&member)?.accusers.first().copied()
+    }
+
+    /// A member is no longer suspect: it contradicted, or is dead, or left.
+    pub(crate) fn acquit(&mut self, member: NodeId, fx: &mut Effects) {
+        if self.suspicions.remove(&member).is_some() {
+            fx.cancel(Timer::Suspicion(member));
+            fx.cancel(Timer::Verdict(member));
+        }
+    }
+
+    fn next_number(&mut self) -> u16 {
+        loop {
+            self.number = self.number.wrapping_add(1);
+            if !self.probes.contains_key(&self.number) && !self.relays.contains_key(&self.number) {
+                return self.number;
+            }
+        }
+    }
+}
+
+/// K of Lifeguard, as far as there are that many who could confirm: not the suspect, and not the first accuser.
+pub(crate) fn confirmations(peers: usize, config: &Config) -> usize {
+    (config.confirmations as usize).min(peers.saturating_sub(1))
+}
+
+/// How long a suspect has to contradict in a cluster of `members` (Lifeguard §IV-B), with `confirmed` of
+/// `confirmations` independent accusers beside the first.
+#[expect(clippy::cast_precision_loss, reason = "members and confirmations are small numbers")]
+pub(crate) fn suspicion_timeout(confirmed: usize, confirmations: usize, members: usize, config: &Config) -> Duration {
+    let least = config.suspicion_timeout_min.max(config.suspicion_timeout_log.mul_f64((members.max(1) as f64).log10()));
+    let most = least * config.suspicion_timeout_factor;
+    if confirmations == 0 {
+        return least;
+    }
+    let share = ((confirmed + 1) as f64).ln() / ((confirmations + 1) as f64).ln();
+    most.saturating_sub((most - least).mul_f64(share.min(1.0))).max(least)
+}
+
+/// Smoothed round trip and its deviation over all peers, as TCP has it (RFC 6298 §2).
+#[derive(Debug, Default)]
+struct RoundTrip {
+    smoothed: Option<Duration>,
+    deviation: Duration,
+}
+
+impl RoundTrip {
+    fn sample(&mut self, took: Duration) {
+        match self.smoothed {
+            None => {
+                self.smoothed = Some(took);
+                self.deviation = took / 2;
+            }
+            Some(smoothed) => {
+                self.deviation = self.deviation * 3 / 4 + smoothed.abs_diff(took) / 4;
+                self.smoothed = Some(smoothed * 7 / 8 + took / 8);
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.smoothed.map(|smoothed| smoothed + self.deviation * 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suspicion_ends_sooner_with_each_confirmation() {
+        let config = Config::default();
+        // Lifeguard's formula by hand for K = 3: 0, 50, 79.2 and 100 % of the way from most to least.
+        let seconds: Vec<f64> = (0..4).map(|c| suspicion_timeout(c, 3, 50, &config).as_secs_f64()).collect();
+        for (got, want) in seconds.iter().zip([13.2, 7.7, 4.482, 2.2_f64]) {
+            assert!((got - want).abs() < 0.01, "{seconds:?}");
+        }
+    }
+
+    #[test]
+    fn a_pair_has_nobody_to_confirm_and_waits_the_least_time() {
+        let config = Config::default();
+        let alone = confirmations(1, &config);
+        assert_eq!((alone, suspicion_timeout(0, alone, 2, &config)), (0, config.suspicion_timeout_min));
+    }
+
+    #[test]
+    fn a_timer_that_comes_late_judges_nobody_and_counts_against_this_node() {
+        let config = Config::default();
+        let mut fx = Effects::new(crate::time::Now::default(), 1);
+        let mut detector = Detector::new(0);
+        let address = "127.0.0.1:1".parse().unwrap();
+        let timeout = Duration::from_millis(100);
+        let number = detector.start(NodeId(2), address, Purpose::Turn, timeout, &mut fx).unwrap();
+        let due = Instant::ZERO + timeout;
+        fx.now.instant = due + Duration::from_millis(51);
+        let step = detector.on_probe_due(number, due, &config, &mut fx);
+        assert_eq!((step, detector.health()), (Step::Ping { target: NodeId(2), address }, 1));
+        assert_eq!(detector.probes[&number].attempts, 1);
+    }
+}

@@ -1,0 +1,153 @@
+//! Comparisons with peers: who sent which symbols of which sketch (design §2 Pull).
+//!
+//! The asker sends symbols of what it has, more of them as long as they do not decode; the answerer keeps them as
+//! received and decodes against its own replica as it is at that moment. Beyond a hundred symbols the exchange
+//! moves to a stream, beyond 4,096 the two send each other everything.
+//!
+//! **Invariant:** at most one open exchange for each peer and space, each way; a new one replaces the old.
+
+use std::collections::BTreeMap;
+
+use crate::identity::NodeId;
+use crate::sketch::{SYMBOLS_MAX, Symbol};
+use crate::time::{Instant, Seconds};
+use crate::wire::{SketchHead, Space};
+
+/// Symbols of the first batch where the space has changed lately: decodes up to about four differences.
+pub(crate) const FIRST_SYMBOLS: usize = 8;
+/// How many symbols there are after each batch, until it moves to a stream.
+const DATAGRAM_SYMBOLS: [usize; 2] = [32, 96];
+/// The same on a stream.
+const STREAM_SYMBOLS: [usize; 3] = [256, 1_024, SYMBOLS_MAX];
+/// Exchanges kept in each direction; the oldest gives way.
+const EXCHANGES_MAX: usize = 256;
+
+/// A sketch that this node sends, batch by batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) exchange: u64,
+    /// The change number that all its symbols are as of.
+    pub(crate) change: u64,
+    pub(crate) as_of: Seconds,
+    pub(crate) count: u32,
+    /// Symbols sent so far.
+    pub(crate) sent: usize,
+    started: Instant,
+}
+
+/// A sketch that a peer sends.
+#[derive(Debug)]
+pub(crate) struct Answering {
+    exchange: u64,
+    pub(crate) as_of: Seconds,
+    pub(crate) count: u32,
+    pub(crate) symbols: Vec<Symbol>,
+    started: Instant,
+}
+
+/// What follows symbols that did not decode.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Next {
+    /// Send up to so many, in a datagram.
+    Datagram(usize),
+    /// Send up to so many, on a stream.
+    Stream(usize),
+    /// Send everything.
+    Bulk,
+}
+
+/// All comparisons of one node.
+#[derive(Debug, Default)]
+pub(crate) struct Exchanges {
+    asked: BTreeMap<(NodeId, Space), Asked>,
+    answering: BTreeMap<(NodeId, Space), Answering>,
+}
+
+impl Exchanges {
+    /// Starts to send a sketch to `peer`, as of the given change number, moment and count.
+    pub(crate) fn ask(
+        &mut self,
+        peer: NodeId,
+        space: Space,
+        exchange: u64,
+        as_of: (u64, Seconds, u32),
+        now: Instant,
+    ) -> Asked {
+        let (change, as_of, count) = as_of;
+        let asked = Asked { exchange, change, as_of, count, sent: 0, started: now };
+        make_room(&mut self.asked, |asked| asked.started);
+        self.asked.insert((peer, space), asked);
+        asked
+    }
+
+    pub(crate) fn asked(&self, peer: NodeId, space: Space) -> Option<&Asked> {
+        self.asked.get(&(peer, space))
+    }
+
+    /// The open exchange of that number with a peer; returning its number proves the peer's address.
+    pub(crate) fn asked_by_number(&self, peer: NodeId, exchange: u64) -> Option<(Space, Asked)> {
+        Space::ALL.into_iter().find_map(|space| {
+            let asked = self.asked(peer, space)?;
+            (asked.exchange == exchange).then_some((space, *asked))
+        })
+    }
+
+    /// Symbols up to `sent` are on their way.
+    pub(crate) fn note_sent(&mut self, peer: NodeId, space: Space, sent: usize) {
+        if let Some(asked) = self.asked.get_mut(&(peer, space)) {
+            asked.sent = sent;
+        }
+    }
+
+    /// The exchange is over.
+    pub(crate) fn end_asked(&mut self, peer: NodeId, space: Space) {
+        self.asked.remove(&(peer, space));
+    }
+
+    /// Takes in a batch of a peer's symbols. Returns the sketch so far if the batch continues it.
+    pub(crate) fn take_in(
+        &mut self,
+        peer: NodeId,
+        head: &SketchHead,
+        symbols: impl Iterator<Item = Symbol>,
+        now: Instant,
+    ) -> Option<&Answering> {
+        let key = (peer, head.space);
+        if head.offset == 0 {
+            make_room(&mut self.answering, |answering| answering.started);
+            let SketchHead { exchange, as_of, count, .. } = *head;
+            self.answering.insert(key, Answering { exchange, as_of, count, symbols: Vec::new(), started: now });
+        }
+        let answering = self.answering.get_mut(&key)?;
+        if answering.exchange != head.exchange || answering.symbols.len() != usize::from(head.offset) {
+            return None;
+        }
+        let room = SYMBOLS_MAX - answering.symbols.len();
+        answering.symbols.extend(symbols.take(room));
+        (!answering.symbols.is_empty()).then_some(answering)
+    }
+
+    /// The comparison with that peer is over.
+    pub(crate) fn end_answering(&mut self, peer: NodeId, space: Space) {
+        self.answering.remove(&(peer, space));
+    }
+}
+
+/// How to go on after `sent` symbols did not decode.
+pub(crate) fn next_batch(sent: usize) -> Next {
+    if let Some(until) = DATAGRAM_SYMBOLS.into_iter().find(|until| sent < *until) {
+        return Next::Datagram(until);
+    }
+    match STREAM_SYMBOLS.into_iter().find(|until| sent < *until) {
+        Some(until) => Next::Stream(until),
+        None => Next::Bulk,
+    }
+}
+
+fn make_room<K: Ord + Copy, V>(exchanges: &mut BTreeMap<K, V>, started: impl Fn(&V) -> Instant) {
+    if exchanges.len() >= EXCHANGES_MAX
+        && let Some(oldest) = exchanges.iter().min_by_key(|(_, exchange)| started(exchange)).map(|(key, _)| *key)
+    {
+        exchanges.remove(&oldest);
+    }
+}

@@ -1,0 +1,434 @@
+//! The full view: every member that this node knows, by claims and their order.
+//!
+//! A claim is an update of the members space; of two claims about one member the greater one holds, in the order
+//! (incarnation, alive < suspect < dead < left < removed, forget), the bytes last. This is near SWIM §4.2 and
+//! memberlist. Deviation: in SWIM a confirmed death overrides any incarnation; here a member that was wrongly
+//! declared dead comes back by a higher incarnation (decision 0001).
+//!
+//! Rows lie beside the replica's slots, 24 bytes each, because ten thousand of them must cost little.
+//!
+//! **Invariant:** the view is a function of the claims merged. Nothing here looks at a clock to decide.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::hash;
+use crate::identity::{Incarnation, NodeId};
+use crate::io::{Member, State};
+use crate::replica::Replica;
+use crate::rng::Rng;
+use crate::slots::{Slot, SlotIndex, reserve_one};
+use crate::stats::MemberCounts;
+use crate::time::{Seconds, Wall};
+use crate::update::{ClaimBody, Head, Update, UpdateRef};
+
+/// What makes one claim about a member supersede another.
+pub(crate) type Version = (Incarnation, State, Seconds);
+
+const NOWHERE: u32 = u32::MAX;
+
+/// What this node knows of a member beyond its claim, which lies in the replica at the same slot.
+#[derive(Debug)]
+struct Row {
+    id: NodeId,
+    since: Seconds,
+    /// Smoothed round-trip time in microseconds, zero before the first.
+    rtt_micros: u32,
+    /// Where the member stands in `live`.
+    place: u32,
+    /// Whether the claimed address has returned a token or spoken over a stream.
+    proven: bool,
+}
+
+/// How a claim stands to what is held.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Standing {
+    /// The very same is held.
+    Known,
+    /// A greater one is held.
+    Stale,
+    /// It supersedes what is held, if anything.
+    News,
+}
+
+/// What a merge changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Merged {
+    pub(crate) id: NodeId,
+    pub(crate) before: Option<Version>,
+    pub(crate) after: Version,
+    /// The member whose name is now another's.
+    pub(crate) replaced: Option<NodeId>,
+}
+
+/// All members, this node among them.
+#[derive(Debug)]
+pub(crate) struct Members {
+    me: NodeId,
+    replica: Replica,
+    rows: Vec<Row>,
+    by_id: SlotIndex,
+    by_name: SlotIndex,
+    /// The live members but this node, in the order in which they are probed.
+    live: Vec<Slot>,
+    /// Those before it were probed in this pass.
+    cursor: usize,
+    counts: [usize; 5],
+}
+
+impl Members {
+    pub(crate) fn new(me: NodeId, now: Wall) -> Self {
+        Self {
+            me,
+            replica: Replica::new(now),
+            rows: Vec::new(),
+            by_id: SlotIndex::default(),
+            by_name: SlotIndex::default(),
+            live: Vec::new(),
+            cursor: 0,
+            counts: [0; 5],
+        }
+    }
+
+    pub(crate) const fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    pub(crate) const fn replica_mut(&mut self) -> &mut Replica {
+        &mut self.replica
+    }
+
+    /// How many members are talked to, this node not counted.
+    pub(crate) fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// How many members are alive, this node counted: the `n` of all formulas.
+    pub(crate) const fn alive(&self) -> usize {
+        self.counts[State::Alive as usize]
+    }
+
+    pub(crate) const fn counts(&self) -> MemberCounts {
+        MemberCounts {
+            alive: self.counts[State::Alive as usize],
+            suspect: self.counts[State::Suspect as usize],
+            dead: self.counts[State::Dead as usize],
+            left: self.counts[State::Left as usize],
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whose row is at a slot.
+    pub(crate) fn id_at(&self, slot: Slot) -> NodeId {
+        self.rows[slot as usize].id
+    }
+
+    fn slot_of(&self, id: NodeId) -> Option<Slot> {
+        self.by_id.candidates(id.0).find(|slot| self.rows[*slot as usize].id == id)
+    }
+
+    /// The claim held about a member.
+    pub(crate) fn claim(&self, id: NodeId) -> Option<&Arc<Update>> {
+        self.slot_of(id).map(|slot| self.replica.at(slot))
+    }
+
+    pub(crate) fn version(&self, id: NodeId) -> Option<Version> {
+        self.claim(id).map(|claim| version(&claim.parts()))
+    }
+
+    /// Where a member is reached.
+    pub(crate) fn address(&self, id: NodeId) -> Option<SocketAddr> {
+        self.claim(id).map(|claim| body(&claim.parts()).address())
+    }
+
+    pub(crate) fn is_live(&self, id: NodeId) -> bool {
+        self.slot_of(id).is_some_and(|slot| self.state_at(slot).is_live())
+    }
+
+    pub(crate) fn rtt(&self, id: NodeId) -> Option<Duration> {
+        let rtt = self.rows[self.slot_of(id)? as usize].rtt_micros;
+        (rtt > 0).then(|| Duration::from_micros(rtt.into()))
+    }
+
+    /// Takes in a measured round trip: an eighth of the way towards it (RFC 6298 §2).
+    pub(crate) fn note_rtt(&mut self, id: NodeId, measured: Duration) {
+        let Some(slot) = self.slot_of(id) else { return };
+        let measured = u32::try_from(measured.as_micros()).unwrap_or(u32::MAX).max(1);
+        let rtt = &mut self.rows[slot as usize].rtt_micros;
+        *rtt = if *rtt == 0 { measured } else { *rtt - *rtt / 8 + measured / 8 };
+    }
+
+    /// Whether `address` is this member's and has proven that what is sent there arrives.
+    pub(crate) fn is_proven(&self, id: NodeId, address: SocketAddr) -> bool {
+        self.slot_of(id).is_some_and(|slot| self.rows[slot as usize].proven && self.address(id) == Some(address))
+    }
+
+    pub(crate) fn prove(&mut self, id: NodeId, address: SocketAddr) {
+        if self.address(id) == Some(address)
+            && let Some(slot) = self.slot_of(id)
+        {
+            self.rows[slot as usize].proven = true;
+        }
+    }
+
+    /// How a claim stands to what is held.
+    pub(crate) fn standing(&self, claim: &UpdateRef<'_>) -> Standing {
+        let Head::Claim { member, .. } = claim.head else {
+            unreachable!("only claims come here");
+        };
+        let Some(held) = self.claim(member) else { return Standing::News };
+        if held.bytes() == claim.bytes {
+            return Standing::Known;
+        }
+        let order = |claim: &UpdateRef<'_>| version(claim);
+        let held_parts = held.parts();
+        match order(claim).cmp(&order(&held_parts)).then_with(|| claim.bytes.cmp(held.bytes())) {
+            std::cmp::Ordering::Greater => Standing::News,
+            std::cmp::Ordering::Less | std::cmp::Ordering::Equal => Standing::Stale,
+        }
+    }
+
+    /// Takes in a claim that is news.
+    pub(crate) fn merge(&mut self, claim: Arc<Update>, rng: &mut Rng, now: Seconds) -> Merged {
+        assert_eq!(self.standing(&claim.parts()), Standing::News, "only news is merged");
+        let parts = claim.parts();
+        let Head::Claim { member: id, .. } = parts.head else { unreachable!("standing asked for a claim") };
+        let name = body(&parts).name.to_owned();
+        let held_by = self.holder(&name);
+        let after = version(&parts);
+        let before = self.version(id);
+        match self.slot_of(id) {
+            Some(slot) => self.supersede(slot, claim, now),
+            None => self.add(id, claim, now),
+        }
+        let slot = self.slot_of(id).expect("it was just put there");
+        self.settle(slot, before.map(|before| before.1), after.1, rng);
+        let holds = self.holder(&name);
+        let replaced =
+            held_by.filter(|old| holds.is_some_and(|new| new != *old)).map(|slot| self.rows[slot as usize].id);
+        Merged { id, before, after, replaced }
+    }
+
+    fn add(&mut self, id: NodeId, claim: Arc<Update>, now: Seconds) {
+        let name = name_hash(body(&claim.parts()).name);
+        let slot = self.replica.insert(claim);
+        assert_eq!(slot as usize, self.rows.len(), "rows and updates share their slots");
+        reserve_one(&mut self.rows);
+        self.rows.push(Row { id, since: now, rtt_micros: 0, place: NOWHERE, proven: false });
+        self.by_id.insert(id.0, slot, |slot| self.rows[slot as usize].id.0);
+        self.by_name.insert(name, slot, |slot| name_at(&self.replica, slot));
+    }
+
+    fn supersede(&mut self, slot: Slot, claim: Arc<Update>, now: Seconds) {
+        let (old, new) = (name_at(&self.replica, slot), name_hash(body(&claim.parts()).name));
+        let moved = self.replica.at(slot).parts().claim_body().map(|body| body.address())
+            != claim.parts().claim_body().map(|body| body.address());
+        if old != new {
+            self.by_name.remove(old, slot, |slot| name_at(&self.replica, slot));
+        }
+        self.replica.replace(slot, claim);
+        if old != new {
+            self.by_name.insert(new, slot, |slot| name_at(&self.replica, slot));
+        }
+        let row = &mut self.rows[slot as usize];
+        row.since = now;
+        row.proven &= !moved;
+    }
+
+    /// Counts a member under its new state and keeps the list of the live ones.
+    fn settle(&mut self, slot: Slot, before: Option<State>, after: State, rng: &mut Rng) {
+        if let Some(before) = before {
+            self.counts[before as usize] -= 1;
+        }
+        self.counts[after as usize] += 1;
+        let listed = self.rows[slot as usize].place != NOWHERE;
+        let is_peer = after.is_live() && self.rows[slot as usize].id != self.me;
+        if is_peer && !listed {
+            self.enter(slot, rng);
+        } else if !is_peer && listed {
+            self.exit(slot);
+        }
+    }
+
+    /// At a random place of the order, as SWIM §4.3 has it.
+    fn enter(&mut self, slot: Slot, rng: &mut Rng) {
+        reserve_one(&mut self.live);
+        self.live.push(slot);
+        let (last, place) = (self.live.len() - 1, rng.below(self.live.len()));
+        self.live.swap(last, place);
+        self.mark_place(last);
+        self.mark_place(place);
+    }
+
+    /// Keeps those that were probed in this pass before the cursor and the others behind it, so that nobody is
+    /// passed over for longer than two passes (SWIM §4.3).
+    fn exit(&mut self, slot: Slot) {
+        let mut hole = self.rows[slot as usize].place as usize;
+        if hole < self.cursor {
+            self.cursor -= 1;
+            self.live.swap(hole, self.cursor);
+            self.mark_place(hole);
+            hole = self.cursor;
+        }
+        self.live.swap_remove(hole);
+        if hole < self.live.len() {
+            self.mark_place(hole);
+        }
+        self.rows[slot as usize].place = NOWHERE;
+    }
+
+    fn mark_place(&mut self, place: usize) {
+        let slot = self.live[place];
+        self.rows[slot as usize].place = u32::try_from(place).expect("fewer than 2^32 members");
+    }
+
+    /// Takes members out whose certificates ran out, given their slots. Returns their ids.
+    pub(crate) fn forget(&mut self, slots: &[Slot]) -> Vec<NodeId> {
+        let ids: Vec<NodeId> = slots.iter().map(|slot| self.rows[*slot as usize].id).collect();
+        for id in &ids {
+            if let Some(slot) = self.slot_of(*id) {
+                self.drop_row(slot);
+            }
+        }
+        ids
+    }
+
+    fn drop_row(&mut self, slot: Slot) {
+        let state = self.state_at(slot);
+        assert!(!state.is_live(), "live claims do not run out");
+        self.counts[state as usize] -= 1;
+        let (id, name) = (self.rows[slot as usize].id, name_at(&self.replica, slot));
+        self.by_id.remove(id.0, slot, |slot| self.rows[slot as usize].id.0);
+        self.by_name.remove(name, slot, |slot| name_at(&self.replica, slot));
+        let last = Slot::try_from(self.rows.len() - 1).expect("fewer than 2^32 members");
+        if slot != last {
+            self.by_id.moved(self.rows[last as usize].id.0, last, slot);
+            self.by_name.moved(name_at(&self.replica, last), last, slot);
+        }
+        assert_eq!(self.replica.remove(slot), (slot != last).then_some(last));
+        self.rows.swap_remove(slot as usize);
+        if slot != last && self.rows[slot as usize].place != NOWHERE {
+            let place = self.rows[slot as usize].place as usize;
+            self.live[place] = slot;
+        }
+    }
+
+    /// Up to `count` different live members at random, without `except`.
+    pub(crate) fn pick(&self, rng: &mut Rng, count: usize, except: Option<NodeId>) -> Vec<NodeId> {
+        let excluded = except.is_some_and(|id| self.is_live(id) && id != self.me);
+        let count = count.min(self.live.len() - usize::from(excluded));
+        let mut picked = Vec::with_capacity(count);
+        while picked.len() < count {
+            let id = self.rows[self.live[rng.below(self.live.len())] as usize].id;
+            if Some(id) != except && !picked.contains(&id) {
+                picked.push(id);
+            }
+        }
+        picked
+    }
+
+    /// Where the live members but this node are reached.
+    pub(crate) fn live_addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.live.iter().map(|slot| body(&self.replica.at(*slot).parts()).address())
+    }
+
+    /// Whom to probe next: everybody once, then again in a new order (SWIM §4.3).
+    pub(crate) fn next_probe(&mut self, rng: &mut Rng) -> Option<NodeId> {
+        if self.cursor >= self.live.len() {
+            rng.shuffle(&mut self.live);
+            (0..self.live.len()).for_each(|place| self.mark_place(place));
+            self.cursor = 0;
+        }
+        let slot = *self.live.get(self.cursor)?;
+        self.cursor += 1;
+        Some(self.rows[slot as usize].id)
+    }
+
+    /// Who holds a name, decided from the claims alone: live before others, then the earlier first boot, then the
+    /// lower id.
+    fn holder(&self, name: &str) -> Option<Slot> {
+        let named =
+            |slot: &Slot| body(&self.replica.at(*slot).parts()).name == name && self.state_at(*slot) != State::Removed;
+        let claim_to_it = |slot: &Slot| {
+            let first_boot = body(&self.replica.at(*slot).parts()).first_boot;
+            (!self.state_at(*slot).is_live(), first_boot, self.rows[*slot as usize].id)
+        };
+        self.by_name.candidates(name_hash(name)).filter(named).min_by_key(claim_to_it)
+    }
+
+    /// The member that is shown under a name.
+    pub(crate) fn holder_of(&self, name: &str) -> Option<NodeId> {
+        self.holder(name).map(|slot| self.rows[slot as usize].id)
+    }
+
+    fn state_at(&self, slot: Slot) -> State {
+        version(&self.replica.at(slot).parts()).1
+    }
+
+    /// A member as an application sees it; `None` also for one that was removed.
+    pub(crate) fn member(&self, id: NodeId) -> Option<Member> {
+        self.slot_of(id).filter(|slot| self.state_at(*slot) != State::Removed).map(|slot| self.view(slot))
+    }
+
+    /// Every listed member.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Member> + '_ {
+        (0..self.rows.len() as Slot).filter(|slot| self.state_at(*slot) != State::Removed).map(|slot| self.view(slot))
+    }
+
+    /// The bare versions of all claims held.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (NodeId, Version)> + '_ {
+        self.rows.iter().zip(self.replica.iter()).map(|(row, claim)| (row.id, version(&claim.parts())))
+    }
+
+    /// A member in any state, removed ones included.
+    pub(crate) fn any_member(&self, id: NodeId) -> Option<Member> {
+        self.slot_of(id).map(|slot| self.view(slot))
+    }
+
+    fn view(&self, slot: Slot) -> Member {
+        let row = &self.rows[slot as usize];
+        let parts = self.replica.at(slot).parts();
+        let body = body(&parts);
+        let (incarnation, state, _) = version(&parts);
+        let name = if self.holder(body.name).is_none_or(|holder| holder == slot) {
+            body.name.to_owned()
+        } else {
+            format!("{}~{:04x}", body.name, row.id.0 >> 48)
+        };
+        Member {
+            id: row.id,
+            name,
+            addresses: body.addresses().collect(),
+            state,
+            incarnation,
+            tags: body.tags().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            since: Wall::from_micros(u64::from(row.since.0) * 1_000_000),
+            rtt: (row.rtt_micros > 0).then(|| Duration::from_micros(row.rtt_micros.into())),
+            is_self: row.id == self.me,
+            protocol: body.protocol,
+        }
+    }
+}
+
+fn version(claim: &UpdateRef<'_>) -> Version {
+    let Head::Claim { incarnation, state, .. } = claim.head else {
+        unreachable!("the members space holds claims");
+    };
+    (incarnation, state, claim.forget)
+}
+
+fn body<'a>(claim: &UpdateRef<'a>) -> ClaimBody<'a> {
+    claim.claim_body().expect("it was read before it was kept")
+}
+
+fn name_hash(name: &str) -> u64 {
+    hash::keyed(&[0; 16], name.as_bytes())
+}
+
+fn name_at(replica: &Replica, slot: Slot) -> u64 {
+    name_hash(body(&replica.at(slot).parts()).name)
+}

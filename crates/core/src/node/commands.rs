@@ -1,0 +1,148 @@
+//! What the application asks for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Node, Phase};
+use crate::config::ConfigError;
+use crate::effects::Timer;
+use crate::identity::{NodeId, Sequence, check_tags};
+use crate::io::{Command, Event, Refusal, Reply, State, StopReason, Ticket, TraceStep};
+use crate::update::{self, Update, UpdateRef};
+
+/// Rounds that a leaving node goes on for, so that others learn it.
+const LEAVING_ROUNDS: u32 = 5;
+
+impl Node {
+    pub(super) fn on_command(&mut self, ticket: Ticket, command: Command) {
+        if matches!(self.phase, Phase::Leaving(_)) {
+            return self.done(ticket, Err(Refusal::Leaving));
+        }
+        let result = match command {
+            Command::Join { contacts } => {
+                if contacts.is_empty() {
+                    return self.done(ticket, Err(invalid("contacts", "none".to_owned(), "at least one address")));
+                }
+                for contact in contacts {
+                    self.contacts.add(contact, Some(ticket));
+                    self.try_contact(contact);
+                }
+                return;
+            }
+            Command::Leave => return self.leave(ticket),
+            Command::Remove { member, force } => self.strike(member, force),
+            Command::SetTags { tags } => check_tags(&tags).map_err(Refusal::from).map(|()| {
+                self.change_tags(tags);
+                Reply::Accepted
+            }),
+            Command::Publish { topic, payload } => {
+                self.publish(&topic, &payload).map(|sequence| Reply::Published { sequence })
+            }
+            Command::Query { name, payload, filter, timeout } => {
+                match self.query(ticket, name, payload, filter, timeout) {
+                    Ok(()) => return,
+                    Err(refusal) => Err(refusal),
+                }
+            }
+            Command::Trace { topic, origin, sequence, timeout } => {
+                match self.query_trace(ticket, &topic, origin, sequence, timeout) {
+                    Ok(()) => return,
+                    Err(refusal) => Err(refusal),
+                }
+            }
+            Command::Answer { query, payload } => self.answer(query, payload).map(|()| Reply::Accepted),
+        };
+        self.done(ticket, result);
+    }
+
+    /// Contacts may be named before the boot is durable; everything else has to wait.
+    pub(super) fn on_command_before_start(&mut self, ticket: Ticket, command: Command) {
+        match command {
+            Command::Join { contacts } => {
+                contacts.into_iter().for_each(|contact| self.contacts.add(contact, Some(ticket)));
+            }
+            Command::Leave
+            | Command::Remove { .. }
+            | Command::SetTags { .. }
+            | Command::Publish { .. }
+            | Command::Query { .. }
+            | Command::Answer { .. }
+            | Command::Trace { .. } => self.done(ticket, Err(Refusal::NotDurable)),
+        }
+    }
+
+    pub(super) fn done(&mut self, ticket: Ticket, result: Result<Reply, Refusal>) {
+        self.fx.event(Event::Done { ticket, result });
+    }
+
+    fn publish(&mut self, topic: &str, payload: &[u8]) -> Result<Sequence, Refusal> {
+        let plain = (1..=255).contains(&topic.len()) && !topic.contains(['*', '>']);
+        if !plain {
+            return Err(invalid("topic", format!("{topic:?}"), "1 to 255 bytes without * and >"));
+        }
+        let limit = self.config.payload_bytes_max;
+        if payload.len() > limit {
+            return Err(invalid("payload", format!("{} bytes", payload.len()), &format!("at most {limit} bytes")));
+        }
+        let (bytes, limit) = (self.messages.bytes() + payload.len(), self.config.messages_bytes_max);
+        if bytes > limit || self.rumors.len() >= self.config.hot_max {
+            return Err(Refusal::Full { bytes, limit });
+        }
+        Ok(self.put_message(topic, payload, self.config.history_age))
+    }
+
+    /// Makes a message of this node and sends it on its way.
+    pub(super) fn put_message(&mut self, topic: &str, payload: &[u8], age: Duration) -> Sequence {
+        let now = self.fx.now.wall;
+        let sequence = self.messages.next_sequence(topic, self.incarnation.boot());
+        let forget = now.seconds().plus(age);
+        let bytes = update::message_bytes(self.identity.id, sequence, topic, forget, now, payload);
+        let message = UpdateRef::read(&bytes).expect("own messages make sense");
+        let message: Arc<Update> = self.interner.intern(&message, &self.secret);
+        let step = TraceStep { node: self.identity.id, hop: 0, from: None, at: now, payloads: 0 };
+        self.keep_message(message, step, true);
+        sequence
+    }
+
+    /// Strikes a member from the list, for everybody.
+    fn strike(&mut self, member: NodeId, force: bool) -> Result<Reply, Refusal> {
+        let unknown = || Refusal::Unknown { what: "member", name: member.to_string() };
+        let known = self.members.member(member).ok_or_else(unknown)?;
+        if known.is_self {
+            return Err(invalid("member", known.name, "another member; to go yourself, leave"));
+        }
+        if known.state.is_live() && !force {
+            return Err(Refusal::StillAlive { name: known.name, state: known.state.as_str() });
+        }
+        let claim = self.members.claim(member).cloned().ok_or_else(unknown)?;
+        let bytes = claim.parts().with_state(State::Removed, self.certificate_forget());
+        let removed = UpdateRef::read(&bytes).expect("made from a claim that made sense");
+        self.take_claim(&removed, self.identity.id, true);
+        Ok(Reply::Accepted)
+    }
+
+    fn leave(&mut self, ticket: Ticket) {
+        self.claim_left();
+        self.phase = Phase::Leaving(ticket);
+        let alone = self.members.live() == 0;
+        let wait = (self.config.gossip_interval * LEAVING_ROUNDS).min(self.config.leave_timeout);
+        self.fx.arm(if alone { Duration::ZERO } else { wait }, Timer::Leave);
+    }
+
+    pub(super) fn on_leave_due(&mut self) {
+        if let Phase::Leaving(ticket) = self.phase {
+            self.done(ticket, Ok(Reply::Left));
+            self.stop(StopReason::Left);
+        }
+    }
+}
+
+pub(super) fn invalid(field: &'static str, value: String, rule: &str) -> Refusal {
+    Refusal::Invalid { field, value, rule: rule.to_owned() }
+}
+
+impl From<ConfigError> for Refusal {
+    fn from(error: ConfigError) -> Self {
+        Self::Invalid { field: error.field, value: error.value, rule: error.rule }
+    }
+}

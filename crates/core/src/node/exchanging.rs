@@ -1,0 +1,206 @@
+//! Comparisons with peers, step by step (design §2 Pull).
+
+use std::sync::Arc;
+
+use super::Node;
+use super::letters::Letter;
+use crate::exchange::{FIRST_SYMBOLS, Next, next_batch};
+use crate::io::StreamId;
+use crate::replica::{Comparison, Replica};
+use crate::sketch::SYMBOL_BYTES;
+use crate::streams::Purpose;
+use crate::update::{Update, UpdateId};
+use crate::wire::{List, SketchHead, Space};
+
+/// Bytes of a frame of a sketch beside its symbols: kind, length, head.
+const SKETCH_HEAD_BYTES: usize = 1 + 3 + 19;
+/// Where counts differ by more than this and by more than half, a comparison is not worth its symbols.
+const BULK_DIFFERENCE: u32 = 256;
+
+impl Node {
+    fn replica(&self, space: Space) -> &Replica {
+        match space {
+            Space::Members => self.members.replica(),
+            Space::Messages => self.messages.replica(),
+        }
+    }
+
+    /// The first symbols of both spaces.
+    pub(super) fn put_sketches(&mut self, letter: &mut Letter) {
+        for space in Space::ALL {
+            let exchange = self.fx.rng.bits();
+            let replica = self.replica(space);
+            let (as_of, count) = replica.counted();
+            let as_of = (replica.changes(), as_of, count);
+            // One symbol settles equality, and finds a single difference.
+            let symbols = if self.is_lively(space) { FIRST_SYMBOLS } else { 1 };
+            self.exchanges.ask(letter.peer, space, exchange, as_of, self.fx.now.instant);
+            self.put_symbols(space, 0, symbols, letter);
+        }
+    }
+
+    /// The peer wants to know that this node lives at its address before it answers at length: ask it again.
+    pub(super) fn repeat_sketches(&mut self, letter: &mut Letter) {
+        for space in Space::ALL {
+            if let Some(asked) = self.exchanges.asked(letter.peer, space).copied() {
+                self.put_symbols(space, 0, asked.sent.clamp(1, FIRST_SYMBOLS), letter);
+            }
+        }
+    }
+
+    /// Symbols `from..to` of the sketch that `letter`'s peer was promised.
+    fn put_symbols(&mut self, space: Space, from: usize, to: usize, letter: &mut Letter) {
+        let Some(asked) = self.exchanges.asked(letter.peer, space).copied() else { return };
+        let Some(symbols) = self.replica(space).symbols(from, to, asked.change) else {
+            // Too much has changed since it began; the next round begins anew.
+            self.exchanges.end_asked(letter.peer, space);
+            return;
+        };
+        if !self.makes_room(letter, SKETCH_HEAD_BYTES + symbols.len() * SYMBOL_BYTES) {
+            return;
+        }
+        let offset = u16::try_from(from).expect("at most 4,096 symbols");
+        let (exchange, as_of, count) = (asked.exchange, asked.as_of, asked.count);
+        letter.packet.sketch(&SketchHead { space, exchange, as_of, count, offset }, &symbols);
+        self.exchanges.note_sent(letter.peer, space, to);
+    }
+
+    pub(super) fn on_sketch(&mut self, head: &SketchHead, symbols: List<'_>, letter: &mut Letter) {
+        let SketchHead { space, exchange, .. } = *head;
+        let now = self.fx.now.instant;
+        let Some(answering) = self.exchanges.take_in(letter.peer, head, symbols.symbols(), now) else {
+            self.fx.counters.dropped.unexpected += 1;
+            return;
+        };
+        let (have, theirs) = (answering.symbols.len(), answering.count);
+        let replica = match space {
+            Space::Members => self.members.replica(),
+            Space::Messages => self.messages.replica(),
+        };
+        let comparison = replica.compare(&answering.symbols, answering.as_of);
+        let (_, ours) = replica.counted();
+        match comparison {
+            // Few symbols may cancel by chance; the counts tell.
+            Comparison::Found { ours: mine, theirs: lacking } if mine.len() + lacking.len() > 0 || ours == theirs => {
+                self.exchanges.end_answering(letter.peer, space);
+                self.settle(exchange, &mine, &lacking, letter);
+            }
+            Comparison::Found { .. } if have > 1 => {
+                // Differences that this node must not hold.
+                self.exchanges.end_answering(letter.peer, space);
+                self.settle(exchange, &[], &[], letter);
+            }
+            Comparison::Found { .. } | Comparison::Incomplete => {
+                let apart = ours.abs_diff(theirs);
+                if apart > BULK_DIFFERENCE && apart > ours.max(theirs) / 2 {
+                    self.exchanges.end_answering(letter.peer, space);
+                    self.offer_everything(space, exchange, letter);
+                } else if self.makes_room(letter, 12) {
+                    letter.packet.more(exchange, u16::try_from(have).expect("at most 4,096 symbols"));
+                }
+            }
+            Comparison::Hostile => {
+                self.exchanges.end_answering(letter.peer, space);
+                self.fx.counters.dropped.malformed += 1;
+            }
+        }
+    }
+
+    /// The comparison came to its end on this side.
+    fn settle(&mut self, exchange: u64, mine: &[Arc<Update>], lacking: &[UpdateId], letter: &mut Letter) {
+        let differences = u32::try_from(mine.len() + lacking.len()).unwrap_or(u32::MAX);
+        if differences == 0 {
+            self.note_agreement(letter.peer);
+        } else {
+            self.hurry();
+        }
+        self.send_updates(mine, letter);
+        let most = if letter.is_stream() { 4_096 } else { (self.frames_max() - 4) / 8 };
+        for ids in lacking.chunks(most) {
+            if self.makes_room(letter, 4 + ids.len() * 8) {
+                letter.packet.request(ids);
+            }
+        }
+        if self.makes_room(letter, 14) {
+            letter.packet.settled(exchange, differences);
+        }
+    }
+
+    pub(super) fn on_more(&mut self, exchange: u64, from: u16, letter: &mut Letter) {
+        let Some((space, _)) = self.exchanges.asked_by_number(letter.peer, exchange) else {
+            self.fx.counters.dropped.unexpected += 1;
+            return;
+        };
+        self.prove(letter);
+        let from = usize::from(from);
+        match (next_batch(from), letter.stream()) {
+            (Next::Datagram(to), None) => self.put_symbols(space, from, to, letter),
+            (Next::Datagram(to) | Next::Stream(to), stream) => {
+                self.on_stream(letter, stream, |node, packet| node.put_symbols(space, from, to, packet));
+            }
+            (Next::Bulk, _) => self.offer_everything(space, exchange, letter),
+        }
+    }
+
+    pub(super) fn on_settled(&mut self, exchange: u64, differences: u32, letter: &mut Letter) {
+        let Some((space, _)) = self.exchanges.asked_by_number(letter.peer, exchange) else {
+            self.fx.counters.dropped.unexpected += 1;
+            return;
+        };
+        self.prove(letter);
+        self.exchanges.end_asked(letter.peer, space);
+        if differences == 0 {
+            self.note_agreement(letter.peer);
+        } else {
+            self.hurry();
+        }
+        if let Some(stream) = letter.stream()
+            && self.streams.get(stream).is_some_and(|stream| stream.purpose == Purpose::Exchange)
+        {
+            self.close_after_reply(stream, letter);
+        }
+    }
+
+    /// Too much differs to compare: this side sends everything over a stream, and the other side answers alike.
+    fn offer_everything(&mut self, space: Space, exchange: u64, letter: &mut Letter) {
+        self.exchanges.end_asked(letter.peer, space);
+        let stream = letter.stream();
+        self.on_stream(letter, stream, |node, packet| {
+            packet.packet.bulk(space, exchange);
+            let everything: Vec<Arc<Update>> = node.replica(space).iter().cloned().collect();
+            node.send_updates(&everything, packet);
+        });
+    }
+
+    pub(super) fn on_bulk(&mut self, space: Space, exchange: u64, letter: &mut Letter) {
+        self.exchanges.end_answering(letter.peer, space);
+        if self.exchanges.asked_by_number(letter.peer, exchange).is_some() {
+            self.exchanges.end_asked(letter.peer, space);
+        }
+        if letter.is_stream() {
+            let everything: Vec<Arc<Update>> = self.replica(space).iter().cloned().collect();
+            self.send_updates(&everything, letter);
+            self.hurry();
+        } else {
+            self.fx.counters.dropped.unexpected += 1;
+        }
+    }
+
+    /// Writes a packet on the stream at hand, or on a new one to a proven peer.
+    fn on_stream(&mut self, letter: &mut Letter, stream: Option<StreamId>, write: impl FnOnce(&mut Self, &mut Letter)) {
+        if stream.is_some() {
+            return write(self, letter);
+        }
+        if !letter.is_proven() {
+            letter.hold_back();
+            return;
+        }
+        let open = self.streams.find(letter.to, Purpose::Exchange);
+        let stream = open.or_else(|| self.open_stream(letter.peer, letter.to, Purpose::Exchange));
+        if let Some(stream) = stream {
+            let mut packet = self.packet_on(stream, letter.peer, letter.to);
+            write(self, &mut packet);
+            self.post(packet);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The epidemic loop: whom to tell and ask, and when (design §2 Push, Push-pull).
+//!
+//! News goes on at once, then at rounds while it is hot. Rounds that ask back off while roots agree, down to the
+//! repair interval, which compares with one random peer in every mode: an idle cluster is nearly silent.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Node;
+use super::letters::Letter;
+use crate::config::{Config, Forward, Mode};
+use crate::effects::Timer;
+use crate::identity::NodeId;
+use crate::stop::StopRule;
+use crate::time::Instant;
+use crate::update::Update;
+use crate::wire::{Accusation, Space};
+
+/// Times within one interval that news is passed on at once; a storm waits for the round and fills its datagrams.
+const FORWARDS_MAX: u32 = 3;
+/// Accusations that are hot at once.
+const ACCUSATIONS_MAX: usize = 256;
+/// Peers for whom feedback waits.
+const FEEDBACK_MAX: usize = 64;
+
+/// The state of the loop.
+#[derive(Debug)]
+pub(super) struct Gossip {
+    /// Rounds lie on multiples of the interval since this moment.
+    origin: Instant,
+    /// The present time between rounds.
+    interval: Duration,
+    /// Something is to be passed on at once.
+    pub(super) fresh: bool,
+    /// How often that was done since `forwards_since`.
+    forwards: u32,
+    forwards_since: Instant,
+    /// A peer whose root differed.
+    differs: Option<NodeId>,
+    /// When a peer last had the same root.
+    agreed_at: Option<Instant>,
+    /// When the spaces last changed.
+    changed_at: [Option<Instant>; 2],
+    pub(super) feedback: BTreeMap<NodeId, (u16, u64)>,
+    accusations: Vec<(Accusation, Option<u32>)>,
+}
+
+impl Gossip {
+    pub(super) fn new(config: &Config, now: Instant) -> Self {
+        Self {
+            origin: now,
+            interval: config.gossip_interval,
+            fresh: false,
+            forwards: 0,
+            forwards_since: now,
+            differs: None,
+            agreed_at: None,
+            changed_at: [None; 2],
+            feedback: BTreeMap::new(),
+            accusations: Vec::new(),
+        }
+    }
+
+    /// Makes an accusation hot.
+    pub(super) fn accuse(&mut self, accusation: Accusation, stop: StopRule, members: usize) {
+        if self.accusations.len() == ACCUSATIONS_MAX {
+            self.accusations.remove(0);
+        }
+        // Under a rule without a bound accusations still have one: they are lines, not updates.
+        let bound = StopRule::TransmitLimit { lambda: 4.0 };
+        self.accusations.push((accusation, stop.sends_max(members).or_else(|| bound.sends_max(members))));
+    }
+
+    /// Accusations for one datagram, counted as sent.
+    pub(super) fn take_accusations(&mut self, count: usize) -> Vec<Accusation> {
+        let count = count.min(self.accusations.len());
+        let mut said = Vec::with_capacity(count);
+        for (accusation, left) in self.accusations.iter_mut().take(count) {
+            *left = left.map(|left| left.saturating_sub(1));
+            said.push(*accusation);
+        }
+        self.accusations.retain(|(_, left)| *left != Some(0));
+        // The next datagram begins with others.
+        if count < self.accusations.len() {
+            self.accusations.rotate_left(count);
+        }
+        said
+    }
+
+    fn changed_lately(&self, space: Space, now: Instant, config: &Config) -> bool {
+        self.changed_at[place(space)].is_some_and(|at| now.since(at) < config.repair_interval)
+    }
+}
+
+fn place(space: Space) -> usize {
+    match space {
+        Space::Members => 0,
+        Space::Messages => 1,
+    }
+}
+
+impl Node {
+    /// Makes an update hot: it goes on at once, then at rounds.
+    pub(super) fn heat(&mut self, update: Arc<Update>, hop: u8, from: Option<NodeId>) {
+        let members = self.members.live() + 1;
+        self.rumors.heat(update, hop, from, self.config.stop, members, self.config.hot_max);
+        self.gossip.fresh = true;
+    }
+
+    /// The replica changed: rounds follow quickly again.
+    pub(super) fn note_change(&mut self, space: Space) {
+        self.gossip.changed_at[place(space)] = Some(self.fx.now.instant);
+        self.hurry();
+    }
+
+    /// There is something to tell or ask: the next round comes after one interval.
+    pub(super) fn hurry(&mut self) {
+        self.gossip.interval = self.config.gossip_interval;
+        self.arm_round();
+    }
+
+    /// On a multiple of the interval, so that a laboratory can run rounds in step.
+    fn arm_round(&mut self) {
+        let step = self.config.gossip_interval;
+        let passed = self.fx.now.instant.since(self.gossip.origin).as_micros() / step.as_micros();
+        let passed = u32::try_from(passed).unwrap_or(u32::MAX - 1);
+        let at = self.gossip.origin + step * (passed + 1) + (self.gossip.interval - step);
+        if self.fx.timers.due(Timer::Round).is_none_or(|due| due > at) {
+            self.fx.timers.set(Timer::Round, at);
+        }
+    }
+
+    /// Passes fresh news on at once, unless a storm rages.
+    pub(super) fn forward_fresh(&mut self) {
+        if !std::mem::take(&mut self.gossip.fresh) || self.config.forward == Forward::AtRounds {
+            return;
+        }
+        let now = self.fx.now.instant;
+        if now.since(self.gossip.forwards_since) >= self.config.gossip_interval {
+            self.gossip.forwards_since = now;
+            self.gossip.forwards = 0;
+        }
+        self.gossip.forwards += 1;
+        if self.gossip.forwards <= FORWARDS_MAX && self.config.mode != Mode::Pull {
+            for peer in self.members.pick(&mut self.fx.rng, self.config.fanout, None) {
+                self.push_to(peer);
+            }
+        }
+    }
+
+    fn push_to(&mut self, peer: NodeId) {
+        let Some(address) = self.members.address(peer) else { return };
+        let mut letter = self.letter(peer, address);
+        self.fill(&mut letter);
+        self.post(letter);
+    }
+
+    pub(super) fn on_round_due(&mut self) {
+        let hot = !self.rumors.is_empty() || !self.gossip.accusations.is_empty();
+        let (pushes, pulls) = (self.config.mode != Mode::Pull && hot, self.config.mode != Mode::Push);
+        if pushes || pulls {
+            let peers = self.members.pick(&mut self.fx.rng, self.config.fanout, None);
+            for (place, peer) in peers.into_iter().enumerate() {
+                // Push-pull asks one of those that it tells; pull asks them all.
+                let asks = pulls && (place == 0 || self.config.mode == Mode::Pull);
+                let peer = if asks && place == 0 { self.gossip.differs.take().unwrap_or(peer) } else { peer };
+                self.visit(peer, pushes, asks);
+            }
+        }
+        self.gossip.interval = (self.gossip.interval * 2).min(self.config.gossip_interval_max);
+        let still_hot = !self.rumors.is_empty() || !self.gossip.accusations.is_empty();
+        if still_hot && self.config.mode != Mode::Pull {
+            self.gossip.interval = self.config.gossip_interval;
+        }
+        // Beyond the repair interval rounds would only do what repair does.
+        let asks_on = self.config.mode != Mode::Push && self.gossip.interval < self.config.repair_interval;
+        if asks_on || self.gossip.interval == self.config.gossip_interval {
+            self.arm_round();
+        }
+    }
+
+    /// One contact of a round.
+    fn visit(&mut self, peer: NodeId, pushes: bool, asks: bool) {
+        let Some(address) = self.members.address(peer) else { return };
+        let mut letter = self.letter(peer, address);
+        if asks {
+            self.put_sketches(&mut letter);
+        }
+        if pushes {
+            self.fill(&mut letter);
+        }
+        self.post(letter);
+    }
+
+    /// Compares with one random peer, unless a probe has just shown that roots agree.
+    pub(super) fn on_repair_due(&mut self) {
+        self.fx.arm(self.config.repair_interval, Timer::Repair);
+        let now = self.fx.now.instant;
+        let agrees = self.gossip.agreed_at.is_some_and(|at| now.since(at) < self.config.repair_interval);
+        if agrees && self.gossip.differs.is_none() {
+            return;
+        }
+        let random = self.members.pick(&mut self.fx.rng, 1, None).first().copied();
+        if let Some(peer) = self.gossip.differs.take().filter(|peer| self.members.is_live(*peer)).or(random) {
+            self.compare_with(peer);
+        }
+    }
+
+    /// Sends a peer sketches of everything.
+    pub(super) fn compare_with(&mut self, peer: NodeId) {
+        let Some(address) = self.members.address(peer) else { return };
+        let mut letter = self.letter(peer, address);
+        self.put_sketches(&mut letter);
+        self.post(letter);
+    }
+
+    /// Whether a few symbols should go out at once, because differences are likely.
+    pub(super) fn is_lively(&self, space: Space) -> bool {
+        self.gossip.changed_lately(space, self.fx.now.instant, &self.config)
+    }
+
+    /// A ping or ack said what its sender has.
+    pub(super) fn hear_root(&mut self, peer: NodeId, root: u64) {
+        if root == self.root() {
+            self.gossip.agreed_at = Some(self.fx.now.instant);
+            self.note_agreement(peer);
+            return;
+        }
+        self.gossip.differs = Some(peer);
+        if self.config.mode != Mode::Push {
+            self.hurry();
+        }
+    }
+
+    /// What a receiver knew of a packet: told when it was more than half, or when the sender asks.
+    pub(super) fn note_feedback(&mut self, letter: &mut Letter, packet: u16, asks: bool, known: u64, items: u32) {
+        if packet == 0 || !asks && known.count_ones() * 2 <= items {
+            return;
+        }
+        // A large packet, or a rule that lives on feedback, gets its answer now; others with the next ack.
+        if (asks || items >= 8) && letter.packet.room() >= 12 {
+            letter.packet.feedback(packet, known);
+        } else if self.gossip.feedback.len() < FEEDBACK_MAX {
+            self.gossip.feedback.insert(letter.peer, (packet, known));
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Updates as they come in, large ones that were announced, and what others ask for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Node;
+use super::letters::Letter;
+use crate::effects::Timer;
+use crate::identity::NodeId;
+use crate::io::{Event, TraceStep};
+use crate::messages::{Delivery, Standing};
+use crate::queries;
+use crate::streams::Purpose;
+use crate::update::{Head, Update, UpdateId, UpdateRef};
+use crate::wire::{self, Items, List, Space};
+
+/// More updates than this at once are no news: they come from a comparison, and others compare as well.
+const NEWS_MAX: usize = 16;
+/// Large updates that are waited for.
+const WANTS_MAX: usize = 1_024;
+/// Announcers that are remembered for each of them.
+const ANNOUNCERS_MAX: usize = 8;
+/// Datagrams in reply to one; more goes over a stream.
+const REPLY_DATAGRAMS: usize = 8;
+/// Bytes of one packet of a stream that carries many updates.
+const PACKET_BYTES: usize = 32 << 10;
+
+/// A large update that somebody has.
+#[derive(Debug)]
+pub(super) struct Want {
+    size: u32,
+    /// Who has it and was not asked yet.
+    announcers: VecDeque<NodeId>,
+}
+
+impl Node {
+    pub(super) fn on_updates(&mut self, packet: u16, asks: bool, items: Items<'_>, letter: &mut Letter) {
+        let bulk = letter.is_stream() && items.clone().nth(NEWS_MAX).is_some();
+        let (mut known, mut count) = (0_u64, 0_u32);
+        for (hop, bytes) in items {
+            if self.take_update(hop, bytes, letter.peer, !bulk) && count < 64 {
+                known |= 1 << count;
+            }
+            count += 1;
+        }
+        self.note_feedback(letter, packet, asks, known, count.min(64));
+    }
+
+    /// Takes in one update. Returns whether it was known.
+    fn take_update(&mut self, hop: u8, bytes: &[u8], from: NodeId, hot: bool) -> bool {
+        let Some(update) = UpdateRef::read(bytes) else {
+            self.fx.counters.dropped.malformed += 1;
+            return true;
+        };
+        if update.forget <= self.fx.now.wall.seconds() {
+            self.fx.counters.dropped.refused += 1;
+            return true;
+        }
+        let known = match update.head {
+            Head::Claim { .. } => self.take_claim(&update, from, hot),
+            Head::Message { .. } => self.take_message(&update, hop, from, hot),
+        };
+        if known {
+            self.fx.counters.updates_known += 1;
+        } else {
+            self.fx.counters.updates_new += 1;
+        }
+        known
+    }
+
+    fn take_message(&mut self, message: &UpdateRef<'_>, hop: u8, from: NodeId, hot: bool) -> bool {
+        self.fx.counters.payloads_received += 1;
+        let limit = self.fx.now.wall.seconds().plus(self.config.history_age + self.config.clock_skew_max);
+        let standing =
+            if message.forget > limit { Standing::Refused } else { self.messages.standing(message, &self.config) };
+        match standing {
+            Standing::Known => {
+                self.messages.count_payload(message);
+                return true;
+            }
+            Standing::Refused => {
+                self.fx.counters.dropped.refused += 1;
+                let until = message.forget.min(limit);
+                self.messages.replica_mut().refuse(message.id(&self.secret), until);
+                return true;
+            }
+            Standing::News => {}
+        }
+        let update = self.interner.intern(message, &self.secret);
+        let at = self.fx.now.wall;
+        let step = TraceStep { node: self.identity.id, hop, from: Some(from), at, payloads: 1 };
+        self.keep_message(update, step, hot);
+        false
+    }
+
+    /// Keeps a message, this node's or another's, passes it on and delivers what can be.
+    pub(super) fn keep_message(&mut self, update: Arc<Update>, step: TraceStep, hot: bool) {
+        self.fx.cancel(Timer::Want(update.id));
+        self.wants.remove(&update.id);
+        let parts = update.parts();
+        let Head::Message { origin, sequence, topic } = parts.head else { unreachable!("a message is kept") };
+        if !self.messages.insert(Arc::clone(&update), step, &self.config) {
+            // The limits pushed it out at once: comparisons must not fetch it again.
+            self.messages.replica_mut().refuse(update.id, update.forget);
+            return;
+        }
+        self.note_change(Space::Messages);
+        if hot {
+            self.heat(Arc::clone(&update), step.hop.saturating_add(1), step.from);
+        }
+        if topic == queries::TOPIC {
+            let (_, payload) = parts.message_body().expect("it was read before it was kept");
+            self.on_question(origin, sequence, payload);
+        }
+        let deliveries = self.messages.deliver(topic, origin);
+        self.deliver(deliveries);
+    }
+
+    /// Tells the application; what travels on reserved topics is not for it.
+    pub(super) fn deliver(&mut self, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            match delivery {
+                Delivery::Message(message) if !message.topic.starts_with('>') => {
+                    self.fx.event(Event::Message(message));
+                }
+                Delivery::Missed { topic, origin, count } if !topic.starts_with('>') => {
+                    self.fx.event(Event::Missed { topic, origin, count });
+                }
+                Delivery::Message(_) | Delivery::Missed { .. } => {}
+            }
+        }
+    }
+
+    /// A comparison with that peer found no difference in messages.
+    pub(super) fn note_agreement(&mut self, peer: NodeId) {
+        if self.messages.has_gaps() {
+            let deliveries = self.messages.note_agreement(peer, self.members.live());
+            self.deliver(deliveries);
+        }
+    }
+
+    pub(super) fn on_announce(&mut self, list: List<'_>, letter: &mut Letter) {
+        for (id, size) in list.announced() {
+            let held = self.messages.replica().get(id).is_some() || self.messages.replica().is_refused(id);
+            if held || self.wants.len() >= WANTS_MAX && !self.wants.contains_key(&id) {
+                continue;
+            }
+            let asked = self.wants.contains_key(&id);
+            let want = self.wants.entry(id).or_insert_with(|| Want { size, announcers: VecDeque::new() });
+            if asked {
+                if want.announcers.len() < ANNOUNCERS_MAX && !want.announcers.contains(&letter.peer) {
+                    want.announcers.push_back(letter.peer);
+                }
+                continue;
+            }
+            self.fx.arm(patience(size), Timer::Want(id));
+            if self.makes_room(letter, 12) {
+                letter.packet.request(&[id]);
+            }
+        }
+    }
+
+    /// Whoever was asked did not send it: the next announcer is asked.
+    pub(super) fn on_want_due(&mut self, id: UpdateId) {
+        let Some(want) = self.wants.get_mut(&id) else { return };
+        let Some(peer) = want.announcers.pop_front() else {
+            // Nobody is left; anti-entropy will find it.
+            self.wants.remove(&id);
+            return;
+        };
+        let wait = patience(want.size);
+        self.fx.arm(wait, Timer::Want(id));
+        if let Some(address) = self.members.address(peer) {
+            let mut letter = self.letter(peer, address);
+            letter.packet.request(&[id]);
+            self.post(letter);
+        }
+    }
+
+    pub(super) fn on_request(&mut self, list: List<'_>, letter: &mut Letter) {
+        let held = |id| self.members.replica().get(id).or_else(|| self.messages.replica().get(id)).cloned();
+        let updates: Vec<Arc<Update>> = list.ids().filter_map(held).collect();
+        self.send_updates(&updates, letter);
+    }
+
+    /// Sends updates in reply: in a few datagrams, or over a stream if they are many or large.
+    pub(super) fn send_updates(&mut self, updates: &[Arc<Update>], letter: &mut Letter) {
+        let now = self.fx.now.wall.seconds();
+        let updates: Vec<&Arc<Update>> = updates.iter().filter(|update| update.forget > now).collect();
+        let sizes = || updates.iter().map(|update| wire::item_bytes(update.bytes().len()));
+        let fits = sizes().all(|size| size + wire::UPDATES_HEAD_BYTES <= self.frames_max())
+            && sizes().sum::<usize>() <= REPLY_DATAGRAMS * self.frames_max() / 2;
+        if letter.is_stream() || fits {
+            return self.put_updates(&updates, letter);
+        }
+        if !letter.is_proven() {
+            letter.hold_back();
+            return;
+        }
+        if let Some(stream) = self.open_stream(letter.peer, letter.to, Purpose::Exchange) {
+            let mut packet = self.packet_on(stream, letter.peer, letter.to);
+            self.put_updates(&updates, &mut packet);
+            self.post(packet);
+            self.streams.close_after(stream, &mut self.fx);
+        }
+    }
+
+    fn put_updates(&mut self, updates: &[&Arc<Update>], letter: &mut Letter) {
+        let most = if letter.is_stream() { PACKET_BYTES } else { self.frames_max() };
+        let mut items = Vec::new();
+        for update in updates {
+            let size = wire::item_bytes(update.bytes().len());
+            let head = wire::UPDATES_HEAD_BYTES;
+            let room = if letter.is_proven() { most } else { letter.packet.room().min(most) };
+            if !items.is_empty() && head + items.len() + size > room.min(most) {
+                self.put_items(&items, letter);
+                items.clear();
+            }
+            wire::item(&mut items, self.hop_of(update), update.bytes());
+        }
+        if !items.is_empty() {
+            self.put_items(&items, letter);
+        }
+    }
+
+    fn put_items(&mut self, items: &[u8], letter: &mut Letter) {
+        if self.makes_room(letter, wire::UPDATES_HEAD_BYTES + items.len()) {
+            letter.packet.updates(0, false, items);
+        }
+    }
+
+    /// The hop count that an update has when it arrives at the next node.
+    fn hop_of(&self, update: &Update) -> u8 {
+        let parts = update.parts();
+        match parts.head {
+            Head::Claim { .. } => 0,
+            Head::Message { .. } => self.messages.hop(&parts).saturating_add(1),
+        }
+    }
+}
+
+/// How long the asked announcer of an update of that size has: a second, and one more for each 256 KiB.
+fn patience(size: u32) -> Duration {
+    Duration::from_secs(1) + Duration::from_millis(u64::from(size >> 8))
+}

@@ -1,0 +1,257 @@
+//! Streams from greeting to end, and how a node gets to know the cluster over them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::letters::Letter;
+use super::{Node, Phase};
+use crate::effects::Timer;
+use crate::identity::NodeId;
+use crate::io::{ContactError, Event, Output, Reply, StreamId};
+use crate::streams::{self, Greeting, Purpose, Received};
+use crate::time::Instant;
+use crate::update::Update;
+use crate::wire::VERSION;
+
+/// What a contact hands out to joiners: so many bytes at once, so many a second. Beyond that they get a sample, and
+/// the rest from those whom it names: a contact must not carry a cluster's cold start alone.
+const WELCOME_BYTES_AT_ONCE: usize = 256 << 10;
+const WELCOME_BYTES_PER_SECOND: usize = 64 << 10;
+/// Members in a sample.
+const SAMPLE: usize = 16;
+
+/// How much a node has handed out to joiners lately.
+#[derive(Debug)]
+pub(super) struct Hospitality {
+    left: usize,
+    at: Instant,
+}
+
+impl Hospitality {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { left: WELCOME_BYTES_AT_ONCE, at: now }
+    }
+
+    /// Whether so many bytes may be handed out now.
+    fn affords(&mut self, bytes: usize, now: Instant) -> bool {
+        let passed = usize::try_from(now.since(self.at).as_millis()).unwrap_or(usize::MAX);
+        let regained = passed.saturating_mul(WELCOME_BYTES_PER_SECOND) / 1_000;
+        if regained > 0 {
+            self.at = now;
+            self.left = self.left.saturating_add(regained).min(WELCOME_BYTES_AT_ONCE);
+        }
+        let affords = self.left >= bytes || self.left == WELCOME_BYTES_AT_ONCE;
+        if affords {
+            self.left = self.left.saturating_sub(bytes);
+        }
+        affords
+    }
+}
+
+impl Node {
+    /// Opens a stream and greets.
+    pub(super) fn open_stream(&mut self, peer: NodeId, to: SocketAddr, purpose: Purpose) -> Option<StreamId> {
+        let greeting = streams::greeting(self.header(peer), self.settings);
+        let opened = self.streams.open(to, purpose, greeting, &mut self.fx, &mut self.budget);
+        if opened.is_none() {
+            self.fx.counters.dropped.streams += 1;
+        }
+        opened
+    }
+
+    pub(super) fn on_stream_opened(&mut self, stream: StreamId, from: SocketAddr) {
+        if !self.streams.accept(stream, from, &mut self.fx) {
+            self.fx.counters.dropped.streams += 1;
+            self.fx.outputs.push_back(Output::Close { stream });
+        }
+    }
+
+    pub(super) fn on_stream_bytes(&mut self, stream: StreamId, bytes: &[u8]) {
+        self.fx.counters.bytes_received += bytes.len() as u64;
+        self.streams.on_bytes(stream, bytes, &mut self.fx);
+        while let Some(received) = self.streams.next(stream) {
+            match received {
+                Received::Greeting(greeting) => self.on_greeting(stream, &greeting),
+                Received::Packet(packet) => self.on_packet(stream, &packet),
+                Received::Oversized => {
+                    self.fx.counters.dropped.oversized += 1;
+                    self.streams.close(stream, &mut self.fx);
+                }
+            }
+        }
+    }
+
+    fn on_packet(&mut self, stream: StreamId, packet: &[u8]) {
+        let Some((peer, to)) = self.streams.get(stream).and_then(|open| Some((open.peer?, open.address))) else {
+            return;
+        };
+        let mut letter = self.packet_on(stream, peer, to);
+        self.on_frames(packet, &mut letter);
+        self.post_reply(letter);
+    }
+
+    fn on_greeting(&mut self, stream: StreamId, greeting: &Greeting) {
+        let Some((to, purpose)) = self.streams.get(stream).map(|open| (open.address, open.purpose)) else { return };
+        let peer = greeting.header.sender;
+        if purpose == Purpose::Accepted {
+            // Also to strangers, so that both sides can say why it does not work.
+            let reply = streams::greeting(self.header(peer), self.settings);
+            self.streams.send(stream, reply, &mut self.fx, &mut self.budget);
+        }
+        if let Err(error) = self.accepts(greeting, to) {
+            self.streams.close_after(stream, &mut self.fx);
+            if purpose == Purpose::Join {
+                self.on_contact_failed(to, error);
+            }
+            return;
+        }
+        self.streams.set_peer(stream, peer);
+        // Who speaks over a stream receives at that address; the port of a stream that came in says nothing.
+        let claimed = self.members.address(peer);
+        if let Some(claimed) = claimed.filter(|claimed| claimed.ip() == to.ip()) {
+            self.members.prove(peer, claimed);
+        }
+    }
+
+    /// Whether a greeting is one of this cluster, in a version and with settings that fit.
+    fn accepts(&mut self, greeting: &Greeting, from: SocketAddr) -> Result<(), ContactError> {
+        let Greeting { header, version, settings } = *greeting;
+        if !self.admits(from, &header, version) {
+            return Err(if header.cluster != self.cluster {
+                ContactError::ForeignCluster
+            } else if version.major != VERSION.major {
+                ContactError::Version { major: version.major, ours: VERSION.major }
+            } else {
+                ContactError::Myself
+            });
+        }
+        if settings != self.settings {
+            self.fx.counters.dropped.refused += 1;
+            return Err(ContactError::Settings);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_stream_closed(&mut self, stream: StreamId) {
+        let Some(closed) = self.streams.on_closed(stream, &mut self.fx) else { return };
+        match closed.purpose {
+            Purpose::Join => self.on_contact_failed(closed.address, ContactError::Unreachable),
+            Purpose::Probe(number) => self.on_probe_stream_closed(number, stream),
+            Purpose::Exchange | Purpose::Accepted => {}
+        }
+    }
+
+    pub(super) fn on_stream_idle(&mut self, stream: StreamId) {
+        self.streams.close(stream, &mut self.fx);
+    }
+
+    /// Ends a stream once the reply that is being written has gone out.
+    pub(super) fn close_after_reply(&mut self, stream: StreamId, letter: &mut Letter) {
+        let reply = std::mem::replace(letter, self.packet_on(stream, letter.peer, letter.to));
+        self.post(reply);
+        self.streams.close_after(stream, &mut self.fx);
+    }
+
+    /// Opens a stream to a contact and asks for the members.
+    pub(super) fn try_contact(&mut self, address: SocketAddr) {
+        if self.streams.find(address, Purpose::Join).is_some() {
+            return;
+        }
+        let Some(stream) = self.open_stream(NodeId::NONE, address, Purpose::Join) else {
+            return self.on_contact_failed(address, ContactError::Unreachable);
+        };
+        let mut letter = self.packet_on(stream, NodeId::NONE, address);
+        letter.packet.join();
+        self.put_own_claim(&mut letter);
+        self.post(letter);
+    }
+
+    pub(super) fn on_contact_due(&mut self, address: SocketAddr) {
+        if self.contacts.is_waiting(address) {
+            self.try_contact(address);
+        }
+    }
+
+    fn on_contact_failed(&mut self, contact: SocketAddr, reason: ContactError) {
+        if reason == ContactError::Myself {
+            self.contacts.answered(contact);
+            return;
+        }
+        let (min, max) = (self.config.join_retry_min, self.config.join_retry_max);
+        if let Some(retry_after) = self.contacts.failed(contact, min, max) {
+            self.fx.arm(retry_after, Timer::Contact(contact));
+            self.fx.event(Event::ContactFailed { contact, reason, retry_after });
+        }
+    }
+
+    /// Somebody wants to know who is there.
+    pub(super) fn on_join(&mut self, letter: &mut Letter) {
+        if !letter.is_stream() {
+            self.fx.counters.dropped.unexpected += 1;
+            return;
+        }
+        let bytes: usize = self.members.replica().iter().map(|claim| claim.bytes().len() + 3).sum();
+        let complete = self.hospitality.affords(bytes, self.fx.now.instant);
+        let claims: Vec<Arc<Update>> = if complete {
+            self.members.replica().iter().cloned().collect()
+        } else {
+            let mut sample = self.members.pick(&mut self.fx.rng, SAMPLE, None);
+            sample.push(self.identity.id);
+            sample.into_iter().filter_map(|id| self.members.claim(id).cloned()).collect()
+        };
+        self.send_updates(&claims, letter);
+        if self.makes_room(letter, 3) {
+            letter.packet.welcome(complete);
+        }
+    }
+
+    /// A contact has told who is there, or whom to ask.
+    pub(super) fn on_welcome(&mut self, complete: bool, letter: &mut Letter) {
+        let Some(stream) = letter.stream() else { return };
+        if self.streams.get(stream).is_none_or(|open| open.purpose != Purpose::Join) {
+            self.fx.counters.dropped.unexpected += 1;
+            return;
+        }
+        let contact = letter.to;
+        self.streams.close_after(stream, &mut self.fx);
+        if self.contacts.is_waiting(contact)
+            && let Some(ticket) = self.contacts.answered(contact)
+        {
+            self.fx.event(Event::Done { ticket, result: Ok(Reply::Joined { contact }) });
+        }
+        self.announce_self();
+        let peer = if complete {
+            Some(letter.peer)
+        } else {
+            self.members.pick(&mut self.fx.rng, 1, Some(letter.peer)).first().copied()
+        };
+        if let Some(peer) = peer {
+            self.compare_with(peer);
+        }
+        self.hurry();
+    }
+
+    /// This node's claim is news to those whom it has just got to know.
+    fn announce_self(&mut self) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        if let Some(claim) = self.members.claim(self.identity.id).cloned() {
+            self.rumors.cool(claim.id);
+            self.heat(claim, 0, None);
+        }
+    }
+
+    /// Tries somebody who died, left or never answered: a partition looks the same (design §2).
+    pub(super) fn on_rejoin_due(&mut self) {
+        let live: std::collections::BTreeSet<SocketAddr> = self.members.live_addresses().collect();
+        let own = self.identity.addresses.clone();
+        let is_live = |address: SocketAddr| live.contains(&address) || own.contains(&address);
+        if let Some(address) = self.contacts.pick_lost(&mut self.fx.rng, is_live) {
+            self.try_contact(address);
+        }
+        if self.contacts.has_lost(is_live) {
+            self.arm_rejoin();
+        }
+    }
+}

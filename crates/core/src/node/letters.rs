@@ -1,0 +1,267 @@
+//! What goes out: datagrams and packets of streams, filled with what is due to their receiver.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{ENVELOPE_BYTES, Node};
+use crate::budget::Class;
+use crate::config::Mode;
+use crate::hash;
+use crate::identity::NodeId;
+use crate::io::{Channel, Output, State, StreamId};
+use crate::rumors::Filling;
+use crate::wire::{self, Packet};
+
+/// Bytes of a frame that carries a token.
+const TOKEN_FRAME_BYTES: usize = 10;
+/// Bytes of a frame of feedback.
+const FEEDBACK_FRAME_BYTES: usize = 12;
+/// Accusations in one datagram.
+const ACCUSATIONS_MAX: usize = 8;
+
+/// How a letter travels.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Via {
+    Datagram,
+    Stream(StreamId),
+}
+
+/// A datagram or a packet of a stream that is being written.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) to: SocketAddr,
+    pub(super) peer: NodeId,
+    pub(super) via: Via,
+    pub(super) packet: Packet,
+    /// What may go out in reply to an address that is not proven: no more than came in.
+    allowance: Option<usize>,
+    /// Something did not fit the allowance.
+    held_back: bool,
+    /// This node just contradicted a claim about itself, or was taken for somebody else: its claim goes along.
+    pub(super) shows_self: bool,
+    class: Class,
+}
+
+impl Letter {
+    pub(super) const fn urgent(mut self) -> Self {
+        self.class = Class::Urgent;
+        self
+    }
+
+    pub(super) const fn make_urgent(&mut self) {
+        self.class = Class::Urgent;
+    }
+
+    /// Something does not fit what may be sent to an address that is not proven: it is asked to prove itself.
+    pub(super) const fn hold_back(&mut self) {
+        self.held_back = true;
+    }
+
+    /// Whether more may be sent to its address than came from there.
+    pub(super) const fn is_proven(&self) -> bool {
+        self.allowance.is_none()
+    }
+}
+
+impl Node {
+    /// A datagram of this node's own accord.
+    ///
+    /// Deviation from "no more bytes than came" (design §6): a member's claimed address may be written to by this
+    /// node's own schedule before it is proven, because the claim came from inside the cluster; replies may not.
+    pub(super) fn letter(&self, peer: NodeId, to: SocketAddr) -> Letter {
+        let packet = Packet::datagram(self.header(peer), self.config.mtu_bytes);
+        let (via, class) = (Via::Datagram, Class::Other);
+        Letter { to, peer, via, packet, allowance: None, held_back: false, shows_self: false, class }
+    }
+
+    /// A datagram in reply to one of `received` bytes.
+    pub(super) fn reply_to(&self, peer: NodeId, to: SocketAddr, received: usize) -> Letter {
+        let proven = self.members.is_proven(peer, to);
+        let limit = if proven { self.config.mtu_bytes } else { self.config.mtu_bytes.min(received) };
+        let packet = Packet::datagram(self.header(peer), limit);
+        let allowance = (!proven).then_some(received);
+        let (via, class) = (Via::Datagram, Class::Other);
+        Letter { to, peer, via, packet, allowance, held_back: false, shows_self: false, class }
+    }
+
+    /// A packet on a stream.
+    pub(super) fn packet_on(&self, stream: StreamId, peer: NodeId, to: SocketAddr) -> Letter {
+        let (packet, via, class) = (Packet::stream(), Via::Stream(stream), Class::Other);
+        Letter { to, peer, via, packet, allowance: None, held_back: false, shows_self: false, class }
+    }
+
+    /// Whether `bytes` of frames fit; a full datagram to a proven address goes out and a new one begins.
+    pub(super) fn makes_room(&mut self, letter: &mut Letter, bytes: usize) -> bool {
+        if letter.packet.room() >= bytes {
+            return true;
+        }
+        if !letter.is_proven() {
+            letter.held_back = true;
+            return false;
+        }
+        let fresh = match letter.via {
+            Via::Datagram => Packet::datagram(self.header(letter.peer), self.config.mtu_bytes),
+            Via::Stream(_) => Packet::stream(),
+        };
+        let full = std::mem::replace(&mut letter.packet, fresh);
+        self.dispatch(letter, full);
+        letter.packet.room() >= bytes
+    }
+
+    /// Sends a reply, if there is one.
+    pub(super) fn post_reply(&mut self, mut letter: Letter) {
+        if letter.shows_self {
+            self.put_own_claim(&mut letter);
+        }
+        if letter.held_back {
+            self.fx.counters.dropped.unproven += 1;
+            let token = self.token_for(letter.to);
+            if letter.packet.room() >= TOKEN_FRAME_BYTES {
+                letter.packet.challenge(token);
+            }
+        }
+        if letter.packet.is_empty() {
+            return;
+        }
+        if letter.class == Class::Urgent && letter.via == Via::Datagram && letter.is_proven() {
+            self.fill(&mut letter);
+        }
+        self.post(letter);
+    }
+
+    /// Sends a letter as it is, unless nothing is in it.
+    pub(super) fn post(&mut self, mut letter: Letter) {
+        if letter.packet.is_empty() {
+            return;
+        }
+        let packet = std::mem::replace(&mut letter.packet, Packet::stream());
+        self.dispatch(&letter, packet);
+    }
+
+    fn dispatch(&mut self, letter: &Letter, packet: Packet) {
+        match letter.via {
+            Via::Datagram => {
+                let bytes = packet.into_datagram();
+                if !self.budget.pay_datagram(letter.class, bytes.len(), self.fx.now.instant) {
+                    return;
+                }
+                self.fx.counters.datagrams_sent += 1;
+                self.fx.counters.bytes_sent += bytes.len() as u64;
+                self.fx.outputs.push_back(Output::Transmit { to: letter.to, channel: Channel::Datagram, bytes });
+            }
+            Via::Stream(stream) => {
+                self.streams.send(stream, packet.into_stream(), &mut self.fx, &mut self.budget);
+            }
+        }
+    }
+
+    /// Adds what is due to the receiver beside the purpose of the letter: feedback, what is said about it, and
+    /// hot news as far as the mode sends any unasked.
+    pub(super) fn fill(&mut self, letter: &mut Letter) {
+        if letter.packet.room() >= FEEDBACK_FRAME_BYTES
+            && let Some((packet, known)) = self.gossip.feedback.remove(&letter.peer)
+        {
+            letter.packet.feedback(packet, known);
+        }
+        self.put_suspicion(letter);
+        // Under a contract, rounds carry the news: acks and probes must not use up their own share on it.
+        let saves = letter.class == Class::Urgent && self.budget.is_limited();
+        if self.config.mode == Mode::Pull || saves {
+            return;
+        }
+        self.put_accusations(letter);
+        let filling = self.rumors.fill(letter.peer, letter.packet.room(), self.config.announce_bytes);
+        self.put_filling(letter, &filling);
+    }
+
+    fn put_filling(&self, letter: &mut Letter, filling: &Filling) {
+        if !filling.items.is_empty() {
+            letter.packet.updates(filling.packet, self.config.stop.asks_feedback(), &filling.items);
+        }
+        if !filling.announced.is_empty() {
+            letter.packet.announce(&filling.announced);
+        }
+    }
+
+    /// Lifeguard's buddy rule: who writes to a suspect says so, that it may contradict.
+    fn put_suspicion(&self, letter: &mut Letter) {
+        let suspect = self.members.version(letter.peer).is_some_and(|(_, state, _)| state == State::Suspect);
+        if suspect && let Some(claim) = self.members.claim(letter.peer) {
+            self.put_one(letter, claim.bytes());
+        }
+    }
+
+    /// This node's own claim, as an update.
+    pub(super) fn put_own_claim(&self, letter: &mut Letter) {
+        if let Some(claim) = self.members.claim(self.identity.id) {
+            self.put_one(letter, claim.bytes());
+        }
+    }
+
+    /// One claim that no feedback is wanted about.
+    pub(super) fn put_one(&self, letter: &mut Letter, claim: &[u8]) {
+        if letter.packet.room() >= wire::UPDATES_HEAD_BYTES + wire::item_bytes(claim.len()) {
+            let mut items = Vec::with_capacity(claim.len() + 4);
+            wire::item(&mut items, 0, claim);
+            letter.packet.updates(0, false, &items);
+        }
+    }
+
+    fn put_accusations(&mut self, letter: &mut Letter) {
+        let fit = letter.packet.room().saturating_sub(4) / 24;
+        let said = self.gossip.take_accusations(fit.min(ACCUSATIONS_MAX));
+        if !said.is_empty() {
+            letter.packet.accusations(&said);
+        }
+    }
+
+    /// Who is taken for somebody else answers with its claim, so that the other learns who lives here now.
+    pub(super) fn introduce(&mut self, letter: &mut Letter) {
+        letter.shows_self = true;
+    }
+
+    /// The token that proves `address`: only who receives there can return it.
+    pub(super) fn token_for(&self, address: SocketAddr) -> u64 {
+        let mut bytes = [0; 18];
+        match address.ip() {
+            IpAddr::V4(ip) => bytes[..4].copy_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => bytes[..16].copy_from_slice(&ip.octets()),
+        }
+        bytes[16..].copy_from_slice(&address.port().to_le_bytes());
+        hash::keyed(&self.token_key, &bytes)
+    }
+
+    /// Asks a member to prove its address, once it is not proven.
+    pub(super) fn put_challenge(&self, letter: &mut Letter) {
+        if !self.members.is_proven(letter.peer, letter.to) && letter.packet.room() >= TOKEN_FRAME_BYTES {
+            letter.packet.challenge(self.token_for(letter.to));
+        }
+    }
+
+    pub(super) fn on_challenge(&mut self, token: u64, letter: &mut Letter) {
+        if letter.packet.room() >= TOKEN_FRAME_BYTES {
+            letter.packet.echo(token);
+        }
+        self.repeat_sketches(letter);
+    }
+
+    pub(super) fn on_echo(&mut self, token: u64, letter: &mut Letter) {
+        if token != self.token_for(letter.to) {
+            self.fx.counters.dropped.unexpected += 1;
+            return;
+        }
+        self.prove(letter);
+    }
+
+    /// What is sent to the address of this letter arrives at its peer.
+    pub(super) fn prove(&mut self, letter: &mut Letter) {
+        self.members.prove(letter.peer, letter.to);
+        if letter.allowance.take().is_some() && letter.via == Via::Datagram {
+            letter.packet.raise_limit(self.config.mtu_bytes);
+        }
+    }
+
+    /// The room that a datagram has for frames.
+    pub(super) fn frames_max(&self) -> usize {
+        self.config.mtu_bytes - ENVELOPE_BYTES
+    }
+}

@@ -1,0 +1,211 @@
+//! Queries, traces and their answers.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Node;
+use super::commands::invalid;
+use super::letters::Letter;
+use crate::effects::Timer;
+use crate::identity::{NodeId, Sequence, Tags, check_tags};
+use crate::io::{Event, QueryId, Refusal, Reply, Ticket};
+use crate::queries::{self, Answer, Asked, Question};
+use crate::streams::Purpose;
+
+/// How long a question is kept after nobody listens any more.
+const AFTERLIFE: Duration = Duration::from_secs(20);
+/// The longest time that answers are waited for.
+const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+impl Node {
+    /// Asks; the command is done once the question is on its way.
+    pub(super) fn query(
+        &mut self,
+        ticket: Ticket,
+        name: String,
+        payload: Vec<u8>,
+        filter: Tags,
+        timeout: Duration,
+    ) -> Result<(), Refusal> {
+        if !(1..=255).contains(&name.len()) || name.starts_with('>') {
+            return Err(invalid("name", format!("{name:?}"), "1 to 255 bytes, the first not >"));
+        }
+        if payload.len() > queries::QUESTION_BYTES_MAX {
+            let rule = format!("at most {} bytes", queries::QUESTION_BYTES_MAX);
+            return Err(invalid("payload", format!("{} bytes", payload.len()), &rule));
+        }
+        check_tags(&filter)?;
+        self.ask(ticket, name, payload, filter, timeout)
+    }
+
+    pub(super) fn query_trace(
+        &mut self,
+        ticket: Ticket,
+        topic: &str,
+        origin: NodeId,
+        sequence: Sequence,
+        timeout: Duration,
+    ) -> Result<(), Refusal> {
+        let payload = queries::write_trace_question(topic, origin, sequence);
+        self.ask(ticket, queries::TRACE.to_owned(), payload, Tags::new(), timeout)
+    }
+
+    fn ask(
+        &mut self,
+        ticket: Ticket,
+        name: String,
+        payload: Vec<u8>,
+        filter: Tags,
+        timeout: Duration,
+    ) -> Result<(), Refusal> {
+        if timeout.is_zero() || timeout > TIMEOUT_MAX {
+            return Err(invalid("timeout", format!("{timeout:?}"), "above 0 and at most 10m"));
+        }
+        let traces = name == queries::TRACE;
+        let question = Question { name, payload, filter, until: self.fx.now.wall + timeout };
+        let missing: BTreeSet<NodeId> = self
+            .members
+            .iter()
+            .filter(|member| member.state.is_live() && question.is_for(&member.tags))
+            .map(|member| member.id)
+            .collect();
+        let asked = missing.len();
+        let bytes = question.write();
+        let sequence = self.messages.peek_sequence(queries::TOPIC, self.incarnation.boot());
+        let started = self.fx.now.instant;
+        self.queries.ask(sequence, Asked { ticket, traces, started, missing, asked, answered: BTreeSet::new() });
+        self.fx.arm(timeout, Timer::Query(sequence.0));
+        self.done(ticket, Ok(Reply::Accepted));
+        let sent = self.put_message(queries::TOPIC, &bytes, timeout + AFTERLIFE);
+        assert_eq!(sent, sequence, "the question is known before its own message comes back");
+        if asked == 0 {
+            self.on_query_due(sequence);
+        }
+        Ok(())
+    }
+
+    /// A question came in, this node's own included.
+    pub(super) fn on_question(&mut self, origin: NodeId, sequence: Sequence, payload: &[u8]) {
+        let Some(question) = Question::read(payload) else {
+            self.fx.counters.dropped.malformed += 1;
+            return;
+        };
+        let query = QueryId { origin, sequence };
+        if self.fx.now.wall > question.until || !question.is_for(&self.identity.tags) {
+            return;
+        }
+        match question.name.as_str() {
+            queries::TRACE => {
+                let step = queries::read_trace_question(&question.payload)
+                    .and_then(|(topic, origin, sequence)| self.messages.trace_step(topic, origin, sequence));
+                if let Some(step) = step {
+                    self.send_answer(query, queries::write_trace_step(&step));
+                }
+            }
+            queries::PING => self.send_answer(query, Vec::new()),
+            _ => {
+                self.queries.open(query, question.until);
+                self.fx.event(Event::Query { query, name: question.name, payload: question.payload });
+            }
+        }
+    }
+
+    /// The application answers a question.
+    pub(super) fn answer(&mut self, query: QueryId, payload: Vec<u8>) -> Result<(), Refusal> {
+        if payload.len() > queries::ANSWER_BYTES_MAX {
+            let rule = format!("at most {} bytes", queries::ANSWER_BYTES_MAX);
+            return Err(invalid("payload", format!("{} bytes", payload.len()), &rule));
+        }
+        if !self.queries.close(query, self.fx.now.wall) {
+            return Err(Refusal::Unknown { what: "open query", name: query.sequence.to_string() });
+        }
+        self.send_answer(query, payload);
+        Ok(())
+    }
+
+    fn send_answer(&mut self, query: QueryId, payload: Vec<u8>) {
+        if query.origin == self.identity.id {
+            return self.hear_answer(self.identity.id, query.sequence, &payload);
+        }
+        let Some(to) = self.members.address(query.origin) else { return };
+        if payload.len() > queries::ANSWER_DATAGRAM_BYTES {
+            return self.send_answer_by_stream(query, &payload);
+        }
+        if self.queries.send(query, Answer { to, payload, tries: 0 }) {
+            self.on_answer_due(query.origin, query.sequence);
+        }
+    }
+
+    fn send_answer_by_stream(&mut self, query: QueryId, payload: &[u8]) {
+        let Some(to) = self.members.address(query.origin) else { return };
+        if let Some(stream) = self.open_stream(query.origin, to, Purpose::Exchange) {
+            let mut letter = self.packet_on(stream, query.origin, to);
+            letter.packet.answer(query.sequence.0, payload);
+            self.post(letter);
+            self.streams.close_after(stream, &mut self.fx);
+        }
+    }
+
+    /// Sends an answer, again while it is not confirmed.
+    pub(super) fn on_answer_due(&mut self, origin: NodeId, sequence: Sequence) {
+        let query = QueryId { origin, sequence };
+        let Some(answer) = self.queries.answer_mut(query) else { return };
+        if answer.tries == queries::ANSWER_TRIES {
+            self.queries.confirmed(query);
+            return;
+        }
+        answer.tries += 1;
+        let (to, payload) = (answer.to, answer.payload.clone());
+        let mut letter = self.letter(origin, to);
+        letter.packet.answer(sequence.0, &payload);
+        self.post(letter);
+        self.fx.arm(queries::ANSWER_RETRY, Timer::Answer(origin, sequence.0));
+    }
+
+    pub(super) fn on_answer(&mut self, sequence: Sequence, payload: &[u8], letter: &mut Letter) {
+        if letter.packet.room() >= 10 {
+            letter.packet.answered(sequence.0);
+        }
+        self.hear_answer(letter.peer, sequence, payload);
+    }
+
+    pub(super) fn on_answered(&mut self, sequence: Sequence, from: NodeId) {
+        let query = QueryId { origin: from, sequence };
+        if self.queries.confirmed(query).is_some() {
+            self.fx.cancel(Timer::Answer(from, sequence.0));
+        }
+    }
+
+    fn hear_answer(&mut self, from: NodeId, sequence: Sequence, payload: &[u8]) {
+        let now = self.fx.now.instant;
+        let Some(asked) = self.queries.asked_mut(sequence) else {
+            self.fx.counters.dropped.unexpected += 1;
+            return;
+        };
+        if !asked.answered.insert(from) {
+            return;
+        }
+        asked.missing.remove(&from);
+        let (ticket, traces, after) = (asked.ticket, asked.traces, now.since(asked.started));
+        let complete = asked.missing.is_empty();
+        if traces {
+            if let Some(step) = queries::read_trace_step(from, payload) {
+                self.fx.event(Event::Trace { ticket, step });
+            }
+        } else {
+            self.fx.event(Event::Answer { ticket, from, payload: payload.to_vec(), after });
+        }
+        if complete {
+            self.on_query_due(sequence);
+        }
+    }
+
+    /// Everybody has answered, or time is over.
+    pub(super) fn on_query_due(&mut self, sequence: Sequence) {
+        self.fx.cancel(Timer::Query(sequence.0));
+        let Some(asked) = self.queries.end(sequence) else { return };
+        let elapsed = self.fx.now.instant.since(asked.started);
+        let (ticket, answered) = (asked.ticket, asked.answered.len());
+        self.fx.event(Event::Answered { ticket, asked: asked.asked, answered, elapsed });
+    }
+}

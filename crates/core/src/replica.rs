@@ -1,0 +1,282 @@
+//! A node's copy of one space: its updates, and what it takes to compare them with a peer's.
+//!
+//! Updates lie in dense slots. Beside them a replica keeps, incrementally, a sketch (the first symbols of the
+//! rateless table), the root, and a ring of the last changes, so that serving a comparison costs no scan
+//! (design §2 Pull).
+//!
+//! **Counted** are the updates that are forgotten later than `as_of`, a moment rounded up to ten seconds: two
+//! replicas that name the same moment count the same updates although their clocks differ (design §2 rule 3).
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::sketch::{self, Decoded, Sketch, Symbol};
+use crate::slots::{Slot, SlotIndex, reserve_one};
+use crate::time::{Seconds, Wall};
+use crate::update::{Update, UpdateId};
+
+/// How far a sketch's moment is rounded up.
+const AS_OF_STEP: u32 = 10;
+/// Changes that are remembered; an exchange that lasts longer starts again.
+const RING_CHANGES: usize = 4_096;
+/// The longest prefix that is kept up to date.
+const KEPT_SYMBOLS_MAX: usize = 1_024;
+/// Ids of updates that are gone are remembered for this long, for a peer whose clock is behind.
+const GONE_SECONDS: u32 = 60;
+/// The most ids of refused updates; beyond it the node is degraded until they run out.
+const REFUSED_MAX: usize = 4_096;
+
+/// One space of one node.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    updates: Vec<Arc<Update>>,
+    by_id: SlotIndex,
+    sketch: Sketch,
+    root: u64,
+    as_of: Seconds,
+    /// Changes since the start: inserted or removed, an id counts the same.
+    ring: VecDeque<UpdateId>,
+    changes: u64,
+    /// Updates that will be forgotten, and for a while those that were.
+    fading: BTreeSet<(Seconds, UpdateId)>,
+    /// Updates that this node must not hold but knows of (design §2 rule 4), until when.
+    refused: BTreeSet<(Seconds, UpdateId)>,
+    refused_overflow: bool,
+}
+
+/// What a comparison found.
+#[derive(Debug)]
+pub(crate) enum Comparison {
+    /// What only this side has, and the ids that only the other side has.
+    Found { ours: Vec<Arc<Update>>, theirs: Vec<UpdateId> },
+    /// More symbols are needed.
+    Incomplete,
+    /// These symbols cannot come from an honest sketch.
+    Hostile,
+}
+
+impl Replica {
+    pub(crate) fn new(now: Wall) -> Self {
+        Self {
+            updates: Vec::new(),
+            by_id: SlotIndex::default(),
+            sketch: Sketch::new(32),
+            root: 0,
+            as_of: as_of(now),
+            ring: VecDeque::new(),
+            changes: 0,
+            fading: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            refused_overflow: false,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.updates.len()
+    }
+
+    pub(crate) fn at(&self, slot: Slot) -> &Arc<Update> {
+        &self.updates[slot as usize]
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Arc<Update>> {
+        self.updates.iter()
+    }
+
+    pub(crate) fn slot_of(&self, id: UpdateId) -> Option<Slot> {
+        self.by_id.candidates(id.0).find(|slot| self.updates[*slot as usize].id == id)
+    }
+
+    pub(crate) fn get(&self, id: UpdateId) -> Option<&Arc<Update>> {
+        self.slot_of(id).map(|slot| self.at(slot))
+    }
+
+    /// The xor of all counted ids.
+    pub(crate) const fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Since when updates count, and how many do.
+    pub(crate) fn counted(&self) -> (Seconds, u32) {
+        (self.as_of, u32::try_from(self.sketch.count()).unwrap_or(u32::MAX))
+    }
+
+    /// The number of the last change, which a sketch that starts now is as of.
+    pub(crate) const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Whether so much was refused that this replica may differ from others.
+    pub(crate) const fn is_degraded(&self) -> bool {
+        self.refused_overflow
+    }
+
+    pub(crate) fn insert(&mut self, update: Arc<Update>) -> Slot {
+        assert!(self.slot_of(update.id).is_none(), "an update is inserted once");
+        let slot = Slot::try_from(self.updates.len()).expect("fewer than 2^32 updates");
+        reserve_one(&mut self.updates);
+        self.by_id.insert(update.id.0, slot, |slot| self.updates[slot as usize].id.0);
+        self.note_arrival(&update);
+        self.updates.push(update);
+        self.grow_sketch();
+        slot
+    }
+
+    /// Puts a newer update into the slot of the one that it supersedes.
+    pub(crate) fn replace(&mut self, slot: Slot, update: Arc<Update>) {
+        let old = Arc::clone(self.at(slot));
+        assert_ne!(old.id, update.id, "an update does not supersede itself");
+        self.note_departure(&old);
+        self.by_id.remove(old.id.0, slot, |slot| self.updates[slot as usize].id.0);
+        self.by_id.insert(update.id.0, slot, |slot| self.updates[slot as usize].id.0);
+        self.note_arrival(&update);
+        self.updates[slot as usize] = update;
+    }
+
+    /// Takes an update out; the last slot moves into its place. Returns that slot's old number if it moved.
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Slot> {
+        let old = Arc::clone(self.at(slot));
+        let last = Slot::try_from(self.updates.len() - 1).expect("fewer than 2^32 updates");
+        self.note_departure(&old);
+        self.by_id.remove(old.id.0, slot, |slot| self.updates[slot as usize].id.0);
+        if slot != last {
+            self.by_id.moved(self.at(last).id.0, last, slot);
+        }
+        self.updates.swap_remove(slot as usize);
+        (slot != last).then_some(last)
+    }
+
+    /// Moves on to the time `now`: what is forgotten soon no longer counts. Returns the updates that are to be
+    /// removed because their time has come.
+    pub(crate) fn advance(&mut self, now: Wall) -> Vec<Slot> {
+        let seconds = now.seconds();
+        let target = as_of(now);
+        if target > self.as_of {
+            let fading: Vec<_> =
+                self.fading.range((self.as_of.after(), UpdateId(0))..(target.after(), UpdateId(0))).copied().collect();
+            for (_, id) in fading {
+                if self.get(id).is_some() {
+                    self.toggle(id, false);
+                }
+            }
+            self.as_of = target;
+        }
+        let gone = Seconds(seconds.0.saturating_sub(GONE_SECONDS));
+        self.fading = self.fading.split_off(&(gone, UpdateId(0)));
+        self.refused = self.refused.split_off(&(seconds.after(), UpdateId(0)));
+        self.refused_overflow &= !self.refused.is_empty();
+        self.fading.range(..(seconds.after(), UpdateId(0))).filter_map(|(_, id)| self.slot_of(*id)).collect()
+    }
+
+    /// Remembers an update that must not be held, so that comparisons do not fetch it again and again.
+    pub(crate) fn refuse(&mut self, id: UpdateId, until: Seconds) {
+        if self.refused.len() < REFUSED_MAX {
+            self.refused.insert((until, id));
+        } else {
+            self.refused_overflow = true;
+        }
+    }
+
+    /// Symbols `from..to` of the sketch as it was at change number `change`, or `None` if that is too long ago.
+    pub(crate) fn symbols(&self, from: usize, to: usize, change: u64) -> Option<Vec<Symbol>> {
+        assert!(from <= to && change <= self.changes);
+        let since = usize::try_from(self.changes - change).ok()?;
+        let kept = self.ring.len().checked_sub(since)?;
+        let mut symbols = self.prefix(to)[from..].to_vec();
+        for id in self.ring.range(kept..) {
+            sketch::toggle(&mut symbols, from, id.0);
+        }
+        Some(symbols)
+    }
+
+    /// Compares a peer's symbols, as received, with this replica as it is now. `as_of` is the peer's.
+    pub(crate) fn compare(&self, received: &[Symbol], as_of: Seconds) -> Comparison {
+        let mut difference = self.prefix(received.len());
+        let (low, high) = (as_of.min(self.as_of), as_of.max(self.as_of));
+        for (_, id) in self.fading.range((low.after(), UpdateId(0))..(high.after(), UpdateId(0))) {
+            sketch::toggle(&mut difference, 0, id.0);
+        }
+        for (own, theirs) in difference.iter_mut().zip(received) {
+            *own ^= *theirs;
+        }
+        match sketch::decode(difference) {
+            Decoded::Complete(ids) => self.sort_out(&ids),
+            Decoded::Incomplete => Comparison::Incomplete,
+            Decoded::Hostile => Comparison::Hostile,
+        }
+    }
+
+    fn sort_out(&self, ids: &[u64]) -> Comparison {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for id in ids.iter().copied().map(UpdateId) {
+            match self.get(id) {
+                Some(update) => ours.push(Arc::clone(update)),
+                None if self.is_refused(id) => {}
+                None => theirs.push(id),
+            }
+        }
+        Comparison::Found { ours, theirs }
+    }
+
+    /// Whether an update was refused and still counts as known.
+    pub(crate) fn is_refused(&self, id: UpdateId) -> bool {
+        self.refused.iter().any(|(_, refused)| *refused == id)
+    }
+
+    /// The first `len` symbols as of now: kept up to date to a length, built by a scan beyond it.
+    fn prefix(&self, len: usize) -> Vec<Symbol> {
+        if let Some(kept) = self.sketch.symbols().get(..len) {
+            return kept.to_vec();
+        }
+        let ids = self.updates.iter().filter(|update| self.counts(update)).map(|update| update.id.0);
+        Sketch::grown(len, ids).symbols().to_vec()
+    }
+
+    fn counts(&self, update: &Update) -> bool {
+        update.forget > self.as_of
+    }
+
+    fn note_arrival(&mut self, update: &Update) {
+        if update.forget != Seconds::NEVER {
+            self.fading.insert((update.forget, update.id));
+        }
+        if self.counts(update) {
+            self.toggle(update.id, true);
+        }
+    }
+
+    fn note_departure(&mut self, update: &Update) {
+        if self.counts(update) {
+            // Superseded before its time: it must not be taken for one that faded away.
+            self.fading.remove(&(update.forget, update.id));
+            self.toggle(update.id, false);
+        }
+    }
+
+    fn toggle(&mut self, id: UpdateId, arrives: bool) {
+        if arrives {
+            self.sketch.insert(id.0);
+        } else {
+            self.sketch.remove(id.0);
+        }
+        self.root ^= id.0;
+        self.changes += 1;
+        if self.ring.len() == RING_CHANGES {
+            self.ring.pop_front();
+        }
+        self.ring.push_back(id);
+    }
+
+    fn grow_sketch(&mut self) {
+        let kept = self.sketch.symbols().len();
+        if self.updates.len() * 2 > kept && kept < KEPT_SYMBOLS_MAX {
+            let ids = self.updates.iter().filter(|update| update.forget > self.as_of).map(|update| update.id.0);
+            self.sketch = Sketch::grown(kept * 2, ids);
+        }
+    }
+}
+
+/// The moment that a sketch made now is as of.
+fn as_of(now: Wall) -> Seconds {
+    now.seconds().rounded_up(AS_OF_STEP)
+}

@@ -1,0 +1,269 @@
+//! Hot updates: what is still being pushed, and when it stops (rumor mongering, Demers et al. 1987 §1.4).
+//!
+//! Least-sent first, the newest first among equals, as many as fit. The spaces share each datagram by weighted
+//! fair queueing, so that a storm of news about members does not starve messages (design §2, starvation). What a
+//! stop rule ends is not forgotten, only cold: anti-entropy still carries it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::identity::NodeId;
+use crate::map::Map;
+use crate::stop::StopRule;
+use crate::update::{Update, UpdateId};
+use crate::wire::{self, Space};
+
+/// Packets whose contents are remembered, so that feedback about them can be understood.
+const PACKETS_MAX: usize = 64;
+/// Updates that are looked at for one datagram.
+const LOOK_MAX: usize = 128;
+
+#[derive(Debug)]
+struct Hot {
+    update: Arc<Update>,
+    hop: u8,
+    /// Who brought it: it need not be told.
+    from: Option<NodeId>,
+    sent: u32,
+    /// How often it may still be sent; `None` for no bound.
+    left: Option<u32>,
+    /// Contacts in a row that knew it.
+    known: u32,
+    age: u64,
+}
+
+/// What goes into a datagram.
+#[derive(Debug, Default)]
+pub(crate) struct Filling {
+    /// Names the packet in feedback.
+    pub(crate) packet: u16,
+    /// Items of a frame of updates.
+    pub(crate) items: Vec<u8>,
+    /// Updates too large to push: their ids and sizes.
+    pub(crate) announced: Vec<(UpdateId, u32)>,
+}
+
+impl Filling {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.announced.is_empty()
+    }
+}
+
+/// The hot updates of one node, in all spaces.
+#[derive(Debug, Default)]
+pub(crate) struct Rumors {
+    hot: Map<UpdateId, Hot>,
+    /// By space: (sent, newest first, id).
+    queues: [BTreeSet<(u32, u64, UpdateId)>; 2],
+    /// Bytes sent of each space, for fairness.
+    spent: [u64; 2],
+    born: u64,
+    packet: u16,
+    packets: VecDeque<(u16, Vec<UpdateId>)>,
+}
+
+impl Rumors {
+    pub(crate) fn len(&self) -> usize {
+        self.hot.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hot.is_empty()
+    }
+
+    /// Makes an update hot in a cluster of `members`. Beyond `hot_max` the one that was sent most cools.
+    pub(crate) fn heat(
+        &mut self,
+        update: Arc<Update>,
+        hop: u8,
+        from: Option<NodeId>,
+        stop: StopRule,
+        members: usize,
+        hot_max: usize,
+    ) {
+        let queue = queue_of(&update);
+        if self.queues[queue].is_empty() {
+            // A space that had nothing to send does not save up its share.
+            self.spent[queue] = self.spent[queue].max(self.spent[1 - queue]);
+        }
+        if self.hot.len() >= hot_max
+            && let Some(most) = self.queues.iter().filter_map(|queue| queue.last().copied()).max()
+        {
+            self.cool(most.2);
+        }
+        self.born += 1;
+        let (id, age) = (update.id, u64::MAX - self.born);
+        let left = stop.sends_max(members);
+        let old = self.hot.insert(id, Hot { update, hop, from, sent: 0, left, known: 0, age });
+        assert!(old.is_none(), "an update becomes hot once");
+        self.queues[queue].insert((0, age, id));
+    }
+
+    /// An update is superseded, or its rule says stop.
+    pub(crate) fn cool(&mut self, id: UpdateId) {
+        if let Some(hot) = self.hot.remove(&id) {
+            self.queues[queue_of(&hot.update)].remove(&(hot.sent, hot.age, id));
+        }
+    }
+
+    /// Chooses what to tell `peer` within `room` bytes of items, and counts it as sent.
+    pub(crate) fn fill(&mut self, peer: NodeId, room: usize, announce_bytes: usize) -> Filling {
+        let mut filling = Filling::default();
+        let mut room = room.saturating_sub(wire::UPDATES_HEAD_BYTES);
+        let mut chosen: Vec<UpdateId> = Vec::new();
+        let mut looks: [VecDeque<UpdateId>; 2] = [0, 1].map(|queue| self.look(queue, peer));
+        while let Some(queue) = (0..2).filter(|queue| !looks[*queue].is_empty()).min_by_key(|queue| self.spent[*queue])
+        {
+            let id = looks[queue].pop_front().expect("it is not empty");
+            let hot = &self.hot[&id];
+            let size = hot.update.bytes().len();
+            let (cost, large) = if size > announce_bytes { (12 + 3, true) } else { (wire::item_bytes(size), false) };
+            if cost > room {
+                continue;
+            }
+            room -= cost;
+            self.spent[queue] += cost as u64;
+            if large {
+                filling.announced.push((id, u32::try_from(size).unwrap_or(u32::MAX)));
+            } else {
+                wire::item(&mut filling.items, hot.hop, hot.update.bytes());
+                chosen.push(id);
+            }
+            self.count_sent(id);
+        }
+        if !chosen.is_empty() {
+            self.packet = self.packet.wrapping_add(1);
+            filling.packet = self.packet;
+            if self.packets.len() == PACKETS_MAX {
+                self.packets.pop_front();
+            }
+            self.packets.push_back((self.packet, chosen));
+        }
+        filling
+    }
+
+    /// The first of a queue that `peer` may want.
+    fn look(&self, queue: usize, peer: NodeId) -> VecDeque<UpdateId> {
+        let wanted = |id: &UpdateId| self.hot[id].from != Some(peer);
+        self.queues[queue].iter().take(LOOK_MAX).map(|(_, _, id)| *id).filter(wanted).collect()
+    }
+
+    fn count_sent(&mut self, id: UpdateId) {
+        let Some(hot) = self.hot.get_mut(&id) else { return };
+        let queue = &mut self.queues[queue_of(&hot.update)];
+        queue.remove(&(hot.sent, hot.age, id));
+        hot.sent += 1;
+        queue.insert((hot.sent, hot.age, id));
+        let ended = match &mut hot.left {
+            Some(left) => {
+                *left = left.saturating_sub(1);
+                *left == 0
+            }
+            None => false,
+        };
+        if ended {
+            self.cool(id);
+        }
+    }
+
+    /// A receiver says which updates of a packet it knew.
+    pub(crate) fn feedback(&mut self, packet: u16, known: u64, stop: StopRule) {
+        let Some(at) = self.packets.iter().position(|(number, _)| *number == packet) else { return };
+        let (_, ids) = self.packets.remove(at).expect("it was just found");
+        for (place, id) in ids.into_iter().enumerate() {
+            let knew = place < 64 && known >> place & 1 != 0;
+            if self.hears(id, knew, stop) {
+                self.cool(id);
+            }
+        }
+    }
+
+    /// Counts one contact's knowledge; true if the stop rule ends the update.
+    fn hears(&mut self, id: UpdateId, knew: bool, stop: StopRule) -> bool {
+        let Some(hot) = self.hot.get_mut(&id) else { return false };
+        hot.known = if knew { hot.known + 1 } else { 0 };
+        match stop {
+            StopRule::Never => false,
+            StopRule::FeedbackCounter { k } => hot.known >= k,
+            StopRule::TransmitLimit { .. } => {
+                // The feedback comes only when more than half were known: what is left is halved for all.
+                hot.left = hot.left.map(|left| left / 2);
+                hot.left == Some(0)
+            }
+        }
+    }
+}
+
+fn queue_of(update: &Update) -> usize {
+    match Space::from_byte(update.bytes()[0] & 0xf).expect("only known spaces are kept") {
+        Space::Members => 0,
+        Space::Messages => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Sequence;
+    use crate::time::{Seconds, Wall};
+    use crate::update::{UpdateRef, message_bytes};
+
+    fn message(count: u32, payload: usize) -> Arc<Update> {
+        let sequence = Sequence::new(1, count);
+        let bytes = message_bytes(NodeId(1), sequence, "t", Seconds(9), Wall::default(), &vec![0; payload]);
+        Arc::new(Update::new(&UpdateRef::read(&bytes).unwrap(), &[0; 16]))
+    }
+
+    fn rumors(stop: StopRule, count: u32) -> Rumors {
+        let mut rumors = Rumors::default();
+        (1..=count).for_each(|n| rumors.heat(message(n, 10), 0, None, stop, 99, 4_096));
+        rumors
+    }
+
+    #[test]
+    fn an_update_is_sent_as_often_as_its_limit_says_and_then_cools() {
+        let mut rumors = rumors(StopRule::TransmitLimit { lambda: 4.0 }, 1);
+        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000, 1_024).is_empty()).count();
+        assert_eq!(sends, 8, "4 log10(100)");
+    }
+
+    #[test]
+    fn the_least_sent_go_first() {
+        let mut rumors = rumors(StopRule::Never, 2);
+        let room = wire::UPDATES_HEAD_BYTES + wire::item_bytes(message(1, 10).bytes().len());
+        let first = rumors.fill(NodeId(2), room, 1_024).items;
+        let second = rumors.fill(NodeId(2), room, 1_024).items;
+        assert_ne!(first, second);
+        assert_eq!(rumors.fill(NodeId(2), room, 1_024).items, first);
+    }
+
+    #[test]
+    fn being_told_that_most_were_known_halves_what_is_left() {
+        let stop = StopRule::TransmitLimit { lambda: 4.0 };
+        let mut rumors = rumors(stop, 1);
+        let packet = rumors.fill(NodeId(2), 1_000, 1_024).packet;
+        rumors.feedback(packet, 1, stop);
+        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000, 1_024).is_empty()).count();
+        assert_eq!(sends, 3, "7 were left");
+    }
+
+    #[test]
+    fn a_counter_ends_after_k_unnecessary_contacts_in_a_row() {
+        let stop = StopRule::FeedbackCounter { k: 2 };
+        let mut rumors = rumors(stop, 1);
+        for known in [1, 0, 1, 1] {
+            let packet = rumors.fill(NodeId(2), 1_000, 1_024).packet;
+            rumors.feedback(packet, known, stop);
+        }
+        assert!(rumors.is_empty());
+    }
+
+    #[test]
+    fn a_large_update_is_announced() {
+        let mut rumors = Rumors::default();
+        rumors.heat(message(1, 5_000), 0, None, StopRule::Never, 9, 64);
+        let filling = rumors.fill(NodeId(2), 1_000, 1_024);
+        assert!(filling.items.is_empty());
+        assert_eq!(filling.announced.len(), 1);
+    }
+}

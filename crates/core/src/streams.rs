@@ -1,0 +1,275 @@
+//! Streams between two nodes: greeting, packets, pacing and time-outs. What packets say is not known here.
+//!
+//! Each side first sends a greeting of fixed length, then packets: a length in four bytes, then frames. What is
+//! sent goes out in pieces of at most 16 KiB, one at a time, so that a large transfer never holds up the node nor
+//! breaks the bandwidth contract.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::budget::Budget;
+use crate::effects::{Effects, Timer};
+use crate::identity::NodeId;
+use crate::io::{Channel, Output, StreamId};
+use crate::wire::{HELLO_BYTES, Header, PACKET_BYTES_MAX, Reader, VERSION, Version};
+
+/// The largest piece (design §2, starvation).
+const PIECE_BYTES: usize = 16 << 10;
+/// A stream over which nothing came or went for this long ends.
+const IDLE: Duration = Duration::from_secs(10);
+/// Bytes that may wait to be sent on one stream; a transfer larger than that is cut short and repair finishes it.
+const OUTBOX_BYTES_MAX: usize = 64 << 20;
+
+/// Why this node opened a stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Purpose {
+    /// To get to know the cluster through this contact.
+    Join,
+    /// To ping somebody who does not answer datagrams; the number is the ping's.
+    Probe(u16),
+    /// To compare replicas, or send what a datagram does not hold.
+    Exchange,
+    /// Another node opened it.
+    Accepted,
+}
+
+/// The greeting of the other end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Greeting {
+    pub(crate) header: Header,
+    pub(crate) version: Version,
+    pub(crate) settings: u64,
+}
+
+/// What came out of bytes that came in.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// The other end introduced itself; whatever else is in the buffer waits for [`Streams::next`].
+    Greeting(Greeting),
+    /// A whole packet of frames.
+    Packet(Vec<u8>),
+    /// A packet larger than any node sends.
+    Oversized,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) address: SocketAddr,
+    pub(crate) purpose: Purpose,
+    /// Whom the other end said to be.
+    pub(crate) peer: Option<NodeId>,
+    inbound: Vec<u8>,
+    outbox: VecDeque<Vec<u8>>,
+    waiting: usize,
+    writing: bool,
+    closing: bool,
+}
+
+/// All streams of one node.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    open: BTreeMap<StreamId, Stream>,
+    next: u64,
+    limit: usize,
+}
+
+impl Streams {
+    pub(crate) const fn new(limit: usize) -> Self {
+        Self { open: BTreeMap::new(), next: 2, limit }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(crate) fn get(&self, id: StreamId) -> Option<&Stream> {
+        self.open.get(&id)
+    }
+
+    /// The stream that this node opened to an address for a purpose.
+    pub(crate) fn find(&self, address: SocketAddr, purpose: Purpose) -> Option<StreamId> {
+        self.open.iter().find(|(_, stream)| stream.address == address && stream.purpose == purpose).map(|(id, _)| *id)
+    }
+
+    /// Takes in a stream that another node opened; `false` if there are too many.
+    pub(crate) fn accept(&mut self, id: StreamId, from: SocketAddr, fx: &mut Effects) -> bool {
+        assert!(id.0 % 2 == 1, "streams that are accepted have odd numbers");
+        if self.open.len() >= self.limit {
+            return false;
+        }
+        let old = self.open.insert(id, Stream::new(from, Purpose::Accepted));
+        assert!(old.is_none(), "stream numbers are used once");
+        fx.arm(IDLE, Timer::Stream(id));
+        true
+    }
+
+    /// Opens a stream; `None` if there are too many.
+    pub(crate) fn open(
+        &mut self,
+        to: SocketAddr,
+        purpose: Purpose,
+        greeting: Vec<u8>,
+        fx: &mut Effects,
+        budget: &mut Budget,
+    ) -> Option<StreamId> {
+        if self.open.len() >= self.limit {
+            return None;
+        }
+        let id = StreamId(self.next);
+        self.next += 2;
+        self.open.insert(id, Stream::new(to, purpose));
+        self.send(id, greeting, fx, budget);
+        Some(id)
+    }
+
+    pub(crate) fn set_peer(&mut self, id: StreamId, peer: NodeId) {
+        if let Some(stream) = self.open.get_mut(&id) {
+            stream.peer = Some(peer);
+        }
+    }
+
+    /// Queues bytes; `false` if too much waits already.
+    pub(crate) fn send(&mut self, id: StreamId, bytes: Vec<u8>, fx: &mut Effects, budget: &mut Budget) -> bool {
+        let Some(stream) = self.open.get_mut(&id) else { return false };
+        if stream.closing || stream.waiting + bytes.len() > OUTBOX_BYTES_MAX {
+            return false;
+        }
+        stream.waiting += bytes.len();
+        stream.outbox.push_back(bytes);
+        fx.arm(IDLE, Timer::Stream(id));
+        self.pump(id, fx, budget);
+        true
+    }
+
+    /// Ends a stream once everything queued is sent.
+    pub(crate) fn close_after(&mut self, id: StreamId, fx: &mut Effects) {
+        let Some(stream) = self.open.get_mut(&id) else { return };
+        stream.closing = true;
+        if stream.outbox.is_empty() {
+            self.close(id, fx);
+        }
+    }
+
+    /// Ends a stream now.
+    pub(crate) fn close(&mut self, id: StreamId, fx: &mut Effects) {
+        if self.open.remove(&id).is_some() {
+            fx.cancel(Timer::Stream(id));
+            fx.outputs.push_back(Output::Close { stream: id });
+        }
+    }
+
+    /// The stream ended by itself.
+    pub(crate) fn on_closed(&mut self, id: StreamId, fx: &mut Effects) -> Option<Stream> {
+        fx.cancel(Timer::Stream(id));
+        self.open.remove(&id)
+    }
+
+    /// The last piece is on its way; the next may follow.
+    pub(crate) fn on_written(&mut self, id: StreamId, fx: &mut Effects, budget: &mut Budget) {
+        if let Some(stream) = self.open.get_mut(&id) {
+            stream.writing = false;
+            fx.arm(IDLE, Timer::Stream(id));
+            self.pump(id, fx, budget);
+        }
+    }
+
+    /// The bandwidth contract may allow more now.
+    pub(crate) fn on_pace_due(&mut self, fx: &mut Effects, budget: &mut Budget) {
+        for id in self.open.keys().copied().collect::<Vec<_>>() {
+            self.pump(id, fx, budget);
+        }
+    }
+
+    /// Bytes came in; [`next`](Self::next) takes them apart.
+    pub(crate) fn on_bytes(&mut self, id: StreamId, bytes: &[u8], fx: &mut Effects) {
+        if let Some(stream) = self.open.get_mut(&id) {
+            stream.inbound.extend_from_slice(bytes);
+            fx.arm(IDLE, Timer::Stream(id));
+        }
+    }
+
+    /// The next thing that is complete in what came in.
+    pub(crate) fn next(&mut self, id: StreamId) -> Option<Received> {
+        let stream = self.open.get_mut(&id)?;
+        if stream.peer.is_none() {
+            return stream.take_greeting().map(Received::Greeting);
+        }
+        let length = u32::from_le_bytes(*stream.inbound.first_chunk::<4>()?) as usize;
+        if length > PACKET_BYTES_MAX {
+            return Some(Received::Oversized);
+        }
+        let packet = stream.inbound.get(4..4 + length)?.to_vec();
+        stream.inbound.drain(..4 + length);
+        Some(Received::Packet(packet))
+    }
+
+    /// Sends the next piece, if none is on its way and the contract allows it.
+    fn pump(&mut self, id: StreamId, fx: &mut Effects, budget: &mut Budget) {
+        let Some(stream) = self.open.get_mut(&id) else { return };
+        if stream.writing {
+            return;
+        }
+        let Some(first) = stream.outbox.front() else {
+            if stream.closing {
+                self.close(id, fx);
+            }
+            return;
+        };
+        let size = first.len().min(budget.piece_max(PIECE_BYTES));
+        if !budget.pay_stream(size, fx.now.instant) {
+            fx.arm_once(budget.wait_for(size), Timer::Pace);
+            return;
+        }
+        let bytes = stream.take_piece(size);
+        stream.writing = true;
+        fx.counters.bytes_sent += bytes.len() as u64;
+        fx.outputs.push_back(Output::Transmit { to: stream.address, channel: Channel::Stream(id), bytes });
+    }
+}
+
+impl Stream {
+    fn new(address: SocketAddr, purpose: Purpose) -> Self {
+        Self {
+            address,
+            purpose,
+            peer: None,
+            inbound: Vec::new(),
+            outbox: VecDeque::new(),
+            waiting: 0,
+            writing: false,
+            closing: false,
+        }
+    }
+
+    fn take_greeting(&mut self) -> Option<Greeting> {
+        let mut reader = Reader::new(self.inbound.get(..HELLO_BYTES)?);
+        let greeting = Greeting {
+            header: Header::read(&mut reader)?,
+            version: Version::from_byte(reader.u8()?),
+            settings: reader.u64()?,
+        };
+        self.inbound.drain(..HELLO_BYTES);
+        Some(greeting)
+    }
+
+    /// The front of the outbox, whole buffers joined while they fit, the first cut if it does not.
+    fn take_piece(&mut self, size: usize) -> Vec<u8> {
+        let mut piece = self.outbox.pop_front().expect("something waits");
+        if piece.len() > size {
+            let rest = piece.split_off(size);
+            self.outbox.push_front(rest);
+        }
+        self.waiting -= piece.len();
+        piece
+    }
+}
+
+/// The first bytes of a stream.
+pub(crate) fn greeting(header: Header, settings: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HELLO_BYTES);
+    header.write(&mut bytes);
+    bytes.push(VERSION.to_byte());
+    bytes.extend_from_slice(&settings.to_le_bytes());
+    bytes
+}

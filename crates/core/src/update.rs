@@ -1,0 +1,377 @@
+//! Updates: immutable, versioned statements, kept and relayed as the bytes in which they came.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::config::is_name;
+use crate::hash;
+use crate::identity::{Identity, Incarnation, NodeId, Sequence, Tags};
+use crate::io::State;
+use crate::map::Map;
+use crate::time::{Seconds, Wall};
+use crate::wire::{Put, Reader, Space, VERSION};
+
+/// The id of an update: a keyed hash of its header and of the hash of its body (design §2 rule 2).
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct UpdateId(pub(crate) u64);
+
+/// The largest claim, so that every claim fits a datagram (design §3).
+pub(crate) const CLAIM_BYTES_MAX: usize = 1_000;
+
+const SPACE_BITS: u8 = 0x0f;
+/// Four bytes follow: when the update leaves the replica.
+const HAS_FORGET: u8 = 0x10;
+
+/// What an update is about and which version of it this is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Head<'a> {
+    Claim { member: NodeId, incarnation: Incarnation, state: State },
+    Message { origin: NodeId, sequence: Sequence, topic: &'a str },
+}
+
+/// An update taken apart where it lies: nothing is copied or hashed yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UpdateRef<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) head: Head<'a>,
+    /// When it leaves the replica; until then it is also served (`expires` is the same moment in both spaces).
+    pub(crate) forget: Seconds,
+    body: &'a [u8],
+}
+
+impl<'a> UpdateRef<'a> {
+    /// Takes an update apart. `None` if it makes no sense, or is of a space that this version does not know.
+    pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let kind = reader.u8()?;
+        if kind & !(SPACE_BITS | HAS_FORGET) != 0 {
+            return None;
+        }
+        let forget = if kind & HAS_FORGET != 0 { Seconds(reader.u32()?) } else { Seconds::NEVER };
+        let author = NodeId(reader.u64()?);
+        let (boot, count) = (reader.varint()?, reader.varint()?);
+        if author == NodeId::NONE || boot == 0 {
+            return None;
+        }
+        let head = match Space::from_byte(kind & SPACE_BITS)? {
+            Space::Members => {
+                let state = state_from_byte(reader.u8()?)?;
+                if bytes.len() > CLAIM_BYTES_MAX || state.is_live() != (forget == Seconds::NEVER) {
+                    return None;
+                }
+                Head::Claim { member: author, incarnation: Incarnation::from_parts(boot, count)?, state }
+            }
+            Space::Messages => {
+                let (boot, count) = (u32::try_from(boot).ok()?, u32::try_from(count).ok()?);
+                let topic = reader.short_text()?;
+                if count == 0 || forget == Seconds::NEVER || topic.is_empty() {
+                    return None;
+                }
+                Head::Message { origin: author, sequence: Sequence::new(boot.into(), count), topic }
+            }
+        };
+        let update = Self { bytes, head, forget, body: reader.rest() };
+        match head {
+            Head::Claim { .. } => update.claim_body().map(|_| update),
+            Head::Message { .. } => update.message_body().map(|_| update),
+        }
+    }
+
+    pub(crate) fn id(&self, secret: &[u8; 16]) -> UpdateId {
+        let header = &self.bytes[..self.bytes.len() - self.body.len()];
+        let mut keyed = Vec::with_capacity(header.len() + 16);
+        keyed.extend_from_slice(header);
+        keyed.extend_from_slice(&hash::keyed_wide(secret, self.body));
+        UpdateId(hash::keyed(secret, &keyed))
+    }
+
+    /// What the member said of itself; the same in all claims of one incarnation.
+    pub(crate) fn claim_body(&self) -> Option<ClaimBody<'a>> {
+        ClaimBody::read(self.body)
+    }
+
+    /// When a message was published, and what it says.
+    pub(crate) fn message_body(&self) -> Option<(Wall, &'a [u8])> {
+        let mut reader = Reader::new(self.body);
+        let published_at = Wall::from_micros(reader.u64()?);
+        Some((published_at, reader.rest()))
+    }
+
+    /// The bytes of a claim about the same member and incarnation, with the same body, in another state.
+    pub(crate) fn with_state(&self, state: State, forget: Seconds) -> Vec<u8> {
+        let Head::Claim { member, incarnation, .. } = self.head else {
+            unreachable!("only claims have states");
+        };
+        claim_bytes(member, incarnation, state, forget, self.body)
+    }
+
+    /// The bytes of a claim of the same body in another incarnation, alive.
+    pub(crate) fn with_incarnation(&self, incarnation: Incarnation) -> Vec<u8> {
+        let Head::Claim { member, .. } = self.head else {
+            unreachable!("only claims have incarnations");
+        };
+        claim_bytes(member, incarnation, State::Alive, Seconds::NEVER, self.body)
+    }
+}
+
+/// An update as replicas hold it: its id and its bytes.
+pub(crate) struct Update {
+    pub(crate) id: UpdateId,
+    pub(crate) forget: Seconds,
+    bytes: Box<[u8]>,
+}
+
+impl Update {
+    pub(crate) fn new(update: &UpdateRef<'_>, secret: &[u8; 16]) -> Self {
+        Self { id: update.id(secret), forget: update.forget, bytes: update.bytes.into() }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Takes the update apart again.
+    pub(crate) fn parts(&self) -> UpdateRef<'_> {
+        UpdateRef::read(&self.bytes).expect("it was taken apart before it was kept")
+    }
+}
+
+impl fmt::Debug for Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Update({:016x}, {} bytes)", self.id.0, self.bytes.len())
+    }
+}
+
+/// Lets the nodes of one process share the bytes of updates: the laboratory holds a million claims of a thousand
+/// members once each. A node of its own needs none.
+#[derive(Clone, Debug, Default)]
+pub struct Interner(Option<Arc<Mutex<Map<UpdateId, Weak<Update>>>>>);
+
+impl Interner {
+    /// One that shares among all nodes that are given a clone of it.
+    pub fn shared() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    pub(crate) fn intern(&self, update: &UpdateRef<'_>, secret: &[u8; 16]) -> Arc<Update> {
+        let Some(known) = &self.0 else {
+            return Arc::new(Update::new(update, secret));
+        };
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = update.id(secret);
+        if let Some(shared) = known.get(&id).and_then(Weak::upgrade) {
+            return shared;
+        }
+        if known.len() >= 4_096 && known.len() == known.capacity() {
+            known.retain(|_, update| update.strong_count() > 0);
+        }
+        let shared = Arc::new(Update { id, forget: update.forget, bytes: update.bytes.into() });
+        known.insert(id, Arc::downgrade(&shared));
+        shared
+    }
+}
+
+/// What a member says of itself in a claim. Layout: session, first boot, protocol, addresses, name, tags, and
+/// whatever a newer version puts behind them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClaimBody<'a> {
+    pub(crate) session: u64,
+    /// When this identity first started: the earlier holds a contested name.
+    pub(crate) first_boot: Seconds,
+    pub(crate) protocol: (u8, u8),
+    pub(crate) name: &'a str,
+    address_count: u8,
+    addresses: Reader<'a>,
+    tags: Reader<'a>,
+}
+
+impl<'a> ClaimBody<'a> {
+    fn read(body: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader::new(body);
+        let session = reader.u64()?;
+        let first_boot = Seconds(reader.u32()?);
+        let protocol = (reader.u8()?, reader.u8()?);
+        let address_count = reader.u8()?;
+        let addresses = reader;
+        for _ in 0..address_count {
+            reader.address()?;
+        }
+        let name = reader.short_text()?;
+        if !(1..=4).contains(&address_count) || !is_name(name) {
+            return None;
+        }
+        let tags = reader;
+        for _ in 0..reader.u8()? {
+            (reader.short_text()?, reader.short_text()?);
+        }
+        Some(Self { session, first_boot, protocol, name, address_count, addresses, tags })
+    }
+
+    /// Where the member is reached, the preferred address first.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + use<'a> {
+        let mut reader = self.addresses;
+        (0..self.address_count).map_while(move |_| reader.address())
+    }
+
+    /// The preferred address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.addresses().next().expect("a claim has at least one address")
+    }
+
+    pub(crate) fn tags(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let mut reader = self.tags;
+        let count = reader.u8().unwrap_or(0);
+        (0..count).map_while(move |_| Some((reader.short_text()?, reader.short_text()?)))
+    }
+}
+
+/// The body of a claim that this node makes about itself.
+pub(crate) fn claim_body(identity: &Identity, first_boot: Seconds, tags: &Tags) -> Vec<u8> {
+    let mut body = Vec::with_capacity(64);
+    body.extend_from_slice(&identity.session.to_le_bytes());
+    body.extend_from_slice(&first_boot.0.to_le_bytes());
+    body.extend_from_slice(&[VERSION.to_byte(), VERSION.to_byte()]);
+    body.push(u8::try_from(identity.addresses.len()).expect("checked: at most four"));
+    for address in &identity.addresses {
+        body.put_address(*address);
+    }
+    body.put_short_block(identity.name.as_bytes());
+    body.push(u8::try_from(tags.len()).expect("checked: tags of two bytes and more in 750"));
+    for (key, value) in tags {
+        body.put_short_block(key.as_bytes());
+        body.put_short_block(value.as_bytes());
+    }
+    body
+}
+
+/// A claim. `forget` is [`Seconds::NEVER`] for live members.
+pub(crate) fn claim_bytes(
+    member: NodeId,
+    incarnation: Incarnation,
+    state: State,
+    forget: Seconds,
+    body: &[u8],
+) -> Vec<u8> {
+    assert_eq!(state.is_live(), forget == Seconds::NEVER, "only certificates run out");
+    let mut bytes = Vec::with_capacity(20 + body.len());
+    put_kind(&mut bytes, Space::Members, forget);
+    bytes.extend_from_slice(&member.0.to_le_bytes());
+    bytes.put_varint(incarnation.boot());
+    bytes.put_varint(incarnation.refutations());
+    bytes.push(state as u8);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// A message.
+pub(crate) fn message_bytes(
+    origin: NodeId,
+    sequence: Sequence,
+    topic: &str,
+    forget: Seconds,
+    published_at: Wall,
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(40 + topic.len() + payload.len());
+    put_kind(&mut bytes, Space::Messages, forget);
+    bytes.extend_from_slice(&origin.0.to_le_bytes());
+    bytes.put_varint(sequence.boot());
+    bytes.put_varint(sequence.count().into());
+    bytes.put_short_block(topic.as_bytes());
+    bytes.extend_from_slice(&published_at.as_micros().to_le_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn put_kind(bytes: &mut Vec<u8>, space: Space, forget: Seconds) {
+    if forget == Seconds::NEVER {
+        bytes.push(space as u8);
+    } else {
+        bytes.push(space as u8 | HAS_FORGET);
+        bytes.extend_from_slice(&forget.0.to_le_bytes());
+    }
+}
+
+const fn state_from_byte(byte: u8) -> Option<State> {
+    match byte {
+        0 => Some(State::Alive),
+        1 => Some(State::Suspect),
+        2 => Some(State::Dead),
+        3 => Some(State::Left),
+        4 => Some(State::Removed),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity {
+            id: NodeId(0x1122_3344_5566_7788),
+            name: "node-1".to_owned(),
+            addresses: vec!["10.0.0.1:4747".parse().unwrap()],
+            tags: Tags::new(),
+            session: 7,
+            secret: None,
+            stored: crate::identity::Stored::default(),
+            durable: false,
+        }
+    }
+
+    fn alive() -> Vec<u8> {
+        let identity = identity();
+        let body = claim_body(&identity, Seconds(1_700_000_000), &identity.tags);
+        claim_bytes(identity.id, Incarnation::of_boot(1), State::Alive, Seconds::NEVER, &body)
+    }
+
+    #[test]
+    fn a_claim_with_a_short_name_fits_in_48_bytes() {
+        let bytes = alive();
+        assert!(crate::wire::item_bytes(bytes.len()) <= 48, "{} bytes", bytes.len());
+        let body = UpdateRef::read(&bytes).unwrap().claim_body().unwrap();
+        assert_eq!((body.name, body.address()), ("node-1", "10.0.0.1:4747".parse().unwrap()));
+    }
+
+    #[test]
+    fn fields_of_a_newer_version_behind_a_claim_are_kept_and_change_its_id() {
+        let old = alive();
+        let new = [old.as_slice(), b"from the future"].concat();
+        let (old, new) = (UpdateRef::read(&old).unwrap(), UpdateRef::read(&new).unwrap());
+        assert_eq!(new.claim_body().unwrap().name, "node-1");
+        assert_ne!(old.id(&[0; 16]), new.id(&[0; 16]));
+        assert_eq!(Update::new(&new, &[0; 16]).bytes(), new.bytes);
+    }
+
+    #[test]
+    fn all_who_declare_one_death_make_the_same_bytes() {
+        let bytes = alive();
+        let claim = UpdateRef::read(&bytes).unwrap();
+        let mine = claim.with_state(State::Dead, Seconds(100));
+        let suspect = claim.with_state(State::Suspect, Seconds::NEVER);
+        let theirs = UpdateRef::read(&suspect).unwrap().with_state(State::Dead, Seconds(100));
+        assert_eq!(mine, theirs);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic_and_what_reads_is_kept_whole(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(update) = UpdateRef::read(&bytes) {
+                prop_assert_eq!(update.bytes, bytes.as_slice());
+            }
+        }
+
+        #[test]
+        fn a_message_reads_back(boot in 1_u64..1 << 32, count in 1_u32.., topic in "[a-z]{1,255}", payload: Vec<u8>) {
+            let sequence = Sequence::new(boot, count);
+            let bytes = message_bytes(NodeId(9), sequence, &topic, Seconds(5), Wall::from_micros(3), &payload);
+            let read = UpdateRef::read(&bytes).unwrap();
+            prop_assert_eq!(read.head, Head::Message { origin: NodeId(9), sequence, topic: &topic });
+            prop_assert_eq!(read.message_body(), Some((Wall::from_micros(3), payload.as_slice())));
+        }
+    }
+}
