@@ -38,7 +38,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
     }
     let config = config.build()?;
     let contacts = join::parse(join)?;
-    let sockets = Sockets::bind(&bind, allow_faults).await?;
+    let faults = if allow_faults { Some(Faults::new(key::random_bits()?)) } else { None };
+    let sockets = Sockets::bind(&bind, faults).await?;
     let advertised = advertised(advertise.as_deref(), sockets.local_address, &contacts).await?;
     let mut identity = Identity {
         id: NodeId::NONE,
@@ -81,11 +82,11 @@ struct Sockets {
 
 impl Sockets {
     /// Binds the first address of `bind` that can be bound.
-    async fn bind(bind: &str, allow_faults: bool) -> Result<Self, StartError> {
+    async fn bind(bind: &str, faults: Option<Faults>) -> Result<Self, StartError> {
         let failed = |source| StartError::Bind { address: bind.to_owned(), source };
         let mut result = Err(failed(io::ErrorKind::AddrNotAvailable.into()));
         for address in Address::parse("bind", bind)?.resolve().await.map_err(failed)? {
-            if allow_faults && !address.ip().is_loopback() {
+            if faults.is_some() && !address.ip().is_loopback() {
                 return Err(StartError::FaultsNotLoopback { address });
             }
             result = socket::bind(address);
@@ -95,7 +96,6 @@ impl Sockets {
         }
         let (udp, tcp) = result?;
         let local_address = udp.local_addr().map_err(failed)?;
-        let faults = if allow_faults { Some(Faults::new(key::random_bits()?)) } else { None };
         Ok(Self { udp, tcp, local_address, faults })
     }
 }

@@ -86,7 +86,8 @@ impl Streams {
     ) -> Self {
         let (events, incoming) = mpsc::channel(EVENTS_MAX);
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, events.clone()));
+        let owner = if faults.is_some() { faults::stream_owner } else { canonical };
+        tasks.spawn(accept(listener, events.clone(), owner));
         // As many again may linger.
         let tasks_max = 2 * streams_max;
         let open = BTreeMap::new();
@@ -111,7 +112,7 @@ impl Streams {
         }
         let stream = StreamId(2 * self.accepted + 1);
         self.accepted += 1;
-        self.spawn(stream, Link::Accepted(socket), faults::stream_owner(from));
+        self.spawn(stream, Link::Accepted(socket), from);
         Some(stream)
     }
 
@@ -188,11 +189,11 @@ impl Link {
     }
 }
 
-async fn accept(listener: TcpListener, events: mpsc::Sender<StreamEvent>) {
+async fn accept(listener: TcpListener, events: mpsc::Sender<StreamEvent>, owner: fn(SocketAddr) -> SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((socket, from)) => {
-                if events.send(StreamEvent::Accepted(socket, canonical(from))).await.is_err() {
+                if events.send(StreamEvent::Accepted(socket, owner(from))).await.is_err() {
                     return;
                 }
             }
