@@ -32,8 +32,12 @@ pub(crate) struct Contacts {
 impl Contacts {
     pub(crate) fn new(known: Vec<SocketAddr>, former: Vec<SocketAddr>) -> Self {
         let mut contacts = Self { waiting: BTreeMap::new(), known: Vec::new(), former: Vec::new() };
-        known.into_iter().for_each(|address| contacts.add(address, None));
-        former.into_iter().for_each(|address| contacts.note_former(address));
+        for address in known {
+            contacts.add(address, None);
+        }
+        for address in former {
+            contacts.note_former(address);
+        }
         contacts
     }
 

@@ -1,6 +1,6 @@
 //! What the parts of a node share while they handle one input: the time, randomness, timers and the outbox.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ impl Effects {
 /// Timers, each armed at most once, in the order in which they come due.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    by_time: BTreeMap<(Instant, Timer), ()>,
+    by_time: BTreeSet<(Instant, Timer)>,
     by_timer: BTreeMap<Timer, Instant>,
 }
 
@@ -111,7 +111,7 @@ impl Timers {
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
         self.cancel(timer);
         self.by_timer.insert(timer, at);
-        self.by_time.insert((at, timer), ());
+        self.by_time.insert((at, timer));
     }
 
     pub(crate) fn cancel(&mut self, timer: Timer) {
@@ -130,13 +130,12 @@ impl Timers {
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.by_time.first_key_value().map(|((at, _), ())| *at)
+        self.by_time.first().map(|(at, _)| *at)
     }
 
     /// Takes out the first timer that is due, with the moment at which it should have come.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<(Timer, Instant)> {
-        let ((at, timer), ()) = self.by_time.first_key_value()?;
-        let (at, timer) = (*at, *timer);
+        let (at, timer) = *self.by_time.first()?;
         if at > now {
             return None;
         }

@@ -14,6 +14,12 @@ pub(crate) fn keyed(key: &[u8; 16], bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// 32 bits of `bytes` under `key`: to tell strangers, not to keep them out.
+pub(crate) fn short(key: &[u8; 16], bytes: &[u8]) -> u32 {
+    let [a, b, c, d, ..] = keyed(key, bytes).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
 /// 128 bits of `bytes` under `key`.
 pub(crate) fn keyed_wide(key: &[u8; 16], bytes: &[u8]) -> [u8; 16] {
     let mut hasher = SipHasher128::new_with_key(key);

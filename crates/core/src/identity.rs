@@ -231,7 +231,9 @@ fn read_addresses(mut reader: Reader<'_>) -> Vec<SocketAddr> {
 
 pub(crate) fn write_addresses(addresses: &[SocketAddr]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(addresses.len() * 7);
-    addresses.iter().for_each(|address| bytes.put_address(*address));
+    for address in addresses {
+        bytes.put_address(*address);
+    }
     bytes
 }
 

@@ -7,7 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// A hash map for keys that are random already, such as ids. **Never iterated** where the order could be seen.
 pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Fold>>;
 
-/// Folds words by multiplication (as rustc's FxHash does): keys here are hashes or small numbers.
+/// Folds words by multiplication (as rustc's `FxHash` does): keys here are hashes or small numbers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fold(u64);
 

@@ -376,7 +376,9 @@ impl Members {
 
     /// Every listed member.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Member> + '_ {
-        (0..self.rows.len() as Slot).filter(|slot| self.state_at(*slot) != State::Removed).map(|slot| self.view(slot))
+        (0..Slot::try_from(self.rows.len()).expect("fewer than 2^32 members"))
+            .filter(|slot| self.state_at(*slot) != State::Removed)
+            .map(|slot| self.view(slot))
     }
 
     /// The bare versions of all claims held.

@@ -381,7 +381,7 @@ mod tests {
             for count in order {
                 arrive(&mut messages, &config, Sequence::new(1, count));
             }
-            (messages.replica().len(), messages.replica().root())
+            (messages.replica().iter().len(), messages.replica().root())
         });
         assert_eq!(roots[0].0, 3);
         assert!(roots.iter().all(|root| *root == roots[0]), "{roots:?}");

@@ -17,6 +17,7 @@ mod questions;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::config::Config;
@@ -26,7 +27,7 @@ use crate::effects::{Effects, Timer};
 use crate::exchange::Exchanges;
 use crate::hash;
 use crate::identity::{Identity, Incarnation, NodeId, Sequence};
-use crate::io::{Event, Input, Member, Message, Output, State, StopReason, StreamId, Ticket, Token, Warning};
+use crate::io::{Event, Input, Member, Message, Output, State, StopReason, Ticket, Token, Warning};
 use crate::membership::Members;
 use crate::messages::Messages;
 use crate::queries::Queries;
@@ -35,18 +36,18 @@ use crate::stats::{Counters, MemberCounts};
 use crate::streams::Streams;
 use crate::time::{Instant, Now, Seconds};
 use crate::update::{Interner, UpdateId};
-use crate::wire::{Frame, Frames, HEADER_BYTES, Header, Reader, VERSION, Version};
+use crate::wire::{Frame, Frames, HEADER_BYTES, Header, Malformed, Reader, VERSION, Version};
 
 use claims::Doubt;
 use gossip::Gossip;
 use intake::Want;
 use joining::Hospitality;
-use letters::{Letter, Via};
+use letters::Letter;
 
 /// No datagram is larger: the largest `mtu_bytes`.
 const DATAGRAM_BYTES_MAX: usize = 65_000;
 /// Each kind of warning is told at most once in this time.
-const WARNING_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
+const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
 /// A node of the cluster, as a deterministic state machine.
 ///
@@ -124,7 +125,7 @@ impl Node {
         let boot = identity.stored.boot + 1;
         let known = identity.stored.members.clone();
         let mut node = Self {
-            cluster: hash::keyed(&secret, config.cluster.as_bytes()) as u32,
+            cluster: hash::short(&secret, config.cluster.as_bytes()),
             settings: config.shared_fingerprint(),
             phase: Phase::Running,
             incarnation: Incarnation::of_boot(boot),
@@ -235,7 +236,8 @@ impl Node {
         let mut letter = self.reply_to(header.sender, from, bytes.len());
         if header.target != NodeId::NONE && header.target != self.identity.id {
             self.fx.counters.dropped.misdirected += 1;
-            self.introduce(&mut letter);
+            // Who is taken for somebody else says who lives here now.
+            letter.shows_self = true;
         } else {
             self.on_frames(reader.rest(), &mut letter);
         }
@@ -264,8 +266,8 @@ impl Node {
     fn on_frames(&mut self, bytes: &[u8], letter: &mut Letter) {
         for frame in Frames::new(bytes) {
             match frame {
-                Some(frame) => self.on_frame(frame, letter),
-                None => self.fx.counters.dropped.malformed += 1,
+                Ok(frame) => self.on_frame(frame, letter),
+                Err(Malformed) => self.fx.counters.dropped.malformed += 1,
             }
         }
     }
@@ -290,6 +292,7 @@ impl Node {
             Frame::Join => self.on_join(letter),
             Frame::Welcome { complete } => self.on_welcome(complete, letter),
             Frame::Answer { sequence, payload } => self.on_answer(Sequence(sequence), payload, letter),
+            Frame::Unknown => {}
             Frame::Answered { sequence } => self.on_answered(Sequence(sequence), letter.peer),
         }
     }
@@ -427,17 +430,3 @@ impl Node {
 
 /// Bytes of a datagram without frames.
 pub(crate) const ENVELOPE_BYTES: usize = HEADER_BYTES + 1;
-
-/// Streams and datagrams reply in kind.
-impl Letter {
-    fn is_stream(&self) -> bool {
-        matches!(self.via, Via::Stream(_))
-    }
-
-    fn stream(&self) -> Option<StreamId> {
-        match self.via {
-            Via::Stream(stream) => Some(stream),
-            Via::Datagram => None,
-        }
-    }
-}

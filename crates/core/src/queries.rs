@@ -107,7 +107,8 @@ pub(crate) struct Asked {
     pub(crate) started: Instant,
     /// Who has not answered yet.
     pub(crate) missing: BTreeSet<NodeId>,
-    pub(crate) asked: usize,
+    /// How many were asked.
+    pub(crate) total: usize,
     pub(crate) answered: BTreeSet<NodeId>,
 }
 

@@ -71,10 +71,6 @@ impl Replica {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.updates.len()
-    }
-
     pub(crate) fn at(&self, slot: Slot) -> &Arc<Update> {
         &self.updates[slot as usize]
     }

@@ -43,12 +43,6 @@ pub(crate) struct Filling {
     pub(crate) announced: Vec<(UpdateId, u32)>,
 }
 
-impl Filling {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.announced.is_empty()
-    }
-}
-
 /// The hot updates of one node, in all spaces.
 #[derive(Debug, Default)]
 pub(crate) struct Rumors {
@@ -223,7 +217,7 @@ mod tests {
     #[test]
     fn an_update_is_sent_as_often_as_its_limit_says_and_then_cools() {
         let mut rumors = rumors(StopRule::TransmitLimit { lambda: 4.0 }, 1);
-        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000, 1_024).is_empty()).count();
+        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000, 1_024).items.is_empty()).count();
         assert_eq!(sends, 8, "4 log10(100)");
     }
 
@@ -243,7 +237,7 @@ mod tests {
         let mut rumors = rumors(stop, 1);
         let packet = rumors.fill(NodeId(2), 1_000, 1_024).packet;
         rumors.feedback(packet, 1, stop);
-        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000, 1_024).is_empty()).count();
+        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000, 1_024).items.is_empty()).count();
         assert_eq!(sends, 3, "7 were left");
     }
 

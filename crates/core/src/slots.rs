@@ -105,6 +105,7 @@ pub(crate) fn reserve_one<T>(table: &mut Vec<T>) {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "tables of a few hundred entries")]
 mod tests {
     use proptest::prelude::*;
 

@@ -105,14 +105,6 @@ impl<'a> UpdateRef<'a> {
         };
         claim_bytes(member, incarnation, state, forget, self.body)
     }
-
-    /// The bytes of a claim of the same body in another incarnation, alive.
-    pub(crate) fn with_incarnation(&self, incarnation: Incarnation) -> Vec<u8> {
-        let Head::Claim { member, .. } = self.head else {
-            unreachable!("only claims have incarnations");
-        };
-        claim_bytes(member, incarnation, State::Alive, Seconds::NEVER, self.body)
-    }
 }
 
 /// An update as replicas hold it: its id and its bytes.
@@ -146,7 +138,9 @@ impl fmt::Debug for Update {
 /// Lets the nodes of one process share the bytes of updates: the laboratory holds a million claims of a thousand
 /// members once each. A node of its own needs none.
 #[derive(Clone, Debug, Default)]
-pub struct Interner(Option<Arc<Mutex<Map<UpdateId, Weak<Update>>>>>);
+pub struct Interner(Option<Arc<Mutex<Shared>>>);
+
+type Shared = Map<UpdateId, Weak<Update>>;
 
 impl Interner {
     /// One that shares among all nodes that are given a clone of it.
@@ -203,7 +197,8 @@ impl<'a> ClaimBody<'a> {
         }
         let tags = reader;
         for _ in 0..reader.u8()? {
-            (reader.short_text()?, reader.short_text()?);
+            reader.short_text()?;
+            reader.short_text()?;
         }
         Some(Self { session, first_boot, protocol, name, address_count, addresses, tags })
     }

@@ -89,10 +89,6 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty()
     }
 
-    pub(crate) const fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.bytes.split_at_checked(count)?;
         self.bytes = rest;
@@ -180,7 +176,6 @@ impl<'a> Reader<'a> {
 pub(crate) trait Put {
     fn put_varint(&mut self, value: u64);
     fn put_size(&mut self, size: usize);
-    fn put_block(&mut self, bytes: &[u8]);
     fn put_short_block(&mut self, bytes: &[u8]);
     fn put_address(&mut self, address: SocketAddr);
 }
@@ -188,19 +183,14 @@ pub(crate) trait Put {
 impl Put for Vec<u8> {
     fn put_varint(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.push((value & 0x7f) as u8 | 0x80);
+            self.push(value.to_le_bytes()[0] | 0x80);
             value >>= 7;
         }
-        self.push(value as u8);
+        self.push(value.to_le_bytes()[0]);
     }
 
     fn put_size(&mut self, size: usize) {
         self.put_varint(size as u64);
-    }
-
-    fn put_block(&mut self, bytes: &[u8]) {
-        self.put_size(bytes.len());
-        self.extend_from_slice(bytes);
     }
 
     fn put_short_block(&mut self, bytes: &[u8]) {
@@ -293,7 +283,7 @@ pub(crate) struct SketchHead {
 }
 
 /// One frame, with its contents still where they came in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Frame<'a> {
     /// Are you there? `root` says what the sender has.
     Ping { number: u16, root: u64 },
@@ -333,6 +323,8 @@ pub(crate) enum Frame<'a> {
     Answer { sequence: u64, payload: &'a [u8] },
     /// The answer came.
     Answered { sequence: u64 },
+    /// Of a newer minor version, or about a space that this version does not have.
+    Unknown,
 }
 
 /// Fixed-size entries behind each other.
@@ -370,8 +362,14 @@ impl<'a> List<'a> {
 }
 
 /// Updates behind each other, each with its length and its hop count.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Items<'a>(Reader<'a>);
+
+impl<'a> Items<'a> {
+    const fn new(items: Reader<'a>) -> Self {
+        Self(items)
+    }
+}
 
 impl<'a> Iterator for Items<'a> {
     type Item = (u8, &'a [u8]);
@@ -392,7 +390,11 @@ pub(crate) const fn item_bytes(update: usize) -> usize {
 /// The largest head of a frame of updates: kind, length, packet, flags.
 pub(crate) const UPDATES_HEAD_BYTES: usize = 1 + 3 + 2 + 1;
 
-/// Reads frames until the bytes end, make no sense (`Some(None)`, once), or are all read. Unknown kinds are skipped.
+/// Bytes that make no sense.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Malformed;
+
+/// Reads frames until the bytes end or make no sense, which is said once.
 #[derive(Debug)]
 pub(crate) struct Frames<'a> {
     reader: Reader<'a>,
@@ -403,13 +405,13 @@ impl<'a> Frames<'a> {
         Self { reader: Reader::new(bytes) }
     }
 
-    fn read(&mut self) -> Option<Option<Frame<'a>>> {
+    fn read(&mut self) -> Option<Frame<'a>> {
         let kind = self.reader.u8()?;
         if kind < KIND_SIZED {
             let (number, root) = (self.reader.u16()?, self.reader.u64()?);
             return match kind {
-                KIND_PING => Some(Some(Frame::Ping { number, root })),
-                KIND_ACK => Some(Some(Frame::Ack { number, root })),
+                KIND_PING => Some(Frame::Ping { number, root }),
+                KIND_ACK => Some(Frame::Ack { number, root }),
                 _ => None,
             };
         }
@@ -419,35 +421,30 @@ impl<'a> Frames<'a> {
 }
 
 impl<'a> Iterator for Frames<'a> {
-    /// A frame, or `None` where the bytes make no sense.
-    type Item = Option<Frame<'a>>;
+    type Item = Result<Frame<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if self.reader.is_empty() {
-                return None;
-            }
-            match self.read() {
-                Some(Some(frame)) => return Some(Some(frame)),
-                Some(None) => {}
-                None => {
-                    self.reader = Reader::new(&[]);
-                    return Some(None);
-                }
-            }
+        if self.reader.is_empty() {
+            return None;
         }
+        let frame = self.read();
+        if frame.is_none() {
+            self.reader = Reader::new(&[]);
+        }
+        Some(frame.ok_or(Malformed))
     }
 }
 
-/// `None` where the content makes no sense, `Some(None)` where the kind is not known. Bytes behind the known fields
-/// are a newer version's and are not looked at.
-fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Option<Frame<'_>>> {
+/// `None` where the content makes no sense. Bytes behind the known fields are a newer version's and are not looked at.
+fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
     let frame = match kind {
         KIND_PING_REQ => {
             Frame::PingReq { number: content.u16()?, target: NodeId(content.u64()?), address: content.address()? }
         }
         KIND_NACK => Frame::Nack { number: content.u16()? },
-        KIND_UPDATES => Frame::Updates { packet: content.u16()?, asks: content.u8()? & 1 != 0, items: Items(content) },
+        KIND_UPDATES => {
+            Frame::Updates { packet: content.u16()?, asks: content.u8()? & 1 != 0, items: Items::new(content) }
+        }
         KIND_FEEDBACK => Frame::Feedback { packet: content.u16()?, known: content.u64()? },
         KIND_ACCUSATIONS => Frame::Accusations(List::new(content.rest(), 24)?),
         KIND_ANNOUNCE => Frame::Announce(List::new(content.rest(), 12)?),
@@ -455,23 +452,23 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Option<Frame<'_>>> {
         KIND_SKETCH => return read_sketch(content),
         KIND_MORE => Frame::More { exchange: content.u64()?, from: content.u16()? },
         KIND_SETTLED => Frame::Settled { exchange: content.u64()?, differences: content.u32()? },
-        KIND_BULK => {
-            let Some(space) = Space::from_byte(content.u8()?) else { return Some(None) };
-            Frame::Bulk { space, exchange: content.u64()? }
-        }
+        KIND_BULK => match Space::from_byte(content.u8()?) {
+            Some(space) => Frame::Bulk { space, exchange: content.u64()? },
+            None => Frame::Unknown,
+        },
         KIND_CHALLENGE => Frame::Challenge { token: content.u64()? },
         KIND_ECHO => Frame::Echo { token: content.u64()? },
         KIND_JOIN => Frame::Join,
         KIND_WELCOME => Frame::Welcome { complete: content.u8()? & 1 != 0 },
         KIND_ANSWER => Frame::Answer { sequence: content.u64()?, payload: content.rest() },
         KIND_ANSWERED => Frame::Answered { sequence: content.u64()? },
-        _ => return Some(None),
+        _ => Frame::Unknown,
     };
-    Some(Some(frame))
+    Some(frame)
 }
 
-fn read_sketch(mut content: Reader<'_>) -> Option<Option<Frame<'_>>> {
-    let Some(space) = Space::from_byte(content.u8()?) else { return Some(None) };
+fn read_sketch(mut content: Reader<'_>) -> Option<Frame<'_>> {
+    let Some(space) = Space::from_byte(content.u8()?) else { return Some(Frame::Unknown) };
     let head = SketchHead {
         space,
         exchange: content.u64()?,
@@ -479,7 +476,7 @@ fn read_sketch(mut content: Reader<'_>) -> Option<Option<Frame<'_>>> {
         count: content.u32()?,
         offset: content.u16()?,
     };
-    Some(Some(Frame::Sketch { head, symbols: List::new(content.rest(), SYMBOL_BYTES)? }))
+    Some(Frame::Sketch { head, symbols: List::new(content.rest(), SYMBOL_BYTES)? })
 }
 
 /// Frames on their way out: into one datagram, or one packet of a stream.
@@ -670,7 +667,7 @@ impl Packet {
         content(&mut self.bytes);
         let len = self.bytes.len() - start - 1;
         if len < 0x80 {
-            self.bytes[start] = len as u8;
+            self.bytes[start] = len.to_le_bytes()[0];
             return;
         }
         let mut prefix = Vec::with_capacity(4);

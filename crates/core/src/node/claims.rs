@@ -15,7 +15,7 @@ use crate::update::{self, Head, Update, UpdateRef};
 use crate::wire::{Accusation, Space};
 
 /// Two raised boots within this time mean that another process shares this identity.
-const COPY_PAUSE: Duration = Duration::from_secs(60);
+const COPY_PAUSE: Duration = Duration::from_mins(1);
 /// Known members are written down this long after a change.
 const REMEMBER_AFTER: Duration = Duration::from_secs(2);
 /// Addresses of members that are written down.

@@ -59,7 +59,9 @@ impl Node {
     pub(super) fn on_command_before_start(&mut self, ticket: Ticket, command: Command) {
         match command {
             Command::Join { contacts } => {
-                contacts.into_iter().for_each(|contact| self.contacts.add(contact, Some(ticket)));
+                for contact in contacts {
+                    self.contacts.add(contact, Some(ticket));
+                }
             }
             Command::Leave
             | Command::Remove { .. }

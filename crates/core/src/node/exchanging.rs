@@ -121,7 +121,8 @@ impl Node {
                 letter.packet.request(ids);
             }
         }
-        if self.makes_room(letter, 14) {
+        // Who has to prove its address first will ask again, so it must not take this for the end.
+        if !letter.is_held_back() && self.makes_room(letter, 14) {
             letter.packet.settled(exchange, differences);
         }
     }
@@ -136,7 +137,7 @@ impl Node {
         match (next_batch(from), letter.stream()) {
             (Next::Datagram(to), None) => self.put_symbols(space, from, to, letter),
             (Next::Datagram(to) | Next::Stream(to), stream) => {
-                self.on_stream(letter, stream, |node, packet| node.put_symbols(space, from, to, packet));
+                self.write_on_stream(letter, stream, |node, packet| node.put_symbols(space, from, to, packet));
             }
             (Next::Bulk, _) => self.offer_everything(space, exchange, letter),
         }
@@ -165,7 +166,7 @@ impl Node {
     fn offer_everything(&mut self, space: Space, exchange: u64, letter: &mut Letter) {
         self.exchanges.end_asked(letter.peer, space);
         let stream = letter.stream();
-        self.on_stream(letter, stream, |node, packet| {
+        self.write_on_stream(letter, stream, |node, packet| {
             packet.packet.bulk(space, exchange);
             let everything: Vec<Arc<Update>> = node.replica(space).iter().cloned().collect();
             node.send_updates(&everything, packet);
@@ -187,7 +188,12 @@ impl Node {
     }
 
     /// Writes a packet on the stream at hand, or on a new one to a proven peer.
-    fn on_stream(&mut self, letter: &mut Letter, stream: Option<StreamId>, write: impl FnOnce(&mut Self, &mut Letter)) {
+    fn write_on_stream(
+        &mut self,
+        letter: &mut Letter,
+        stream: Option<StreamId>,
+        write: impl FnOnce(&mut Self, &mut Letter),
+    ) {
         if stream.is_some() {
             return write(self, letter);
         }
@@ -198,7 +204,7 @@ impl Node {
         let open = self.streams.find(letter.to, Purpose::Exchange);
         let stream = open.or_else(|| self.open_stream(letter.peer, letter.to, Purpose::Exchange));
         if let Some(stream) = stream {
-            let mut packet = self.packet_on(stream, letter.peer, letter.to);
+            let mut packet = Letter::on_stream(stream, letter.peer, letter.to);
             write(self, &mut packet);
             self.post(packet);
         }

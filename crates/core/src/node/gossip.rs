@@ -125,7 +125,7 @@ impl Node {
         let step = self.config.gossip_interval;
         let passed = self.fx.now.instant.since(self.gossip.origin).as_micros() / step.as_micros();
         let passed = u32::try_from(passed).unwrap_or(u32::MAX - 1);
-        let at = self.gossip.origin + step * (passed + 1) + (self.gossip.interval - step);
+        let at = self.gossip.origin + step * (passed + 1) + self.gossip.interval.saturating_sub(step);
         if self.fx.timers.due(Timer::Round).is_none_or(|due| due > at) {
             self.fx.timers.set(Timer::Round, at);
         }

@@ -199,7 +199,7 @@ impl Node {
             return;
         }
         if let Some(stream) = self.open_stream(letter.peer, letter.to, Purpose::Exchange) {
-            let mut packet = self.packet_on(stream, letter.peer, letter.to);
+            let mut packet = Letter::on_stream(stream, letter.peer, letter.to);
             self.put_updates(&updates, &mut packet);
             self.post(packet);
             self.streams.close_after(stream, &mut self.fx);

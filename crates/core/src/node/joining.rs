@@ -85,7 +85,7 @@ impl Node {
         let Some((peer, to)) = self.streams.get(stream).and_then(|open| Some((open.peer?, open.address))) else {
             return;
         };
-        let mut letter = self.packet_on(stream, peer, to);
+        let mut letter = Letter::on_stream(stream, peer, to);
         self.on_frames(packet, &mut letter);
         self.post_reply(letter);
     }
@@ -147,7 +147,7 @@ impl Node {
 
     /// Ends a stream once the reply that is being written has gone out.
     pub(super) fn close_after_reply(&mut self, stream: StreamId, letter: &mut Letter) {
-        let reply = std::mem::replace(letter, self.packet_on(stream, letter.peer, letter.to));
+        let reply = std::mem::replace(letter, Letter::on_stream(stream, letter.peer, letter.to));
         self.post(reply);
         self.streams.close_after(stream, &mut self.fx);
     }
@@ -160,7 +160,7 @@ impl Node {
         let Some(stream) = self.open_stream(NodeId::NONE, address, Purpose::Join) else {
             return self.on_contact_failed(address, ContactError::Unreachable);
         };
-        let mut letter = self.packet_on(stream, NodeId::NONE, address);
+        let mut letter = Letter::on_stream(stream, NodeId::NONE, address);
         letter.packet.join();
         self.put_own_claim(&mut letter);
         self.post(letter);

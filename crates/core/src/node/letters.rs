@@ -42,6 +42,32 @@ pub(super) struct Letter {
 }
 
 impl Letter {
+    /// A packet on a stream.
+    pub(super) fn on_stream(stream: StreamId, peer: NodeId, to: SocketAddr) -> Self {
+        let (packet, via, class) = (Packet::stream(), Via::Stream(stream), Class::Other);
+        Self { to, peer, via, packet, allowance: None, held_back: false, shows_self: false, class }
+    }
+
+    pub(super) const fn stream(&self) -> Option<StreamId> {
+        match self.via {
+            Via::Stream(stream) => Some(stream),
+            Via::Datagram => None,
+        }
+    }
+
+    pub(super) const fn is_stream(&self) -> bool {
+        self.stream().is_some()
+    }
+
+    /// One claim that no feedback is wanted about, if it fits.
+    pub(super) fn put_claim(&mut self, claim: &[u8]) {
+        if self.packet.room() >= wire::UPDATES_HEAD_BYTES + wire::item_bytes(claim.len()) {
+            let mut items = Vec::with_capacity(claim.len() + 4);
+            wire::item(&mut items, 0, claim);
+            self.packet.updates(0, false, &items);
+        }
+    }
+
     pub(super) const fn urgent(mut self) -> Self {
         self.class = Class::Urgent;
         self
@@ -54,6 +80,10 @@ impl Letter {
     /// Something does not fit what may be sent to an address that is not proven: it is asked to prove itself.
     pub(super) const fn hold_back(&mut self) {
         self.held_back = true;
+    }
+
+    pub(super) const fn is_held_back(&self) -> bool {
+        self.held_back
     }
 
     /// Whether more may be sent to its address than came from there.
@@ -81,12 +111,6 @@ impl Node {
         let allowance = (!proven).then_some(received);
         let (via, class) = (Via::Datagram, Class::Other);
         Letter { to, peer, via, packet, allowance, held_back: false, shows_self: false, class }
-    }
-
-    /// A packet on a stream.
-    pub(super) fn packet_on(&self, stream: StreamId, peer: NodeId, to: SocketAddr) -> Letter {
-        let (packet, via, class) = (Packet::stream(), Via::Stream(stream), Class::Other);
-        Letter { to, peer, via, packet, allowance: None, held_back: false, shows_self: false, class }
     }
 
     /// Whether `bytes` of frames fit; a full datagram to a proven address goes out and a new one begins.
@@ -186,23 +210,14 @@ impl Node {
     fn put_suspicion(&self, letter: &mut Letter) {
         let suspect = self.members.version(letter.peer).is_some_and(|(_, state, _)| state == State::Suspect);
         if suspect && let Some(claim) = self.members.claim(letter.peer) {
-            self.put_one(letter, claim.bytes());
+            letter.put_claim(claim.bytes());
         }
     }
 
     /// This node's own claim, as an update.
     pub(super) fn put_own_claim(&self, letter: &mut Letter) {
         if let Some(claim) = self.members.claim(self.identity.id) {
-            self.put_one(letter, claim.bytes());
-        }
-    }
-
-    /// One claim that no feedback is wanted about.
-    pub(super) fn put_one(&self, letter: &mut Letter, claim: &[u8]) {
-        if letter.packet.room() >= wire::UPDATES_HEAD_BYTES + wire::item_bytes(claim.len()) {
-            let mut items = Vec::with_capacity(claim.len() + 4);
-            wire::item(&mut items, 0, claim);
-            letter.packet.updates(0, false, &items);
+            letter.put_claim(claim.bytes());
         }
     }
 
@@ -212,11 +227,6 @@ impl Node {
         if !said.is_empty() {
             letter.packet.accusations(&said);
         }
-    }
-
-    /// Who is taken for somebody else answers with its claim, so that the other learns who lives here now.
-    pub(super) fn introduce(&mut self, letter: &mut Letter) {
-        letter.shows_self = true;
     }
 
     /// The token that proves `address`: only who receives there can return it.

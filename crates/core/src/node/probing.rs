@@ -44,7 +44,7 @@ impl Node {
         letter.packet.ping(number, self.root());
         self.put_challenge(&mut letter);
         if let Some(claim) = self.doubted_claim(target).cloned() {
-            self.put_one(&mut letter, claim.bytes());
+            letter.put_claim(claim.bytes());
         }
         self.fill(&mut letter);
         self.post(letter);
@@ -142,7 +142,7 @@ impl Node {
 
     fn probe_by_stream(&mut self, number: u16, target: NodeId, address: SocketAddr) -> Option<StreamId> {
         let stream = self.open_stream(target, address, streams::Purpose::Probe(number))?;
-        let mut letter = self.packet_on(stream, target, address);
+        let mut letter = Letter::on_stream(stream, target, address);
         letter.packet.ping(number, self.root());
         self.post(letter);
         Some(stream)

@@ -15,7 +15,7 @@ use crate::streams::Purpose;
 /// How long a question is kept after nobody listens any more.
 const AFTERLIFE: Duration = Duration::from_secs(20);
 /// The longest time that answers are waited for.
-const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 
 impl Node {
     /// Asks; the command is done once the question is on its way.
@@ -73,7 +73,7 @@ impl Node {
         let bytes = question.write();
         let sequence = self.messages.peek_sequence(queries::TOPIC, self.incarnation.boot());
         let started = self.fx.now.instant;
-        self.queries.ask(sequence, Asked { ticket, traces, started, missing, asked, answered: BTreeSet::new() });
+        self.queries.ask(sequence, Asked { ticket, traces, started, missing, total: asked, answered: BTreeSet::new() });
         self.fx.arm(timeout, Timer::Query(sequence.0));
         self.done(ticket, Ok(Reply::Accepted));
         let sent = self.put_message(queries::TOPIC, &bytes, timeout + AFTERLIFE);
@@ -139,7 +139,7 @@ impl Node {
     fn send_answer_by_stream(&mut self, query: QueryId, payload: &[u8]) {
         let Some(to) = self.members.address(query.origin) else { return };
         if let Some(stream) = self.open_stream(query.origin, to, Purpose::Exchange) {
-            let mut letter = self.packet_on(stream, query.origin, to);
+            let mut letter = Letter::on_stream(stream, query.origin, to);
             letter.packet.answer(query.sequence.0, payload);
             self.post(letter);
             self.streams.close_after(stream, &mut self.fx);
@@ -206,6 +206,6 @@ impl Node {
         let Some(asked) = self.queries.end(sequence) else { return };
         let elapsed = self.fx.now.instant.since(asked.started);
         let (ticket, answered) = (asked.ticket, asked.answered.len());
-        self.fx.event(Event::Answered { ticket, asked: asked.asked, answered, elapsed });
+        self.fx.event(Event::Answered { ticket, asked: asked.total, answered, elapsed });
     }
 }

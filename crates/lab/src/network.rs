@@ -1,0 +1,440 @@
+//! The virtual network: how it is set up and what can be done to it. What can be seen of it is in `observe`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rumormill_core::config::ConfigBuilder;
+use rumormill_core::io::Ticket;
+use rumormill_core::rng::Rng;
+use rumormill_core::{Command, Config, Identity, Node, NodeId, Refusal, Reply, Tags};
+
+use crate::act::{Act, DiskFate, Planned};
+use crate::check::Checkers;
+use crate::clock::Clock;
+use crate::host::{Host, address, derived_seed};
+use crate::link::{Cuts, Link};
+use crate::measure::{Measured, MessageKey, Traffic};
+use crate::options::Options;
+use crate::queue::{Queue, Turn};
+use crate::run::Due;
+use crate::streams::Connections;
+use crate::trace::Trace;
+use crate::{Failure, micros};
+
+/// Nodes, numbered from 0, on a virtual network. See the [crate's documentation](crate).
+#[derive(Debug)]
+pub struct Network {
+    seed: u64,
+    pub(crate) options: Options,
+    config: Config,
+    /// Microseconds since the start.
+    pub(crate) now: u64,
+    pub(crate) queue: Queue<Due>,
+    pub(crate) rng: Rng,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) by_id: BTreeMap<NodeId, Vec<usize>>,
+    pub(crate) cuts: Cuts,
+    pub(crate) connections: Connections,
+    pub(crate) checkers: Option<Checkers>,
+    pub(crate) measured: Measured,
+    pub(crate) trace: Trace,
+    pub(crate) tickets: u64,
+    pub(crate) results: BTreeMap<Ticket, Result<Reply, Refusal>>,
+    pub(crate) publishing: BTreeMap<Ticket, String>,
+    pub(crate) published: BTreeMap<Ticket, MessageKey>,
+    pub(crate) broken: Option<Failure>,
+    /// Where inputs go instead of to the nodes, in tests of the network itself.
+    #[cfg(test)]
+    pub(crate) tap: Option<Vec<(u64, usize, String)>>,
+    pub(crate) replay: String,
+}
+
+/// Setting up: chained, then one of the starts.
+impl Network {
+    /// A network of one node on a quiet local network; a run is a function of the seed and of what is set here.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            options: Options::default(),
+            config: Config::default(),
+            now: 0,
+            queue: Queue::new(),
+            rng: Rng::new(seed),
+            hosts: Vec::new(),
+            by_id: BTreeMap::new(),
+            cuts: Cuts::default(),
+            connections: Connections::default(),
+            checkers: None,
+            measured: Measured::default(),
+            trace: Trace::new(seed),
+            tickets: 0,
+            results: BTreeMap::new(),
+            publishing: BTreeMap::new(),
+            published: BTreeMap::new(),
+            broken: None,
+            #[cfg(test)]
+            tap: None,
+            replay: format!("seed {seed}"),
+        }
+        .checked()
+    }
+
+    /// All options at once.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// How many nodes there are at the start.
+    #[must_use]
+    pub fn nodes(mut self, nodes: usize) -> Self {
+        self.options.nodes = nodes;
+        self
+    }
+
+    /// How long a datagram takes at least, one way.
+    #[must_use]
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.options.link.latency = latency;
+        self
+    }
+
+    /// How much longer a datagram may take.
+    #[must_use]
+    pub fn jitter(mut self, jitter: Duration) -> Self {
+        self.options.link.jitter = jitter;
+        self
+    }
+
+    /// The share of datagrams that is lost.
+    #[must_use]
+    pub fn loss(mut self, share: f64) -> Self {
+        self.options.link.loss = share;
+        self
+    }
+
+    /// The share of datagrams that arrives twice.
+    #[must_use]
+    pub fn duplication(mut self, share: f64) -> Self {
+        self.options.link.duplication = share;
+        self
+    }
+
+    /// The share of datagrams that others overtake.
+    #[must_use]
+    pub fn reordering(mut self, share: f64) -> Self {
+        self.options.link.reordering = share;
+        self
+    }
+
+    /// What a stream carries, in bytes per second and direction.
+    #[must_use]
+    pub fn stream_speed(mut self, bytes_per_second: u64) -> Self {
+        self.options.stream_bytes_per_second = bytes_per_second;
+        self
+    }
+
+    /// By how much a node's time of day may be wrong.
+    #[must_use]
+    pub fn clock_skew(mut self, skew: Duration) -> Self {
+        self.options.clock_skew = skew;
+        self
+    }
+
+    /// The settings of every node.
+    #[must_use]
+    pub fn config(mut self, config: ConfigBuilder) -> Self {
+        self.options.config = config;
+        self
+    }
+
+    /// Nodes without a data directory.
+    #[must_use]
+    pub fn without_disks(mut self) -> Self {
+        self.options.durable = false;
+        self
+    }
+
+    /// The line that a failure prints for replaying the run.
+    #[must_use]
+    pub fn replay(mut self, line: String) -> Self {
+        self.replay = line;
+        self
+    }
+
+    /// No checkers: for measuring speed.
+    #[must_use]
+    pub fn unchecked(mut self) -> Self {
+        self.checkers = None;
+        self
+    }
+
+    fn checked(mut self) -> Self {
+        self.checkers = Some(Checkers::default());
+        self
+    }
+
+    /// Starts all nodes at random moments `within` a span, each told only the address of one contact, which starts
+    /// first.
+    ///
+    /// # Panics
+    /// If a setting breaks its rule.
+    #[must_use]
+    pub fn start_cold(mut self, contact: usize, within: Duration) -> Self {
+        self.config =
+            self.options.config.clone().build().unwrap_or_else(|error| panic!("failed to read config: {error}"));
+        if let Some(checkers) = &mut self.checkers {
+            checkers.configure(&self.config);
+        }
+        for Planned { at, act } in std::mem::take(&mut self.options.plan) {
+            self.queue.push(micros(at), Turn::Input, Due::Act(Box::new(act)));
+        }
+        let nodes = self.options.nodes;
+        assert!(contact < nodes, "the contact n{contact} is one of {nodes} nodes");
+        self.add(nodes, contact, within);
+        self
+    }
+
+    /// Starts all nodes and lets them join, until every view is complete; measurements begin then.
+    ///
+    /// # Errors
+    /// The first rule that was broken, or that views are not complete after two minutes.
+    ///
+    /// # Panics
+    /// If a setting breaks its rule.
+    pub fn start_joined(self) -> Result<Self, Failure> {
+        let mut network = self.start_cold(0, Duration::from_secs(1));
+        network.run_for(Duration::from_secs(1))?;
+        network.run_until(Self::everyone_knows_everyone, Duration::from_mins(2))?;
+        network.reset_measurements();
+        Ok(network)
+    }
+}
+
+/// What can be done to it.
+impl Network {
+    /// Adds machines whose nodes start at random moments `within` a span and join through `contact`. A contact
+    /// that is new itself starts at once.
+    pub fn add(&mut self, nodes: usize, contact: usize, within: Duration) {
+        for _ in 0..nodes {
+            let node = self.hosts.len();
+            let clock = Clock::drawn(self.options.clock_skew, self.options.clock_drift_ppm, &mut self.rng);
+            self.hosts.push(Host::new(NodeId::NONE, format!("n{node}"), clock));
+            self.take_new_id(node);
+            self.measured.traffic.push(Traffic::default());
+            let delay = self.below(micros(within) + 1);
+            let start_after = if node == contact { 0 } else { delay };
+            let contact = (node != contact).then_some(contact);
+            self.queue.push(self.now + start_after, Turn::Input, Due::Start { node, contact });
+        }
+    }
+
+    /// Adds a machine with a copy of a node's disk, name and identity, as a careless operator would.
+    pub fn copy(&mut self, node: usize, contact: usize) -> usize {
+        let copy = self.hosts.len();
+        let Host { id, ref name, clock, ref disk, .. } = self.hosts[node];
+        let host = Host { disk: disk.clone(), ..Host::new(id, name.clone(), clock) };
+        self.hosts.push(host);
+        self.by_id.entry(id).or_default().push(copy);
+        self.measured.traffic.push(Traffic::default());
+        self.queue.push(self.now, Turn::Input, Due::Start { node: copy, contact: Some(contact) });
+        copy
+    }
+
+    /// Gives a node that is not running another name for its next start.
+    pub fn rename(&mut self, node: usize, name: &str) {
+        assert!(!self.is_up(node), "a running node keeps its name");
+        name.clone_into(&mut self.hosts[node].name);
+    }
+
+    /// The machine of a node loses power: nothing answers any more, its streams hang.
+    pub fn crash(&mut self, node: usize) {
+        self.hosts[node].powered = false;
+        self.hosts[node].end_life(&mut self.rng);
+        self.watch_stalled_streams();
+    }
+
+    /// The process of a node is killed: its machine closes its streams and refuses new ones.
+    pub fn kill(&mut self, node: usize) {
+        self.end_process(node);
+    }
+
+    /// Starts a node that is down; one that finds nobody to rejoin through is told a running one. Does nothing to one
+    /// that is up.
+    pub fn restart(&mut self, node: usize, disk: DiskFate) {
+        if self.is_up(node) {
+            return;
+        }
+        if disk == DiskFate::Lost {
+            self.hosts[node].disk = crate::disk::Disk::default();
+            self.take_new_id(node);
+        }
+        let alone = self.hosts[node].disk.stored().members.is_empty();
+        let contact = (0..self.hosts.len()).find(|&other| other != node && self.is_up(other)).filter(|_| alone);
+        self.start(node, contact);
+    }
+
+    /// The process of a node stands still for a while; what comes in meanwhile waits.
+    pub fn pause(&mut self, node: usize, length: Duration) {
+        self.hosts[node].paused_until = Some(self.now + micros(length));
+    }
+
+    /// Cuts each group off from all others; nodes in no group stay together.
+    pub fn partition(&mut self, groups: &[Vec<usize>]) {
+        self.cuts.partition(self.hosts.len(), groups);
+        self.watch_stalled_streams();
+    }
+
+    /// Nothing gets from one node to another any more; the way back works.
+    pub fn oneway(&mut self, from: usize, to: usize) {
+        self.cuts.oneway(from, to);
+        self.watch_stalled_streams();
+    }
+
+    /// Ends all cuts.
+    pub fn heal(&mut self) {
+        self.cuts.heal();
+    }
+
+    /// The settings of nodes that start from now on. Caps and the bandwidth bound are checked by the latest.
+    ///
+    /// # Panics
+    /// If a setting breaks its rule.
+    pub fn set_config(&mut self, config: ConfigBuilder) {
+        self.config = config.build().unwrap_or_else(|error| panic!("failed to read config: {error}"));
+        if let Some(checkers) = &mut self.checkers {
+            checkers.configure(&self.config);
+        }
+    }
+
+    /// Changes how the network treats datagrams.
+    pub fn set_link(&mut self, link: Link) {
+        self.options.link = link;
+    }
+
+    /// Sets a node's time of day ahead of the true one.
+    pub fn set_clock_ahead(&mut self, node: usize, ahead: Duration) {
+        self.hosts[node].clock.set_ahead(ahead);
+    }
+
+    /// From now on writes to a node's disk fail, or work again.
+    pub fn set_disk_failing(&mut self, node: usize, failing: bool) {
+        self.hosts[node].disk.set_failing(failing);
+    }
+
+    /// Does one thing of a plan. What makes no sense for the node's state, as stopping one that is down, does nothing.
+    pub fn act(&mut self, act: Act) {
+        match act {
+            Act::Crash(node) => self.crash(node),
+            Act::Kill(node) => self.kill(node),
+            Act::Restart(node, disk) => self.restart(node, disk),
+            Act::Pause(node, length) if self.is_up(node) => self.pause(node, length),
+            Act::Partition(groups) => self.partition(&groups),
+            Act::OneWay(from, to) => self.oneway(from, to),
+            Act::Heal => self.heal(),
+            Act::DiskFails(node) => self.set_disk_failing(node, true),
+            Act::DiskWorks(node) => self.set_disk_failing(node, false),
+            Act::Leave(node) if self.takes_commands(node) => {
+                self.leave(node);
+            }
+            Act::Publish(node, bytes) if self.takes_commands(node) => {
+                let payload = (0..bytes).map(|_| self.rng.bits().to_le_bytes()[0]).collect();
+                self.publish(node, "chaos", payload);
+            }
+            Act::Pause(..) | Act::Leave(_) | Act::Publish(..) => {}
+        }
+    }
+
+    /// Tells a node to join through another.
+    pub fn join(&mut self, node: usize, contact: usize) -> Ticket {
+        self.command(node, Command::Join { contacts: vec![address(contact)] })
+    }
+
+    /// Tells a node to leave for good.
+    pub fn leave(&mut self, node: usize) -> Ticket {
+        self.command(node, Command::Leave)
+    }
+
+    /// Tells a node to strike a member from the list.
+    pub fn remove(&mut self, node: usize, member: NodeId, force: bool) -> Ticket {
+        self.command(node, Command::Remove { member, force })
+    }
+
+    /// Replaces a node's tags.
+    pub fn set_tags(&mut self, node: usize, tags: Tags) -> Ticket {
+        self.command(node, Command::SetTags { tags })
+    }
+
+    /// Tells a node to publish a message.
+    pub fn publish(&mut self, node: usize, topic: &str, payload: Vec<u8>) -> Ticket {
+        self.command(node, Command::Publish { topic: topic.to_owned(), payload })
+    }
+
+    /// Tells a node to ask those that have all of `filter`'s tags.
+    pub fn query(&mut self, node: usize, name: &str, filter: Tags, timeout: Duration) -> Ticket {
+        self.command(node, Command::Query { name: name.to_owned(), payload: Vec::new(), filter, timeout })
+    }
+
+    /// Forgets what was measured so far.
+    pub fn reset_measurements(&mut self) {
+        self.measured.reset(Duration::from_micros(self.now));
+    }
+
+    /// Starts the process of a node.
+    pub(crate) fn start(&mut self, node: usize, contact: Option<usize>) {
+        let session = self.rng.bits();
+        let host = &mut self.hosts[node];
+        host.life += 1;
+        host.started_at = self.now;
+        host.powered = true;
+        host.left = false;
+        self.trace.started(self.now, node, host.life);
+        let identity = Identity {
+            id: host.id,
+            name: host.name.clone(),
+            addresses: vec![address(node)],
+            tags: host.tags.clone(),
+            session,
+            secret: None,
+            stored: host.disk.stored(),
+            durable: self.options.durable,
+        };
+        let seed = derived_seed(self.seed, node, host.life);
+        host.node = Some(Node::new(identity, self.config.clone(), seed, host.clock.read(self.now)));
+        if let Some(checkers) = &mut self.checkers {
+            checkers.started(node, self.options.durable);
+        }
+        self.drain(node);
+        if let Some(contact) = contact
+            && self.is_up(node)
+        {
+            self.join(node, contact);
+        }
+    }
+
+    pub(crate) fn end_process(&mut self, node: usize) {
+        self.close_all_streams(node);
+        self.hosts[node].end_life(&mut self.rng);
+    }
+
+    fn take_new_id(&mut self, node: usize) {
+        let id = NodeId(derived_seed(self.rng.bits(), node, 0).max(1));
+        self.hosts[node].id = id;
+        self.by_id.entry(id).or_default().push(node);
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.rng.below(usize::try_from(bound).expect("64-bit machines")) as u64
+    }
+}
+
+/// A test that panics while it watches a network prints how to replay it, whatever it was that failed.
+impl Drop for Network {
+    #[expect(clippy::print_stderr, reason = "the only place where a panicking test can still say something")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("replay: {}", self.replay);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What can be seen of a virtual network.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rumormill_core::io::Ticket;
+use rumormill_core::{Event, Node, NodeId, Refusal, Reply, State};
+
+use crate::Failure;
+use crate::check::{Breach, agreement, delivery};
+use crate::host::address;
+use crate::link::Link;
+use crate::measure::{Measured, MessageKey};
+use crate::network::Network;
+
+/// Getters and questions; none changes the run.
+impl Network {
+    /// Virtual time since the start.
+    pub fn now(&self) -> Duration {
+        Duration::from_micros(self.now)
+    }
+
+    /// How many machines there are, up or down.
+    pub fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Whether there are no machines.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// How the network treats datagrams.
+    pub fn link(&self) -> Link {
+        self.options.link
+    }
+
+    /// A running node.
+    pub fn node(&self, node: usize) -> Option<&Node> {
+        self.hosts[node].node.as_ref()
+    }
+
+    /// The id of a node; one that lost its disk has a new one from its next start on.
+    pub fn id(&self, node: usize) -> NodeId {
+        self.hosts[node].id
+    }
+
+    /// Which life of a node this is, from 1; 0 before its first.
+    pub fn life(&self, node: usize) -> u64 {
+        self.hosts[node].life
+    }
+
+    /// Where a node is reached.
+    pub fn address(&self, node: usize) -> SocketAddr {
+        address(node)
+    }
+
+    /// Whether a node's process runs, or stands still.
+    pub fn is_up(&self, node: usize) -> bool {
+        self.hosts[node].node.is_some()
+    }
+
+    /// Whether a node's process runs.
+    pub fn takes_commands(&self, node: usize) -> bool {
+        self.is_up(node) && self.hosts[node].paused_until.is_none_or(|until| until <= self.now)
+    }
+
+    /// Whether the last life of a node ended by its own decision.
+    pub fn has_left(&self, node: usize) -> bool {
+        self.hosts[node].left
+    }
+
+    /// The numbers of the nodes that are up.
+    pub fn up(&self) -> impl Iterator<Item = usize> {
+        (0..self.hosts.len()).filter(|&node| self.is_up(node))
+    }
+
+    /// The numbers of the nodes that have an id now: one, or more if it was copied.
+    pub fn numbers_of(&self, id: NodeId) -> impl Iterator<Item = usize> {
+        let numbers = self.by_id.get(&id).map(Vec::as_slice).unwrap_or_default();
+        numbers.iter().copied().filter(move |&number| self.hosts[number].id == id)
+    }
+
+    /// How a command ended, once it has.
+    pub fn result(&self, ticket: Ticket) -> Option<&Result<Reply, Refusal>> {
+        self.results.get(&ticket)
+    }
+
+    /// The message that a command published, once it is acknowledged.
+    pub fn published(&self, ticket: Ticket) -> Option<&MessageKey> {
+        self.published.get(&ticket)
+    }
+
+    /// Whether a message is acknowledged and came to every node that is up, in its present life.
+    pub fn reached_all(&self, ticket: Ticket) -> bool {
+        let Some(spread) = self.published(ticket).and_then(|key| self.measured.messages.get(key)) else { return false };
+        // Cheap first: the exact question is asked once enough have it.
+        spread.arrivals.len() >= self.up().count()
+            && self.up().all(|node| spread.arrivals.iter().any(|a| (a.node, a.life) == (node, self.life(node))))
+    }
+
+    /// What a node thinks of a member; `None` if it does not list it.
+    pub fn opinion(&self, node: usize, member: NodeId) -> Option<State> {
+        self.node(node)?.claims().find(|&(id, ..)| id == member).map(|(_, _, state)| state)
+    }
+
+    /// Whether every node that is up, other than the member itself, sees a member in a state.
+    pub fn everyone_thinks(&self, member: NodeId, state: State) -> bool {
+        self.up().filter(|&node| self.id(node) != member).all(|node| self.opinion(node, member) == Some(state))
+    }
+
+    /// Whether every node that is up sees exactly those alive that are up, by count.
+    pub fn everyone_knows_everyone(&self) -> bool {
+        let up = self.up().count();
+        self.up().filter_map(|node| self.node(node)).all(|node| {
+            let counts = node.member_counts();
+            counts.alive == up && counts.suspect == 0
+        })
+    }
+
+    /// Whether all nodes that are up list the same members in the same states, see exactly those alive that are up,
+    /// and hold the same updates.
+    pub fn everyone_agrees(&self) -> bool {
+        self.everyone_knows_everyone() && self.agreement().is_ok()
+    }
+
+    /// The first difference between nodes that are up.
+    pub(crate) fn agreement(&self) -> Result<(), Breach> {
+        agreement::check(self.up().filter_map(|node| self.node(node)))
+    }
+
+    /// Whether every acknowledged message that a node still holds came to every node that was up when it was
+    /// published and still is.
+    pub fn everything_delivered(&self) -> bool {
+        self.delivery().is_ok()
+    }
+
+    fn delivery(&self) -> Result<(), Breach> {
+        let lives: Vec<_> = self.up().map(|node| self.present_life(node)).collect();
+        delivery::check(&self.measured.messages, &lives)
+    }
+
+    fn present_life(&self, node: usize) -> delivery::Life {
+        let since = Duration::from_micros(self.hosts[node].started_at);
+        let mut missed = BTreeSet::new();
+        for note in self.measured.notes.iter().filter(|note| note.node == node && note.at >= since) {
+            if let Event::Missed { topic, origin, .. } = &note.event {
+                missed.insert((topic.clone(), *origin));
+            }
+        }
+        delivery::Life { node, life: self.life(node), since, missed }
+    }
+
+    /// What was measured.
+    pub fn measured(&self) -> &Measured {
+        &self.measured
+    }
+
+    /// A hash over all inputs that nodes were given: equal for equal runs.
+    pub fn trace_hash(&self) -> u64 {
+        self.trace.hash()
+    }
+
+    /// The line that replays this run.
+    pub fn replay_line(&self) -> &str {
+        &self.replay
+    }
+
+    /// What a reader of a failure asks first.
+    pub(crate) fn summary(&self) -> String {
+        let up = self.up().count();
+        let partial: Vec<_> = self
+            .up()
+            .filter_map(|node| {
+                let counts = self.node(node)?.member_counts();
+                (counts.alive != up || counts.suspect > 0).then(|| {
+                    format!("n{node} sees {} alive, {} suspect, {} dead", counts.alive, counts.suspect, counts.dead)
+                })
+            })
+            .take(5)
+            .collect();
+        let differences = [self.agreement(), self.delivery()].into_iter().filter_map(Result::err);
+        let details: Vec<_> = differences.map(|breach| breach.detail).chain(partial).collect();
+        format!("{up} of {} up; {}", self.hosts.len(), details.join("; "))
+    }
+
+    pub(crate) fn failure(&self, node: Option<usize>, breach: Breach) -> Failure {
+        Failure { at: self.now(), node, breach, replay: self.replay.clone() }
+    }
+}
