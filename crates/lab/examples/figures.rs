@@ -137,7 +137,10 @@ fn rounds(arguments: &Arguments) -> Result<(), Failure> {
             let interval = config.gossip_interval.as_secs_f64();
             let mut took = Vec::new();
             for seed in arguments.seeds() {
-                took.push(time_to_all(network(seed, arguments).config(config.clone()), loss)?.as_secs_f64() / interval);
+                // All start in one instant, so that rounds are in step, as in the models.
+                let net = network(seed, arguments).config(config.clone()).start_cold(0, Duration::ZERO);
+                let (published, last) = time_to_all(net, loss)?;
+                took.push((last.as_secs_f64() / interval).floor() - (published.as_secs_f64() / interval).floor());
             }
             let expected = expected.map_or_else(|| "-".to_owned(), |rounds| format!("{rounds:.2}"));
             println!("{mode:?}, loss {loss}: {}; models at 1,000 nodes: {expected}", Summary::of(&took));
@@ -146,7 +149,8 @@ fn rounds(arguments: &Arguments) -> Result<(), Failure> {
     for loss in [0.0, 0.1] {
         let mut took = Vec::new();
         for seed in arguments.seeds() {
-            took.push(time_to_all(network(seed, arguments), loss)?.as_secs_f64());
+            let (published, last) = time_to_all(network(seed, arguments).start_cold(0, secs(1)), loss)?;
+            took.push((last - published).as_secs_f64());
         }
         let late = took.iter().filter(|&&secs| secs > 2.0).count();
         println!("default settings, loss {loss}: {} s; {late} of {} later than 2 s", Summary::of(&took), took.len());
@@ -169,23 +173,22 @@ fn textbook(mode: Mode) -> ConfigBuilder {
     }
 }
 
-/// How long one message takes to reach all of a cluster that has come to rest.
-fn time_to_all(net: Network, loss: f64) -> Result<Duration, Failure> {
-    let mut net = net.start_joined()?;
+/// When a message was published in a cluster that has come to rest, and when it came to the last node.
+fn time_to_all(mut net: Network, loss: f64) -> Result<(Duration, Duration), Failure> {
+    net.run_for(secs(1))?;
+    net.run_until(Network::everyone_knows_everyone, secs(120))?;
     net.run_for(secs(15))?;
-    let link = rumormill_lab::Link { loss, ..net.link() };
-    net.set_link(link);
+    net.set_link(rumormill_lab::Link { loss, ..net.link() });
+    let published = net.now();
     let origin = net.len() / 2;
     let news = net.publish(origin, "news", b"rumor has it".to_vec());
-    time_until_reached(&mut net, news, secs(60))
+    Ok((published, time_when_reached(&mut net, news, secs(60))?))
 }
 
-fn time_until_reached(net: &mut Network, news: Ticket, budget: Duration) -> Result<Duration, Failure> {
-    let start = net.now();
+fn time_when_reached(net: &mut Network, news: Ticket, budget: Duration) -> Result<Duration, Failure> {
     net.run_until(|net| net.reached_all(news), budget)?;
     let key = net.published(news).expect("it reached all");
-    let last = net.measured().messages[key].arrivals.last().expect("it reached all");
-    Ok(last.at.saturating_sub(start))
+    Ok(net.measured().messages[key].arrivals.last().expect("it reached all").at)
 }
 
 /// A minute of 10 % loss beside a quiet minute.
@@ -231,7 +234,8 @@ fn crash(arguments: &Arguments) -> Result<(), Failure> {
             let agreed = net.run_until(Network::everyone_agrees, secs(300))?;
             let survivor = nodes[net.len() - 1];
             let news = net.publish(survivor, "news", b"still here".to_vec());
-            let reached = time_until_reached(&mut net, news, secs(60))?;
+            let published = net.now();
+            let reached = time_when_reached(&mut net, news, secs(60))? - published;
             println!(
                 "seed {seed}, {tenths}0 %: views agree after {agreed:.2?}; {} false deaths; a message then took {reached:.2?}; \
                  {:.0} kB sent per node",

@@ -36,6 +36,13 @@ fn make_peace(net: &mut Network) {
             net.act(Act::Restart(node, DiskFate::Kept));
         }
     }
+    // Who never knew anybody but a contact that left for good needs an operator.
+    if net.has_left(0)
+        && let Some(contact) = net.up().next()
+    {
+        let others: Vec<_> = net.up().filter(|&node| node != contact && net.takes_commands(node)).collect();
+        others.into_iter().for_each(|node| drop(net.join(node, contact)));
+    }
 }
 
 #[test]
