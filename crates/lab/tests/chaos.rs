@@ -37,11 +37,11 @@ fn make_peace(net: &mut Network) {
         }
     }
     // Who never knew anybody but a contact that left for good needs an operator.
-    if net.has_left(0)
-        && let Some(contact) = net.up().next()
-    {
-        let others: Vec<_> = net.up().filter(|&node| node != contact && net.takes_commands(node)).collect();
-        others.into_iter().for_each(|node| drop(net.join(node, contact)));
+    if net.has_left(0) {
+        let others: Vec<_> = net.up().filter(|&node| net.takes_commands(node)).collect();
+        for pair in others.windows(2) {
+            net.join(pair[1], pair[0]);
+        }
     }
 }
 
