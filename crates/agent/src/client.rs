@@ -1,0 +1,255 @@
+//! The client of an agent's HTTP interface, blocking: each command does one thing and ends.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read};
+use std::time::Duration;
+
+use rumormill_core::duration;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::http::{Method, Request, Response};
+use ureq::{Body, BodyReader};
+
+use crate::cli::Target;
+use crate::documents::Problem;
+use crate::failure::{Failure, Kind};
+
+/// The largest document that is read: ten thousand members and more.
+const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
+/// What an answer may take longer than the agent was told to take, so that the agent's own words come first.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// A way to one agent.
+#[derive(Debug)]
+pub(crate) struct Client {
+    base: String,
+    timeout: Duration,
+    http: ureq::Agent,
+}
+
+impl Client {
+    /// No connection is made yet.
+    pub(crate) fn new(target: &Target) -> Result<Self, Failure> {
+        let Target { agent, timeout } = target;
+        let base = agent.trim_end_matches('/').to_owned();
+        if base.strip_prefix("http://").is_none_or(str::is_empty) {
+            return Err(Failure::value("agent", agent, "a URL that begins with http://"));
+        }
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .timeout_connect(Some(*timeout))
+            .timeout_recv_response(Some(*timeout + MARGIN))
+            .build();
+        Ok(Self { base, timeout: *timeout, http: ureq::Agent::new_with_config(config) })
+    }
+
+    /// The agent's address.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The deadline, as a parameter for what the agent itself waits for.
+    pub(crate) fn timeout_parameter(&self) -> String {
+        format!("timeout={}", duration::format(self.timeout))
+    }
+
+    /// The deadline.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Reads a document.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.read(self.send(Method::GET, path, Vec::new())?)
+    }
+
+    /// Sends bytes and reads a document.
+    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T, Failure> {
+        self.read(self.send(Method::POST, path, body)?)
+    }
+
+    /// Sends a document, or nothing, and reads one.
+    pub(crate) fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        document: Option<&impl Serialize>,
+    ) -> Result<T, Failure> {
+        let body = match document {
+            Some(document) => serde_json::to_vec(document).map_err(|error| self.nonsense(&error.to_string()))?,
+            None => Vec::new(),
+        };
+        self.read(self.send(method, path, body)?)
+    }
+
+    /// Opens a stream of server-sent events. It has no deadline once the agent has begun to answer.
+    pub(crate) fn stream(&self, method: Method, path: &str, body: Vec<u8>) -> Result<ServerEvents, Failure> {
+        let response = self.send(method, path, body)?;
+        Ok(ServerEvents { agent: self.base.clone(), lines: BufReader::new(response.into_body().into_reader()) })
+    }
+
+    fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Response<Body>, Failure> {
+        let is_read = method == Method::GET;
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header(
+                "content-type",
+                if body.starts_with(b"{") { "application/json" } else { "application/octet-stream" },
+            )
+            .body(body)
+            .map_err(|_| Failure::value("agent", &self.base, "a URL that begins with http://"))?;
+        let response = self.http.run(request).map_err(|error| self.unanswered(&error, is_read))?;
+        let status = response.status().as_u16();
+        if status < 400 {
+            return Ok(response);
+        }
+        let problem = self.read::<Problem>(response);
+        Err(problem.map_or_else(|failure| failure, |problem| Failure::from_agent(status, problem)))
+    }
+
+    fn read<T: DeserializeOwned>(&self, response: Response<Body>) -> Result<T, Failure> {
+        let bytes = response.into_body().into_with_config().limit(DOCUMENT_BYTES_MAX).read_to_vec();
+        let bytes = bytes.map_err(|error| self.nonsense(&error.to_string()))?;
+        serde_json::from_slice(&bytes).map_err(|error| self.nonsense(&error.to_string()))
+    }
+
+    fn unanswered(&self, error: &ureq::Error, is_read: bool) -> Failure {
+        if matches!(error, ureq::Error::BadUri(_)) {
+            return Failure::value("agent", &self.base, "a URL that begins with http://");
+        }
+        let Some(reason) = self.unreachable(error) else { return self.cut_short(error, is_read) };
+        let sentence = format!(
+            "no agent answers at {} ({reason}). Start one with `rumor dev` or `rumor agent`, or name one with --agent or \
+             RUMOR_AGENT.",
+            self.base
+        );
+        Failure::new(Kind::NotAnswered, "no_agent", sentence)
+    }
+
+    /// Why there was no connection, or `None` if there was one.
+    fn unreachable(&self, error: &ureq::Error) -> Option<String> {
+        if let ureq::Error::Io(error) = error
+            && error.kind() == std::io::ErrorKind::ConnectionRefused
+        {
+            return Some("connection refused".to_owned());
+        }
+        if matches!(error, ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)) {
+            return Some(format!("nothing for {}", duration::format(self.timeout)));
+        }
+        if matches!(error, ureq::Error::HostNotFound) {
+            return Some("no such host".to_owned());
+        }
+        matches!(error, ureq::Error::ConnectionFailed).then(|| "no connection".to_owned())
+    }
+
+    /// An agent was there, but its answer did not come: a request that changes something may have been carried out.
+    fn cut_short(&self, error: &ureq::Error, is_read: bool) -> Failure {
+        let sentence = format!("the agent at {} did not answer ({error})", self.base);
+        if is_read {
+            return Failure::new(Kind::NotAnswered, "not_answered", sentence);
+        }
+        Failure::deadline(format!("{sentence}; whether it was done is not known"))
+    }
+
+    fn nonsense(&self, reason: &str) -> Failure {
+        let sentence = format!("what answers at {} does not talk like an agent ({reason})", self.base);
+        Failure::new(Kind::NotAnswered, "not_an_agent", sentence)
+    }
+}
+
+/// A stream of server-sent events.
+pub(crate) struct ServerEvents {
+    agent: String,
+    lines: BufReader<BodyReader<'static>>,
+}
+
+/// One of them.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(crate) struct ServerEvent {
+    /// Empty for documents; what is named is about the stream itself.
+    pub(crate) name: String,
+    pub(crate) data: String,
+}
+
+impl ServerEvent {
+    /// The document in it.
+    pub(crate) fn document<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_str(&self.data).map_err(|error| {
+            let sentence = format!("the agent sent a line that this program does not understand ({error})");
+            Failure::new(Kind::NotAnswered, "not_an_agent", sentence)
+        })
+    }
+}
+
+impl ServerEvents {
+    /// The next one, or `None` where the agent ended the stream.
+    pub(crate) fn next(&mut self) -> Result<Option<ServerEvent>, Failure> {
+        read_event(&mut self.lines).map_err(|error| {
+            let sentence = format!("the agent at {} is gone ({error})", self.agent);
+            Failure::new(Kind::NotAnswered, "gone", sentence)
+        })
+    }
+}
+
+fn read_event(lines: &mut impl BufRead) -> std::io::Result<Option<ServerEvent>> {
+    let mut event = ServerEvent::default();
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if lines.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        match line.trim_end_matches(['\r', '\n']).split_once(':') {
+            Some(("event", name)) => name.trim_start().clone_into(&mut event.name),
+            Some(("data", data)) => event.data.push_str(data.strip_prefix(' ').unwrap_or(data)),
+            // A comment keeps the connection open; other fields are for browsers.
+            Some(_) => {}
+            None if event == ServerEvent::default() => {}
+            None => return Ok(Some(event)),
+        }
+    }
+}
+
+/// A piece of a path, with everything escaped that could mean something else.
+pub(crate) fn segment(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+/// All of standard input, as bytes.
+pub(crate) fn standard_input() -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .lock()
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::value("stdin", "-", format!("readable ({error})")))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_sent_events_are_read_past_comments_and_blank_lines() {
+        let mut text: &[u8] = b": hello\n\nevent: subscribed\ndata: {}\n\ndata: {\"a\":1}\r\n\r\n";
+        let named = ServerEvent { name: "subscribed".to_owned(), data: "{}".to_owned() };
+        assert_eq!(read_event(&mut text).unwrap(), Some(named));
+        assert_eq!(read_event(&mut text).unwrap().unwrap().data, "{\"a\":1}");
+        assert_eq!(read_event(&mut text).unwrap(), None);
+    }
+
+    #[test]
+    fn a_segment_holds_no_separators() {
+        assert_eq!(segment("a/b c?ü"), "a%2Fb%20c%3F%C3%BC");
+    }
+}

@@ -1,0 +1,62 @@
+//! The commands: each is a client of one agent, or needs none.
+
+mod config;
+mod fault;
+mod info;
+mod members;
+mod queries;
+mod tags;
+mod topics;
+mod watch;
+
+use std::io;
+
+use clap::CommandFactory;
+
+use crate::cli::{self, Cli, Command};
+use crate::failure::Failure;
+use crate::{daemon, dev, print};
+
+/// What a command has to say, to people or to programs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+}
+
+impl Output {
+    /// Prints the document of a command that has no other: nothing for people.
+    fn done(self) -> io::Result<()> {
+        if self.json { print::line("{}") } else { Ok(()) }
+    }
+}
+
+/// Runs what was typed.
+pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
+    let output = Output { json };
+    match command {
+        Command::Dev(flags) => dev::run(&flags, json),
+        Command::Agent(flags) => daemon::run(&flags, json),
+        Command::Config(command) => config::run(command, output),
+        Command::Members(flags) if flags.watch => watch::run(&flags, output),
+        Command::Members(flags) => members::list(&flags, output),
+        Command::Join(flags) => members::join(flags, output),
+        Command::Leave(flags) => members::leave(&flags, output),
+        Command::Remove(flags) => members::remove(&flags, output),
+        Command::Publish(flags) => topics::publish(flags, output),
+        Command::Trace(flags) => topics::trace(&flags, output),
+        Command::Subscribe(flags) => topics::subscribe(&flags, output),
+        Command::Query(flags) => queries::ask(flags, output),
+        Command::Answer(flags) => queries::answer(&flags, output),
+        Command::Tags(command) => tags::run(command, output),
+        Command::Info(flags) => info::show(&flags, output),
+        Command::Logs(flags) => info::logs(&flags, output),
+        Command::Fault(command) => fault::run(command, output),
+        Command::Completions(flags) => completions(&flags),
+    }
+}
+
+fn completions(flags: &cli::Completions) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(flags.shell, &mut Cli::command(), "rumor", &mut script);
+    Ok(print::line(String::from_utf8_lossy(&script).trim_end())?)
+}

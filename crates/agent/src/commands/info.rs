@@ -1,0 +1,64 @@
+//! `rumor info` and `rumor logs`.
+
+use ureq::http::Method;
+
+use super::Output;
+use crate::cli;
+use crate::client::Client;
+use crate::documents::{Info, LogLine, Traffic};
+use crate::failure::Failure;
+use crate::{logs, print};
+
+pub(super) fn show(flags: &cli::Info, output: Output) -> Result<(), Failure> {
+    let info: Info = Client::new(&flags.target)?.get("/v1/info")?;
+    if output.json {
+        return Ok(print::json(&info)?);
+    }
+    for (title, text) in rows(&info) {
+        print::line(format!("{title:<9}  {text}"))?;
+    }
+    Ok(())
+}
+
+fn rows(info: &Info) -> [(&'static str, String); 12] {
+    let traffic = |Traffic { datagrams, bytes }| {
+        format!("{}, {}", print::count(datagrams, "datagram"), print::count(bytes, "byte"))
+    };
+    let members = info.members;
+    let dropped: u64 = info.dropped.values().sum();
+    [
+        ("name", format!("{} ({})", info.name, info.id)),
+        ("cluster", format!("{}, about {} nodes", info.cluster, info.size_estimate)),
+        ("address", format!("{} (UDP and TCP, {})", info.address, if info.sealed { "sealed" } else { "not sealed" })),
+        ("http", info.http.clone().unwrap_or_else(|| "not served".to_owned())),
+        ("program", format!("rumor {}, process {}, up {}", info.version, info.pid, print::age(info.uptime))),
+        ("settings", format!("preset {}, {}, {} view", info.preset, info.mode, info.view)),
+        ("kept", info.data_dir.clone().unwrap_or_else(|| "nothing".to_owned())),
+        ("health", format!("{} (0 is best){}", info.health, if info.degraded { ", degraded" } else { "" })),
+        (
+            "members",
+            format!(
+                "{} alive, {} suspect, {} dead, {} left",
+                members.alive, members.suspect, members.dead, members.left
+            ),
+        ),
+        ("sent", traffic(info.sent)),
+        ("received", traffic(info.received)),
+        ("dropped", print::count(dropped, "input")),
+    ]
+}
+
+pub(super) fn logs(flags: &cli::Logs, output: Output) -> Result<(), Failure> {
+    let path = format!("/v1/logs?level={}", flags.level.as_str());
+    let mut lines = Client::new(&flags.target)?.stream(Method::GET, &path, Vec::new())?;
+    while let Some(event) = lines.next()? {
+        let line: LogLine = event.document()?;
+        if output.json {
+            print::json(&line)?;
+        } else {
+            print::line(logs::text(&line))?;
+        }
+    }
+    print::note("the agent has stopped");
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! The agent: one node of the cluster, its HTTP interface and its log, until it leaves or is stopped.
+
+mod answers;
+mod teller;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rumormill::{Cluster, Events, StartError, StopReason};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+use crate::cli;
+use crate::documents::{Info, Protocol, ReadyNode, Traffic};
+use crate::failure::{Failure, Kind};
+use crate::http;
+use crate::logs::Logs;
+use crate::settings::{Preset, Settings};
+
+pub(crate) use answers::{BUILT_IN, find};
+pub(crate) use teller::document;
+
+/// How long answers under way may take to reach their clients once the node has stopped.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// What the parts of a running agent share.
+#[derive(Clone, Debug)]
+pub(crate) struct Agent {
+    pub(crate) cluster: Cluster,
+    pub(crate) logs: Logs,
+    pub(crate) http: SocketAddr,
+    /// Whether contacts were given, so that being alone means not having joined yet.
+    pub(crate) has_contacts: bool,
+    /// Turns true when the process is about to end.
+    pub(crate) ending: watch::Receiver<bool>,
+    preset: Preset,
+    started: Instant,
+}
+
+/// Runs an agent until it has stopped.
+pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
+    let settings = Settings::of_agent(flags)?;
+    let logs = Logs::new(settings.log, settings.log_level);
+    logs.install().map_err(|error| Failure::new(Kind::Refused, "log", error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Refused, "system", format!("the system gives no event queue: {error}")))?;
+    let leave_on_terminate = settings.node.leave_on_terminate;
+    let reason = runtime.block_on(async {
+        let (agent, events, listener, end) = start(settings, logs).await?;
+        greet(&agent);
+        tokio::spawn(teller::tell(agent.clone(), events, json));
+        tokio::spawn(answers::info(agent.clone()));
+        tokio::spawn(answers::member(agent.clone()));
+        let serving = tokio::spawn(http::serve(agent.clone(), listener));
+        let starter_gone = flags.until_stdin_closes.then(standard_input_closed);
+        let reason = until_stopped(&agent.cluster, leave_on_terminate, starter_gone).await?;
+        end.send_replace(true);
+        // A client that does not read its answer in time loses it.
+        tokio::time::timeout(FAREWELL, serving).await.ok();
+        Ok::<_, Failure>(reason)
+    })?;
+    // Reads of standard input and the like must not hold up the end.
+    runtime.shutdown_background();
+    match reason {
+        StopReason::Left | StopReason::Stopped => Ok(()),
+        StopReason::SharedIdentity | StopReason::BootNotStored | StopReason::Aborted => {
+            Err(Failure::new(Kind::No, "stopped", format!("the agent had to stop: {reason}")))
+        }
+    }
+}
+
+async fn start(settings: Settings, logs: Logs) -> Result<(Agent, Events, TcpListener, watch::Sender<bool>), Failure> {
+    let listener = TcpListener::bind(settings.http).await.map_err(|error| http_refused(settings.http, &error))?;
+    let http = listener.local_addr().map_err(|error| http_refused(settings.http, &error))?;
+    let Settings { node, preset, name, bind, advertise, join, data_dir, tags, .. } = settings;
+    let has_contacts = !join.is_empty();
+    let mut builder = Cluster::builder(name).bind(bind.to_string()).join(join).config((*node).clone());
+    for (key, value) in tags {
+        builder = builder.tag(key, value);
+    }
+    if let Some(address) = advertise {
+        builder = builder.advertise(address.to_string());
+    }
+    if let Some(directory) = data_dir {
+        builder = builder.data_dir(directory);
+    }
+    if settings.allow_faults {
+        builder = builder.allow_faults();
+    }
+    let events = builder.events();
+    let cluster = builder.start().await?;
+    let (end, ending) = watch::channel(false);
+    let agent = Agent { cluster, logs, http, has_contacts, ending, preset, started: Instant::now() };
+    Ok((agent, events, listener, end))
+}
+
+fn http_refused(address: SocketAddr, error: &std::io::Error) -> Failure {
+    if error.kind() == std::io::ErrorKind::AddrInUse {
+        return Failure::value("http", address, "an address whose port no other process uses").with_code("in_use");
+    }
+    Failure::value("http", address, format!("an address of this machine that may be bound ({error})"))
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let failure = Self::value(error.field(), error.value(), error.rule());
+        match error {
+            StartError::PortInUse { .. } | StartError::DataDirInUse { .. } => failure.with_code("in_use"),
+            StartError::Invalid(_)
+            | StartError::Bind { .. }
+            | StartError::DataDir { .. }
+            | StartError::FaultsNotLoopback { .. }
+            | StartError::NoRandomness
+            | StartError::NotStarted => failure,
+        }
+    }
+}
+
+/// Says in the log what was started, and what it does not protect.
+fn greet(agent: &Agent) {
+    let cluster = &agent.cluster;
+    let kept =
+        cluster.data_dir().map_or_else(|| "nothing is kept".to_owned(), |dir| format!("kept in {}", dir.display()));
+    tracing::info!(
+        "agent {} of cluster {} gossips on {} (UDP and TCP, not sealed) and serves http://{}; {kept}",
+        cluster.name(),
+        cluster.cluster_name(),
+        cluster.local_address(),
+        agent.http,
+    );
+}
+
+/// Waits for the end: a signal, the starter's end, or the node's own.
+async fn until_stopped(
+    cluster: &Cluster,
+    leave_on_terminate: bool,
+    starter_gone: Option<oneshot::Receiver<()>>,
+) -> Result<StopReason, Failure> {
+    let catch = |kind| signal(kind).map_err(|error| Failure::new(Kind::Refused, "system", error.to_string()));
+    let mut interrupted = catch(SignalKind::interrupt())?;
+    let mut terminated = catch(SignalKind::terminate())?;
+    let starter_gone = async {
+        match starter_gone {
+            Some(closed) => drop(closed.await),
+            None => std::future::pending().await,
+        }
+    };
+    let leaves = tokio::select! {
+        reason = cluster.stopped() => return Ok(reason),
+        _ = interrupted.recv() => true,
+        _ = terminated.recv() => leave_on_terminate,
+        () = starter_gone => false,
+    };
+    if leaves {
+        tracing::info!("leaving; a second signal stops at once");
+        tokio::select! {
+            // An error says that the node has stopped already.
+            result = cluster.leave() => drop(result),
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+    }
+    cluster.clone().stop().await;
+    Ok(cluster.stopped().await)
+}
+
+/// Resolves when standard input closes. A thread reads it, as it may be anything; it needs no memory of its own.
+fn standard_input_closed() -> oneshot::Receiver<()> {
+    let (closed, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        while matches!(std::io::Read::read(&mut std::io::stdin(), &mut byte), Ok(1)) {}
+        // An error says that the agent is ending anyway.
+        closed.send(()).ok();
+    });
+    receiver
+}
+
+impl Agent {
+    /// The info document.
+    pub(crate) async fn info(&self) -> Result<Info, rumormill::Closed> {
+        let cluster = &self.cluster;
+        let (http, preset, uptime) = (self.http, self.preset, self.started.elapsed());
+        let (name, address) = (cluster.name().to_owned(), cluster.advertised());
+        let (is_durable, data_dir) = (cluster.is_durable(), cluster.data_dir().map(|dir| dir.display().to_string()));
+        cluster
+            .inspect(move |node| {
+                let counts = node.member_counts();
+                let counters = node.counters();
+                let this = node.member(node.id());
+                let (min, max) = this.as_ref().map_or((0, 0), |member| member.protocol);
+                Info {
+                    id: node.id().to_string(),
+                    name: this.map_or(name, |member| member.name),
+                    cluster: node.config().cluster.clone(),
+                    pid: std::process::id(),
+                    address: address.to_string(),
+                    http: Some(format!("http://{http}")),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    protocol: Protocol { min, max },
+                    preset: preset.as_str().to_owned(),
+                    view: word(&node.config().view),
+                    mode: word(&node.config().mode),
+                    sealed: false,
+                    durable: is_durable,
+                    data_dir,
+                    uptime: uptime.as_secs_f64(),
+                    health: node.health(),
+                    size_estimate: (counts.alive + counts.suspect) as u64,
+                    members: counts.into(),
+                    sent: Traffic { datagrams: counters.datagrams_sent, bytes: counters.bytes_sent },
+                    received: Traffic { datagrams: counters.datagrams_received, bytes: counters.bytes_received },
+                    dropped: counters.dropped.by_cause().map(|(cause, count)| (cause.to_owned(), count)).into(),
+                    degraded: node.is_degraded(),
+                }
+            })
+            .await
+    }
+
+    /// What tells people about this agent as soon as it answers.
+    pub(crate) fn ready(&self) -> ReadyNode {
+        ReadyNode {
+            name: self.cluster.name().to_owned(),
+            id: self.cluster.id().to_string(),
+            pid: std::process::id(),
+            gossip: self.cluster.local_address().to_string(),
+            http: Some(format!("http://{}", self.http)),
+            data_dir: self.cluster.data_dir().map(|dir| dir.display().to_string()),
+        }
+    }
+}
+
+/// The word by which a setting is written.
+fn word(setting: &impl serde::Serialize) -> String {
+    match serde_json::to_value(setting) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(other) => other.to_string(),
+        Err(_) => String::new(),
+    }
+}

@@ -1,0 +1,159 @@
+//! `rumor dev`: a cluster on this machine, each agent its own process, and what happens in it, in words.
+
+mod child;
+mod fleet;
+mod news;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rumormill_core::config::Mode;
+use tokio::sync::mpsc;
+use ureq::http::Method;
+
+use self::child::{Report, ReportKind};
+use self::fleet::Fleet;
+use self::news::News;
+use crate::cli::{self, Target};
+use crate::client::Client;
+use crate::documents::{FaultsChange, FaultsDocument, Ready};
+use crate::failure::{Failure, Kind};
+use crate::print;
+use crate::settings::Settings;
+
+/// How many reports of children wait while one is told.
+const REPORTS_MAX: usize = 256;
+/// How long a child may take to answer its parent.
+const CHILD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs a cluster until Ctrl-C, or until its last process has ended.
+pub(crate) fn run(flags: &cli::Dev, json: bool) -> Result<(), Failure> {
+    // What is wrong with a setting is said once, before the first process.
+    let settings = Settings::of_agent(&child::agent_flags(flags))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Refused, "system", error.to_string()))?;
+    runtime.block_on(async {
+        if !json {
+            print::line(headline(flags, &settings))?;
+        }
+        let (reports, mut hear) = mpsc::channel(REPORTS_MAX);
+        let mut fleet = Fleet::start(flags, &reports).await?;
+        if let Some(share) = flags.loss {
+            lose(&fleet, share)?;
+        }
+        if !json {
+            print::line("")?;
+            for line in fleet.table() {
+                print::line(format!("  {line}"))?;
+            }
+        }
+        let result = tokio::select! {
+            result = live(&mut fleet, &mut hear, flags, json) => result,
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        };
+        fleet.stop(&mut hear).await;
+        result
+    })
+}
+
+async fn live(
+    fleet: &mut Fleet,
+    hear: &mut mpsc::Receiver<Report>,
+    flags: &cli::Dev,
+    json: bool,
+) -> Result<(), Failure> {
+    let took = fleet.until_all_know_all(hear).await?;
+    if json {
+        print::json(&Ready::new(fleet.nodes.iter().map(|node| node.ready.clone()).collect()))?;
+        return follow_as_documents(fleet, hear).await;
+    }
+    let nodes = fleet.nodes.len();
+    print::line(format!("all {nodes} know all {nodes}, {:.2} s after the last one started", took.as_secs_f64()))?;
+    for line in hints(fleet, flags) {
+        print::line(line)?;
+    }
+    News::default().tell(fleet, hear).await
+}
+
+/// Each event of each agent, with the name of the agent that tells it.
+async fn follow_as_documents(fleet: &mut Fleet, hear: &mut mpsc::Receiver<Report>) -> Result<(), Failure> {
+    while let Some(report) = hear.recv().await {
+        match report.kind {
+            ReportKind::Event(event) => {
+                let mut document = serde_json::to_value(&event).unwrap_or_default();
+                document["node"] = fleet.nodes[report.from].ready.name.clone().into();
+                print::json(&document)?;
+            }
+            ReportKind::Said(line) => print::note(line),
+            ReportKind::Ended(_) => {
+                fleet.nodes[report.from].ended = Some(report.at);
+                if fleet.running().next().is_none() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn headline(flags: &cli::Dev, settings: &Settings) -> String {
+    let mode = match settings.node.mode {
+        Mode::Push => "push",
+        Mode::Pull => "pull",
+        Mode::PushPull => "push-pull",
+    };
+    let kept = match &flags.data_dir {
+        Some(directory) => format!("kept in {}", directory.display()),
+        None => "nothing is kept after Ctrl-C".to_owned(),
+    };
+    format!(
+        "rumor dev: {} on this machine, each its own process; {mode}, preset {}; {kept}",
+        print::count(flags.nodes.into(), "agent"),
+        settings.preset.as_str()
+    )
+}
+
+fn lose(fleet: &Fleet, share: f64) -> Result<(), Failure> {
+    let change = FaultsChange { loss: Some(share), ..FaultsChange::default() };
+    for agent in fleet.nodes.iter().filter_map(|node| node.ready.http.clone()) {
+        let client = Client::new(&Target { agent, timeout: CHILD_TIMEOUT })?;
+        drop(client.call::<FaultsDocument>(Method::PATCH, "/v1/faults", Some(&change))?);
+    }
+    Ok(())
+}
+
+/// What to type next, ready to be pasted.
+fn hints(fleet: &Fleet, flags: &cli::Dev) -> Vec<String> {
+    let program = program();
+    let http = |index: usize| fleet.nodes[index].ready.http.clone().unwrap_or_default();
+    let last = fleet.nodes.len() - 1;
+    let first = if http(0) == cli::DEFAULT_AGENT { String::new() } else { format!(" --agent {}", http(0)) };
+    let victim = &fleet.nodes[last.min(2)].ready;
+    vec![
+        String::new(),
+        "Type in another terminal, in this folder:".to_owned(),
+        format!("  {program} members{first}"),
+        format!("  {program} subscribe news --agent {}", http(last)),
+        format!("  {program} publish news 'hello, rumor' --trace{first}"),
+        format!("  kill -9 {}", victim.pid),
+        format!("Ctrl-C stops all {}. What happens in the cluster appears below.", number(flags.nodes)),
+        String::new(),
+    ]
+}
+
+/// Numbers up to ten as words, as in a sentence.
+fn number(number: u16) -> String {
+    let words = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
+    words.get(usize::from(number)).map_or_else(|| number.to_string(), |&word| word.to_owned())
+}
+
+/// This program, as it is typed from here: relative where it lies below.
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("rumor"));
+    let here = std::env::current_dir().unwrap_or_default();
+    let shown = path.strip_prefix(&here).map_or(path.as_path(), Path::new).display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if shown.chars().all(is_plain) { shown } else { format!("'{}'", shown.replace('\'', r"'\''")) }
+}

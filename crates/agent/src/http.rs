@@ -1,0 +1,80 @@
+//! The HTTP interface: `/v1` with the documents of the command line, and `/health` and `/ready` for supervisors.
+
+mod events;
+mod faults;
+mod guard;
+mod info;
+mod logs;
+mod members;
+mod openapi;
+mod problem;
+mod queries;
+mod stream;
+mod topics;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, map_response};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+
+use crate::daemon::Agent;
+
+/// The largest body of a request: a message of the largest size. What is too large is refused while it is read.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Serves until the agent ends.
+pub(crate) async fn serve(agent: Agent, listener: TcpListener) {
+    let mut ending = agent.ending.clone();
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("a connection keeps delaying small packets: {error}");
+        }
+    });
+    let serving = axum::serve(listener, router(agent)).with_graceful_shutdown(async move {
+        // An error says that the agent is gone already.
+        ending.wait_for(|is_ending| *is_ending).await.ok();
+    });
+    if let Err(error) = serving.await {
+        tracing::error!("HTTP is no longer served: {error}");
+    }
+}
+
+fn router(agent: Agent) -> Router {
+    let v1 = Router::new()
+        .route("/info", get(info::info))
+        .route("/members", get(members::list))
+        .route("/members/{name}", get(members::show).delete(members::remove))
+        .route("/events", get(events::watch))
+        .route("/join", post(members::join))
+        .route("/leave", post(members::leave))
+        .route("/tags", get(members::tags).patch(members::change_tags))
+        .route("/topics/{topic}", get(topics::subscribe).post(topics::publish))
+        .route("/topics/{topic}/{origin}/{sequence}/trace", get(topics::trace))
+        .route("/queries/{name}", post(queries::ask))
+        .route("/queries/{name}/questions", get(queries::questions))
+        .route("/queries/{name}/questions/{question}", post(queries::answer))
+        .route("/faults", get(faults::show).patch(faults::change).delete(faults::heal))
+        .route("/logs", get(logs::follow))
+        .route("/openapi.json", get(openapi::document));
+    Router::new()
+        .route("/health", get(info::health))
+        .route("/ready", get(info::ready))
+        .nest("/v1", v1)
+        .layer(map_response(problem::explain))
+        .layer(from_fn(guard::only_this_machine))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(http_state(agent))
+}
+
+/// What handlers share: the agent, and the questions that wait for an answer.
+#[derive(Clone, Debug)]
+struct AppState {
+    agent: Agent,
+    desk: queries::Desk,
+}
+
+fn http_state(agent: Agent) -> AppState {
+    AppState { agent, desk: queries::Desk::default() }
+}

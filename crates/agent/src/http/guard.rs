@@ -1,0 +1,48 @@
+//! Who may speak: HTTP asks for no token yet, so that only this machine may, and no web page in its browsers.
+
+use std::net::IpAddr;
+
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::http::header::HOST;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Refused;
+
+/// Refuses requests that name another host: a page of a foreign site whose name was pointed at this machine.
+pub(super) async fn only_this_machine(request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    match host {
+        Some(host) if !is_this_machine(host) => {
+            let sentence = format!("this agent is not {host}; name it localhost or by its loopback address");
+            Refused::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", sentence).into_response()
+        }
+        // Without a host it is no browser.
+        Some(_) | None => next.run(request).await,
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    };
+    let name = name.trim_matches(['[', ']']);
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_served() {
+        for host in ["127.0.0.1:4748", "localhost", "LOCALHOST:1", "[::1]:4748", "[::1]", "127.9.9.9"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in ["example.org", "example.org:4748", "10.0.0.1:4748", "localhost.example.org", ""] {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
+}

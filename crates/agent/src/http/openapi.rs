@@ -1,0 +1,42 @@
+//! `openapi.json`, made from the handlers when somebody asks for it.
+
+use axum::Json;
+use utoipa::OpenApi;
+
+use super::{events, faults, info, logs, members, queries, topics};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "rumor", description = "The agent of a gossip cluster. Errors are application/problem+json."),
+    paths(
+        info::info,
+        info::health,
+        info::ready,
+        members::list,
+        members::show,
+        members::remove,
+        members::join,
+        members::leave,
+        members::tags,
+        members::change_tags,
+        events::watch,
+        topics::publish,
+        topics::subscribe,
+        topics::trace,
+        queries::ask,
+        queries::questions,
+        queries::answer,
+        faults::show,
+        faults::change,
+        faults::heal,
+        logs::follow,
+        document,
+    )
+)]
+struct Api;
+
+/// This description
+#[utoipa::path(get, path = "/v1/openapi.json", responses((status = 200, body = Object)))]
+pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(Api::openapi())
+}

@@ -1,0 +1,106 @@
+//! Errors as `application/problem+json`, whoever made them.
+
+use axum::body::{Body, to_bytes};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use rumormill::{Closed, RequestError};
+use rumormill_core::{ConfigError, Refusal};
+
+use super::BODY_BYTES_MAX;
+use crate::documents::Problem;
+
+/// A handler's refusal.
+#[derive(Debug)]
+pub(super) struct Refused {
+    status: StatusCode,
+    problem: Box<Problem>,
+}
+
+impl Refused {
+    pub(super) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        Self { status, problem: Box::new(Problem::new(code, detail)) }
+    }
+
+    pub(super) fn value(field: &str, value: impl ToString, rule: &str) -> Self {
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, problem: Box::new(Problem::value(field, value, rule)) }
+    }
+
+    pub(super) fn absent(what: &str, name: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "absent", format!("no {what} {name}"))
+    }
+
+    pub(super) fn deadline(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline", detail)
+    }
+}
+
+impl From<Closed> for Refused {
+    fn from(closed: Closed) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", closed.to_string())
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal {
+            Refusal::Invalid { field: "payload", .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Unknown { .. } => StatusCode::NOT_FOUND,
+            Refusal::StillAlive { .. } => StatusCode::CONFLICT,
+            Refusal::Leaving | Refusal::NotDurable => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self { status, problem: Box::new(refusal.into()) }
+    }
+}
+
+impl From<RequestError> for Refused {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Refused(refusal) => refusal.into(),
+            RequestError::Closed(closed) => closed.into(),
+        }
+    }
+}
+
+impl From<ConfigError> for Refused {
+    fn from(error: ConfigError) -> Self {
+        Self::value(error.field, error.value, &error.rule)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let Self { status, problem } = self;
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        (status, [(CONTENT_TYPE, PROBLEM)], body).into_response()
+    }
+}
+
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// Gives errors that the framework words itself (no such route, a body that does not parse) the form of all others.
+pub(super) async fn explain(response: Response) -> Response {
+    let status = response.status();
+    if status.as_u16() < 400 || response.headers().get(CONTENT_TYPE) == Some(&PROBLEM) {
+        return response;
+    }
+    let words = to_bytes(Body::new(response.into_body()), 4_096).await.unwrap_or_default();
+    let words = String::from_utf8_lossy(&words).into_owned();
+    let problem = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::value("body", "larger", format!("at most {BODY_BYTES_MAX} bytes")),
+        StatusCode::NOT_FOUND => Problem::new("absent", "no such resource; /v1/openapi.json lists them"),
+        StatusCode::METHOD_NOT_ALLOWED => Problem::new("method", "this resource does not take this method"),
+        _ => Problem::new("request", words),
+    };
+    Refused { status: unified(status), problem: Box::new(problem) }.into_response()
+}
+
+/// Whatever is wrong with a value is 422.
+fn unified(status: StatusCode) -> StatusCode {
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::UNSUPPORTED_MEDIA_TYPE => StatusCode::UNPROCESSABLE_ENTITY,
+        other => other,
+    }
+}

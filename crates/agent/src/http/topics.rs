@@ -1,0 +1,109 @@
+//! Messages: publish, subscribe, and how one travelled.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::response::IntoResponse;
+use axum::response::sse::Event;
+use rumormill::{Delivery, Subscription};
+use rumormill_core::Sequence;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::AppState;
+use super::members::{Deadline, member};
+use super::problem::Refused;
+use super::stream::{Source, line, respond};
+use crate::documents::{DeliveryDocument, Gap, Problem, Published, Trace, TraceStep, TraceSummary};
+
+/// Send a message, the body, to every node
+#[utoipa::path(post, path = "/v1/topics/{topic}", params(("topic" = String, Path)), request_body = Vec<u8>,
+    responses((status = 200, body = Published), (status = 413, body = Problem), (status = 422, body = Problem),
+        (status = 429, body = Problem)))]
+pub(super) async fn publish(
+    State(app): State<AppState>,
+    Path(topic): Path<String>,
+    body: Bytes,
+) -> Result<Json<Published>, Refused> {
+    let cluster = &app.agent.cluster;
+    let bytes = body.len() as u64;
+    let sequence = cluster.try_publish(topic.clone(), body).await?.to_string();
+    Ok(Json(Published { topic, origin: cluster.name().to_owned(), sequence, bytes }))
+}
+
+/// From where a subscription begins.
+#[derive(Debug, Deserialize)]
+pub(super) struct Past {
+    #[serde(default)]
+    history: usize,
+}
+
+struct Messages(Subscription);
+
+impl Source for Messages {
+    async fn next(&mut self) -> Option<Event> {
+        let document = match self.0.next().await? {
+            Delivery::Message(received) => DeliveryDocument::Message((&received).into()),
+            Delivery::Missed { topic, origin_name, count, .. } => DeliveryDocument::Missed(Gap {
+                missed: count,
+                origin: origin_name.to_string(),
+                topic: topic.to_string(),
+            }),
+        };
+        Some(line(&document))
+    }
+}
+
+/// The messages of a topic as they come; the event `subscribed` says that it is in force
+#[utoipa::path(get, path = "/v1/topics/{topic}",
+    params(("topic" = String, Path), ("history" = Option<usize>, Query)),
+    responses((status = 200, body = DeliveryDocument, content_type = "text/event-stream")))]
+pub(super) async fn subscribe(
+    State(app): State<AppState>,
+    Path(topic): Path<String>,
+    Query(past): Query<Past>,
+) -> Result<impl IntoResponse, Refused> {
+    let cluster = &app.agent.cluster;
+    check_topic(&topic)?;
+    let subscription = cluster.subscribe_with_history(topic.clone(), past.history).await?;
+    let subscribed = line(&json!({ "topic": topic, "node": cluster.name() })).event("subscribed");
+    Ok(respond(Some(subscribed), Messages(subscription), app.agent.ending))
+}
+
+/// The rule of topics, which publishing finds in the node: a subscription to what can never come is a mistake.
+fn check_topic(topic: &str) -> Result<(), Refused> {
+    if (1..=255).contains(&topic.len()) && !topic.contains(['*', '>']) {
+        return Ok(());
+    }
+    Err(Refused::value("topic", format!("{topic:?}"), "1 to 255 bytes without * and >"))
+}
+
+/// When and from whom each member got a message
+#[utoipa::path(get, path = "/v1/topics/{topic}/{origin}/{sequence}/trace",
+    params(("topic" = String, Path), ("origin" = String, Path), ("sequence" = String, Path),
+        ("timeout" = Option<String>, Query)),
+    responses((status = 200, body = Trace), (status = 404, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn trace(
+    State(app): State<AppState>,
+    Path((topic, origin, sequence)): Path<(String, String, String)>,
+    Query(deadline): Query<Deadline>,
+) -> Result<Json<Trace>, Refused> {
+    let origin = member(&app, &origin).await?;
+    let place: Sequence = sequence
+        .parse()
+        .map_err(|_| Refused::value("sequence", &sequence, "a sequence as a message shows it: 7, or 3.7"))?;
+    let mut traces = app.agent.cluster.trace(topic.clone(), origin.id, place, deadline.duration()?).await?;
+    let mut steps = Vec::new();
+    let mut payloads = 0;
+    while let Some(step) = traces.next().await {
+        payloads += u64::from(step.step.payloads);
+        steps.push(TraceStep::from(&step));
+    }
+    let asked = traces.summary().map_or(0, |summary| summary.asked);
+    if steps.is_empty() {
+        return Err(Refused::absent("trace of", &format!("{}:{sequence} on {topic}", origin.name)));
+    }
+    steps.sort_by(|a, b| a.hop.cmp(&b.hop).then(a.at.total_cmp(&b.at)).then_with(|| a.node.cmp(&b.node)));
+    let summary = TraceSummary { done: true, reached: steps.len() as u64, members: asked as u64, payloads };
+    Ok(Json(Trace { steps, summary }))
+}

@@ -1,0 +1,114 @@
+//! What people see: tables, ages, milliseconds, times of day.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+/// Writes a line of the result to stdout.
+pub(crate) fn line(text: impl AsRef<str>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", text.as_ref())?;
+    out.flush()
+}
+
+/// Writes a document to stdout, as one line of JSON.
+pub(crate) fn json(document: &impl Serialize) -> io::Result<()> {
+    line(serde_json::to_string(document).map_err(io::Error::other)?)
+}
+
+/// Says something to a person, on stderr. Nobody there to read it is no reason to stop.
+pub(crate) fn note(text: impl AsRef<str>) {
+    drop(writeln!(io::stderr().lock(), "{}", text.as_ref()));
+}
+
+/// Columns under a header, two spaces between them; nothing behind the last.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+    let mut widths: Vec<usize> = header.iter().map(|title| title.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let header: Vec<String> = header.iter().map(|&title| title.to_owned()).collect();
+    std::iter::once(&header).chain(rows).map(|row| aligned(row, &widths)).collect()
+}
+
+fn aligned(row: &[String], widths: &[usize]) -> String {
+    let mut text = String::new();
+    for (cell, width) in row.iter().zip(widths) {
+        let _ = write!(text, "{cell:<width$}  ");
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// `0.21 ms`, `14.0 ms`, `1.20 s`: three digits that matter.
+pub(crate) fn short(seconds: f64) -> String {
+    let millis = seconds * 1e3;
+    match millis {
+        _ if millis < 10.0 => format!("{millis:.2} ms"),
+        _ if millis < 1_000.0 => format!("{millis:.1} ms"),
+        _ => format!("{seconds:.2} s"),
+    }
+}
+
+/// `0.4 ms`, as times of a trace are shown.
+pub(crate) fn millis(seconds: f64) -> String {
+    format!("{:.1} ms", seconds.max(0.0) * 1e3)
+}
+
+/// `12 s`, `3 min`, `5 h`, `9 d`: how long something has been so.
+pub(crate) fn age(seconds: f64) -> String {
+    let whole = Duration::try_from_secs_f64(seconds).map_or(0, |age| age.as_secs());
+    match whole {
+        0..100 => format!("{whole} s"),
+        100..6_000 => format!("{} min", whole / 60),
+        6_000..172_800 => format!("{} h", whole / 3_600),
+        _ => format!("{} d", whole / 86_400),
+    }
+}
+
+/// `12:00:31.02` where the person sits.
+pub(crate) fn time_of_day(unix_seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "microseconds of any present time fit 63 bits")]
+    let moment = jiff::Timestamp::from_microsecond((unix_seconds * 1e6) as i64).unwrap_or_default();
+    let local = moment.to_zoned(TimeZone::system());
+    let hundredths = local.subsec_nanosecond() / 10_000_000;
+    format!("{:02}:{:02}:{:02}.{hundredths:02}", local.hour(), local.minute(), local.second())
+}
+
+/// The time of day as Unix seconds.
+pub(crate) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// `a=1,b=2`.
+pub(crate) fn tags(tags: &BTreeMap<String, String>) -> String {
+    tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// `1 payload`, `6 payloads`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_aligns_its_columns_and_leaves_no_blanks_at_the_end() {
+        let rows = [vec!["n1".to_owned(), "alive".to_owned(), String::new()]];
+        assert_eq!(table(&["NAME", "STATE", "TAGS"], &rows), ["NAME  STATE  TAGS", "n1    alive"]);
+    }
+
+    #[test]
+    fn times_keep_the_digits_that_matter() {
+        assert_eq!([0.000_21, 0.014, 1.2].map(short), ["0.21 ms", "14.0 ms", "1.20 s"]);
+        assert_eq!([12.9, 200.0, 7_200.0, 864_000.0].map(age), ["12 s", "3 min", "2 h", "10 d"]);
+    }
+}

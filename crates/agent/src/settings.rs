@@ -1,0 +1,168 @@
+//! The settings of an agent: preset, config file, `RUMOR_*` and flags, laid one over the other.
+//!
+//! The agent's own settings and the node's stand side by side in one flat table, so that a config file has one level
+//! (and `[tags]`), and so that each value is checked by one path wherever it comes from.
+
+mod catalogue;
+mod layers;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use rumormill_core::{Config, ConfigBuilder, Tags};
+use serde::{Deserialize, Serialize};
+
+use crate::address::{self, GOSSIP_PORT, HTTP_PORT};
+use crate::cli;
+use crate::failure::Failure;
+use crate::logs::{Format, Level};
+
+pub(crate) use catalogue::{catalogue, default_file, rows};
+pub(crate) use layers::Layers;
+
+/// What the settings start from.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Preset {
+    /// Machines of one network.
+    #[default]
+    Lan,
+    /// Machines in several regions.
+    Wan,
+    /// Processes of one machine.
+    Local,
+}
+
+impl Preset {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Wan => "wan",
+            Self::Local => "local",
+        }
+    }
+
+    pub(crate) fn node_settings(self) -> ConfigBuilder {
+        match self {
+            Self::Lan => ConfigBuilder::lan(),
+            Self::Wan => ConfigBuilder::wan(),
+            Self::Local => ConfigBuilder::local(),
+        }
+    }
+}
+
+/// The settings that the node does not know of, as they are written. Empty text is "not given".
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AgentSettings {
+    pub(crate) preset: Preset,
+    pub(crate) name: String,
+    pub(crate) bind: String,
+    pub(crate) advertise: String,
+    pub(crate) join: Vec<String>,
+    pub(crate) http: String,
+    pub(crate) data_dir: String,
+    pub(crate) log: Format,
+    pub(crate) log_level: Level,
+    pub(crate) allow_faults: bool,
+    pub(crate) insecure: bool,
+    pub(crate) tags: Tags,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self {
+            preset: Preset::default(),
+            name: String::new(),
+            bind: SocketAddr::from(([127, 0, 0, 1], GOSSIP_PORT)).to_string(),
+            advertise: String::new(),
+            join: Vec::new(),
+            http: SocketAddr::from(([127, 0, 0, 1], HTTP_PORT)).to_string(),
+            data_dir: String::new(),
+            log: Format::default(),
+            log_level: Level::default(),
+            allow_faults: false,
+            insecure: false,
+            tags: Tags::new(),
+        }
+    }
+}
+
+/// Everything that an agent starts with, checked.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) node: Config,
+    pub(crate) preset: Preset,
+    pub(crate) name: String,
+    pub(crate) bind: SocketAddr,
+    pub(crate) advertise: Option<SocketAddr>,
+    pub(crate) join: Vec<String>,
+    pub(crate) http: SocketAddr,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) log: Format,
+    pub(crate) log_level: Level,
+    pub(crate) allow_faults: bool,
+    pub(crate) tags: Tags,
+}
+
+impl Settings {
+    /// The settings of `rumor agent` with these flags.
+    pub(crate) fn of_agent(flags: &cli::Agent) -> Result<Self, Failure> {
+        let layers = Layers::of_machine(flags.config.as_deref())?.with_flags(flags)?;
+        Self::from_layers(&layers)
+    }
+
+    /// The settings that a config file alone gives.
+    pub(crate) fn of_file(file: &Path) -> Result<Self, Failure> {
+        Self::from_layers(&Layers::of_file(file)?)
+    }
+
+    /// Checks each value, then how they relate.
+    pub(crate) fn from_layers(layers: &Layers) -> Result<Self, Failure> {
+        let (agent, node) = layers.resolve()?;
+        let AgentSettings { preset, name, bind, advertise, join, http, data_dir, log, log_level, .. } = agent;
+        let settings = Self {
+            node: node.build()?,
+            preset,
+            name: if name.is_empty() { host_name() } else { name },
+            bind: address::local("bind", &bind, GOSSIP_PORT)?,
+            advertise: given(&advertise).map(|text| address::local("advertise", text, GOSSIP_PORT)).transpose()?,
+            join,
+            http: address::local("http", &http, HTTP_PORT)?,
+            data_dir: given(&data_dir).map(PathBuf::from),
+            log,
+            log_level,
+            allow_faults: agent.allow_faults,
+            tags: agent.tags,
+        };
+        settings.check(agent.insecure)?;
+        Ok(settings)
+    }
+
+    /// What is not sealed stays on this machine, unless somebody takes the risk knowingly.
+    fn check(&self, insecure: bool) -> Result<(), Failure> {
+        if !self.bind.ip().is_loopback() && !insecure {
+            let rule = "a loopback address, or with --insecure: traffic is not sealed yet, anybody in reach could join";
+            return Err(Failure::value("bind", self.bind, rule));
+        }
+        if !self.bind.ip().is_loopback() && self.allow_faults {
+            return Err(Failure::value("allow_faults", "true", "false unless bind is a loopback address"));
+        }
+        if !self.http.ip().is_loopback() {
+            let rule = "a loopback address: HTTP asks for no token yet, anybody in reach could command this agent";
+            return Err(Failure::value("http", self.http, rule));
+        }
+        if self.bind == self.http && self.bind.port() != 0 {
+            return Err(Failure::value("http", self.http, "another address than bind"));
+        }
+        Ok(())
+    }
+}
+
+fn given(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn host_name() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}

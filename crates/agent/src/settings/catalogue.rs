@@ -1,0 +1,151 @@
+//! Every setting, described: for `rumor config show` and as a config file to begin with.
+
+use std::fmt::Write as _;
+
+use rumormill_core::config::{SETTINGS, Setting};
+use serde::Serialize;
+use toml::Value;
+
+use super::layers::{Layers, of_preset, table_of};
+use super::{Preset, Settings};
+use crate::failure::Failure;
+
+/// The settings of the agent itself, in the order of a config file.
+pub(super) const AGENT_SETTINGS: &[Setting] = &[
+    Setting {
+        key: "preset",
+        unit: "lan, wan or local",
+        source: "convention",
+        meaning: "What the settings start from.",
+    },
+    Setting {
+        key: "name",
+        unit: "1 to 128 bytes",
+        source: "the host name where empty",
+        meaning: "The name of this node.",
+    },
+    Setting {
+        key: "bind",
+        unit: "address",
+        source: "loopback until traffic is sealed",
+        meaning: "Where to gossip, UDP and TCP.",
+    },
+    Setting {
+        key: "advertise",
+        unit: "address",
+        source: "what it binds where empty",
+        meaning: "Where others reach this node.",
+    },
+    Setting { key: "join", unit: "addresses", source: "none", meaning: "Nodes to join through." },
+    Setting {
+        key: "http",
+        unit: "address",
+        source: "loopback until HTTP asks for a token",
+        meaning: "Where to serve HTTP.",
+    },
+    Setting {
+        key: "data_dir",
+        unit: "directory",
+        source: "nothing is kept where empty",
+        meaning: "Where identity and known members are kept.",
+    },
+    Setting { key: "log", unit: "text or json", source: "convention", meaning: "How the log is written to stderr." },
+    Setting {
+        key: "log_level",
+        unit: "error, warn, info, debug or trace",
+        source: "convention",
+        meaning: "What is logged to stderr.",
+    },
+    Setting {
+        key: "allow_faults",
+        unit: "yes or no",
+        source: "for experiments only",
+        meaning: "Whether `rumor fault` may drop, delay and cut.",
+    },
+    Setting {
+        key: "insecure",
+        unit: "yes or no",
+        source: "nothing is sealed yet",
+        meaning: "Whether an address that is not loopback is accepted.",
+    },
+    Setting { key: "tags", unit: "table", source: "none", meaning: "What this node says about itself." },
+];
+
+/// A setting with its value, as `rumor config show` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Described {
+    pub(crate) key: &'static str,
+    /// What `rumor agent` would use.
+    pub(crate) value: serde_json::Value,
+    pub(crate) default: serde_json::Value,
+    pub(crate) unit: &'static str,
+    /// Who set the value: `preset`, a file's name, a variable's name or `flag`.
+    pub(crate) set_by: String,
+    /// Where the default comes from.
+    pub(crate) source: &'static str,
+    pub(crate) meaning: &'static str,
+}
+
+impl Described {
+    /// The value as text.
+    pub(crate) fn text(value: &serde_json::Value) -> String {
+        value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+    }
+}
+
+/// Every setting as these layers give it, checked.
+pub(crate) fn catalogue(layers: &Layers) -> Result<Vec<Described>, Failure> {
+    Settings::from_layers(layers)?;
+    let (agent, node) = layers.resolve()?;
+    let (agent_defaults, node_defaults) = of_preset(agent.preset);
+    let (agent, node) = (table_of(&agent), table_of(&node));
+    let halves = [(AGENT_SETTINGS, agent, agent_defaults), (SETTINGS, node, node_defaults)];
+    Ok(halves
+        .iter()
+        .flat_map(|(settings, values, defaults)| {
+            settings.iter().map(|&Setting { key, unit, source, meaning }| Described {
+                key,
+                value: json(&values[key]),
+                default: json(&defaults[key]),
+                unit,
+                set_by: layers.origin(key).to_string(),
+                source,
+                meaning: meaning.trim(),
+            })
+        })
+        .collect())
+}
+
+fn json(value: &Value) -> serde_json::Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// A config file with every setting at its default, explained. `[tags]` is a table and therefore comes last.
+pub(crate) fn default_file(preset: Preset) -> String {
+    let (agent, node) = of_preset(preset);
+    let (tags, agent_settings) = AGENT_SETTINGS.split_last().expect("there are settings");
+    let mut text = format!("# Every setting of `rumor agent`, as preset {} has it.\n", preset.as_str());
+    for (settings, values) in [(agent_settings, &agent), (SETTINGS, &node)] {
+        for setting in settings {
+            let _ = write!(text, "\n{}{} = {}\n", comment(setting), setting.key, values[setting.key]);
+        }
+    }
+    let _ = write!(text, "\n{}[{}]\n", comment(tags), tags.key);
+    text
+}
+
+fn comment(setting: &Setting) -> String {
+    format!("# {}\n# Unit: {}. Default from: {}.\n", setting.meaning.trim(), setting.unit, setting.source)
+}
+
+/// The catalogue's lines for people.
+pub(crate) fn rows(settings: &[Described]) -> Vec<Vec<String>> {
+    settings
+        .iter()
+        .map(|setting| {
+            let Described { key, value, default, unit, set_by, source, .. } = setting;
+            let words = [*key, &Described::text(value), &Described::text(default), unit, set_by, source];
+            words.map(ToOwned::to_owned).into()
+        })
+        .collect()
+}

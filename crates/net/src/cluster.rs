@@ -1,0 +1,316 @@
+//! The handle through which an application uses its node.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rumormill_core::{Command, Member, Node, NodeId, Refusal, Reply, Sequence, Tags};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::builder::Builder;
+use crate::error::{Closed, RequestError, StopReason};
+use crate::events::{Events, WeakAnnouncer};
+use crate::faults::Faults;
+use crate::gathering::{Answers, Gathering, Traces};
+use crate::join::{self, Joiner};
+use crate::questions::{QUESTIONS_MAX, Questions};
+use crate::request::{self, Lines, Request};
+use crate::subscription::{Subscription, subscription};
+
+/// The first and the longest wait before a message that found the store full is offered again.
+const FULL_RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// A handle to a running node. Clones share it; dropping the last one stops the node without a word to the cluster, as
+/// a crash would, while [`leave`](Self::leave) says goodbye first.
+#[derive(Clone, Debug)]
+pub struct Cluster(pub(crate) Arc<Shared>);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) cluster_name: String,
+    pub(crate) local_address: SocketAddr,
+    pub(crate) advertised: SocketAddr,
+    pub(crate) is_durable: bool,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) requests: mpsc::Sender<Request>,
+    pub(crate) events: WeakAnnouncer,
+    pub(crate) joiner: Joiner,
+    pub(crate) stop: watch::Receiver<Option<StopReason>>,
+    pub(crate) faults: Option<Faults>,
+    pub(crate) counters: Arc<SocketCounters>,
+}
+
+/// What the sockets of a node counted, from the start of the process; the node itself counts the rest.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SocketCounts {
+    /// Datagrams that the system did not take, or for which no room was left to wait in.
+    pub datagrams_unsent: u64,
+    /// Connections closed at once because too many are open.
+    pub streams_refused: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct SocketCounters {
+    pub(crate) datagrams_unsent: AtomicU64,
+    pub(crate) streams_refused: AtomicU64,
+}
+
+impl Cluster {
+    /// Describes a node of this name; [`Builder::start`] starts it.
+    pub fn builder(name: impl Into<String>) -> Builder {
+        Builder::new(name)
+    }
+
+    /// The node's id.
+    pub fn id(&self) -> NodeId {
+        self.0.id
+    }
+
+    /// The node's name, as it was started; while another member holds it, it is shown as `name~id4`.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The cluster's name.
+    pub fn cluster_name(&self) -> &str {
+        &self.0.cluster_name
+    }
+
+    /// The address that the sockets are bound to, with the real port.
+    pub fn local_address(&self) -> SocketAddr {
+        self.0.local_address
+    }
+
+    /// The address that others are told.
+    pub fn advertised(&self) -> SocketAddr {
+        self.0.advertised
+    }
+
+    /// Whether the identity outlives the process: there is a data directory, and it takes writes.
+    pub fn is_durable(&self) -> bool {
+        self.0.is_durable
+    }
+
+    /// The data directory, if one was given.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.0.data_dir.as_deref()
+    }
+
+    /// Looks at the node: `read` runs in its task between two inputs, and should be quick.
+    ///
+    /// # Errors
+    /// [`Closed`] if the node has stopped.
+    pub async fn inspect<T, F>(&self, read: F) -> Result<T, Closed>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Node) -> T + Send + 'static,
+    {
+        let (sender, result) = oneshot::channel();
+        let inspection = Box::new(move |node: &Node| {
+            // Who asked may have gone in the meantime.
+            sender.send(read(node)).ok();
+        });
+        self.send(Request::Inspect(inspection)).await?;
+        result.await.map_err(|_| Closed)
+    }
+
+    /// Every member that is listed, this node included, by name.
+    ///
+    /// # Errors
+    /// [`Closed`] if the node has stopped.
+    pub async fn members(&self) -> Result<Vec<Member>, Closed> {
+        let mut members = self.inspect(|node| node.members().collect::<Vec<_>>()).await?;
+        members.sort_unstable_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        Ok(members)
+    }
+
+    /// The events from now on. [`Builder::events`] also has those of the start.
+    pub fn events(&self) -> Events {
+        self.0.events.listen()
+    }
+
+    /// The messages of a topic from now on, this node's own included. It is in force when this returns.
+    ///
+    /// # Errors
+    /// [`Closed`] if the node has stopped.
+    pub async fn subscribe(&self, topic: impl Into<String>) -> Result<Subscription, Closed> {
+        self.subscribe_with_history(topic, 0).await
+    }
+
+    /// The last `count` messages that are kept on a topic, by time of publication, and all from now on.
+    ///
+    /// # Errors
+    /// [`Closed`] if the node has stopped.
+    pub async fn subscribe_with_history(&self, topic: impl Into<String>, count: usize) -> Result<Subscription, Closed> {
+        let topic = topic.into();
+        let (subscription, feed) = subscription(&topic);
+        let (done, in_force) = oneshot::channel();
+        self.send(Request::Subscribe { topic, history: count, feed, done }).await?;
+        in_force.await.map_err(|_| Closed)?;
+        Ok(subscription)
+    }
+
+    /// Sends a message to every node. Where the fleet has not yet drained what was published before, this waits.
+    ///
+    /// # Errors
+    /// Where topic or payload break their rules, or the node is leaving or has stopped.
+    pub async fn publish(
+        &self,
+        topic: impl Into<String>,
+        payload: impl Into<Vec<u8>>,
+    ) -> Result<Sequence, RequestError> {
+        let (topic, payload) = (topic.into(), payload.into());
+        let (mut wait, longest) = FULL_RETRY;
+        loop {
+            match self.try_publish(topic.clone(), payload.clone()).await {
+                Err(RequestError::Refused(Refusal::Full { .. })) => tokio::time::sleep(wait).await,
+                result => return result,
+            }
+            wait = (wait * 2).min(longest);
+        }
+    }
+
+    /// Sends a message to every node, or says at once that the store is full.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), and [`Refusal::Full`].
+    pub async fn try_publish(
+        &self,
+        topic: impl Into<String>,
+        payload: impl Into<Vec<u8>>,
+    ) -> Result<Sequence, RequestError> {
+        let command = Command::Publish { topic: topic.into(), payload: payload.into() };
+        match self.command(command).await? {
+            Reply::Published { sequence } => Ok(sequence),
+            Reply::Accepted | Reply::Joined { .. } | Reply::Left => unreachable!("a publication ends as published"),
+        }
+    }
+
+    /// Asks all members, or those that have all of `filter`'s tags, this node included, and gathers their answers until
+    /// all have come or `timeout` is over.
+    ///
+    /// # Errors
+    /// Where name or payload break their rules, or the node is leaving or has stopped.
+    pub async fn query(
+        &self,
+        name: impl Into<String>,
+        payload: impl Into<Vec<u8>>,
+        filter: Tags,
+        timeout: Duration,
+    ) -> Result<Answers, RequestError> {
+        let command = Command::Query { name: name.into(), payload: payload.into(), filter, timeout };
+        let (sender, lines) = mpsc::channel(request::LINES_MAX);
+        request::gather(&self.0.requests, command, Lines::Answers(sender)).await?;
+        Ok(Gathering::new(lines))
+    }
+
+    /// Asks every member when, how and from whom it got a message.
+    ///
+    /// # Errors
+    /// Where the topic breaks its rule, or the node is leaving or has stopped.
+    pub async fn trace(
+        &self,
+        topic: impl Into<String>,
+        origin: NodeId,
+        sequence: Sequence,
+        timeout: Duration,
+    ) -> Result<Traces, RequestError> {
+        let command = Command::Trace { topic: topic.into(), origin, sequence, timeout };
+        let (sender, lines) = mpsc::channel(request::LINES_MAX);
+        request::gather(&self.0.requests, command, Lines::Traces(sender)).await?;
+        Ok(Gathering::new(lines))
+    }
+
+    /// The queries of this name, to be answered here. Of several handlers of a name the newest gets them.
+    ///
+    /// # Errors
+    /// [`Closed`] if the node has stopped.
+    pub async fn on_query(&self, name: impl Into<String>) -> Result<Questions, Closed> {
+        let (questions, receiver) = mpsc::channel(QUESTIONS_MAX);
+        let (done, in_force) = oneshot::channel();
+        self.send(Request::OnQuery { name: name.into(), questions, done }).await?;
+        in_force.await.map_err(|_| Closed)?;
+        Ok(Questions(receiver))
+    }
+
+    /// Joins through any of these contacts, trying with back-off until one answers, and says which one did. Dropping
+    /// the future does not end the tries.
+    ///
+    /// # Errors
+    /// Where a contact is no address, or the node is leaving or has stopped.
+    pub async fn join(
+        &self,
+        contacts: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<SocketAddr, RequestError> {
+        let contacts = join::parse(contacts)?;
+        if contacts.is_empty() {
+            let (value, rule) = ("no contact".to_owned(), "at least one address".to_owned());
+            return Err(Refusal::Invalid { field: "join", value, rule }.into());
+        }
+        self.0.joiner.join(&contacts).await
+    }
+
+    /// Leaves for good: tells everybody, and stops. Returns once others know, or after `leave_timeout`.
+    ///
+    /// # Errors
+    /// [`RequestError::Closed`] if the node has stopped already.
+    pub async fn leave(&self) -> Result<(), RequestError> {
+        self.command(Command::Leave).await.map(drop)
+    }
+
+    /// Stops without a word to the cluster, as dropping the last handle does, and waits until sockets and data directory
+    /// are free again.
+    pub async fn stop(self) {
+        // An error says that it has stopped already.
+        self.send(Request::Stop).await.ok();
+        self.stopped().await;
+    }
+
+    /// Strikes a dead or left member from the list, everywhere; with `force` any member. One that still runs comes back.
+    ///
+    /// # Errors
+    /// Where there is no such member, it is alive and `force` is not set, or the node is leaving or has stopped.
+    pub async fn remove(&self, member: NodeId, force: bool) -> Result<(), RequestError> {
+        self.command(Command::Remove { member, force }).await.map(drop)
+    }
+
+    /// Replaces this node's tags.
+    ///
+    /// # Errors
+    /// Where a tag breaks its rule, or the node is leaving or has stopped.
+    pub async fn set_tags(&self, tags: Tags) -> Result<(), RequestError> {
+        self.command(Command::SetTags { tags }).await.map(drop)
+    }
+
+    /// The fault table, where [`Builder::allow_faults`] was called.
+    pub fn faults(&self) -> Option<&Faults> {
+        self.0.faults.as_ref()
+    }
+
+    /// What the sockets counted.
+    pub fn socket_counts(&self) -> SocketCounts {
+        SocketCounts {
+            datagrams_unsent: self.0.counters.datagrams_unsent.load(Ordering::Relaxed),
+            streams_refused: self.0.counters.streams_refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Waits until the node has stopped and its data directory is free, and says why it did.
+    pub async fn stopped(&self) -> StopReason {
+        let mut stop = self.0.stop.clone();
+        let reason = stop.wait_for(Option::is_some).await.map_or(None, |reason| *reason);
+        reason.unwrap_or(StopReason::Aborted)
+    }
+
+    async fn command(&self, command: Command) -> Result<Reply, RequestError> {
+        request::command(&self.0.requests, command).await
+    }
+
+    async fn send(&self, request: Request) -> Result<(), Closed> {
+        self.0.requests.send(request).await.map_err(|_| Closed)
+    }
+}

@@ -1,0 +1,172 @@
+//! Who waits for what: results of commands, answers, messages of topics, questions of handlers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rumormill_core::io::{Event as CoreEvent, QueryId, Ticket};
+use rumormill_core::{Member, Message, Node, NodeId, Wall};
+use tokio::sync::mpsc;
+
+use crate::events::{Announcer, EventKind};
+use crate::gathering::{Answer, Line, Summary, TraceLine};
+use crate::questions::Question;
+use crate::request::{CommandResult, Lines, Pending, Request};
+use crate::subscription::{Feed, Received};
+
+/// Brings what the node tells to those who asked for it. None of them can make it wait.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    tickets: u64,
+    pending: BTreeMap<Ticket, Pending>,
+    feeds: BTreeMap<String, Vec<Feed>>,
+    /// By name, the newest last.
+    handlers: BTreeMap<String, Vec<mpsc::Sender<Question>>>,
+    announcer: Announcer,
+    requests: mpsc::WeakSender<Request>,
+}
+
+impl Desk {
+    pub(crate) const fn new(announcer: Announcer, requests: mpsc::WeakSender<Request>) -> Self {
+        Self {
+            tickets: 0,
+            pending: BTreeMap::new(),
+            feeds: BTreeMap::new(),
+            handlers: BTreeMap::new(),
+            announcer,
+            requests,
+        }
+    }
+
+    /// Remembers who waits for a command, under a number of its own. Whoever gave up waiting for a result is forgotten:
+    /// a join may never end.
+    pub(crate) fn open(&mut self, pending: Pending) -> Ticket {
+        self.pending.retain(|_, pending| !pending.is_given_up());
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.pending.insert(ticket, pending);
+        ticket
+    }
+
+    pub(crate) fn subscribe(&mut self, node: &Node, topic: String, history: usize, feed: Feed) {
+        for message in node.history(&topic, history) {
+            let origin_name = name_of(node, message.origin).into();
+            feed.push(Received { message, origin_name });
+        }
+        let feeds = self.feeds.entry(topic).or_default();
+        feeds.retain(Feed::is_open);
+        feeds.push(feed);
+    }
+
+    pub(crate) fn handle_queries(&mut self, name: String, questions: mpsc::Sender<Question>) {
+        let handlers = self.handlers.entry(name).or_default();
+        handlers.retain(|handler| !handler.is_closed());
+        handlers.push(questions);
+    }
+
+    pub(crate) fn announce(&self, at: Wall, kind: EventKind) {
+        self.announcer.announce(at, kind);
+    }
+
+    /// Routes what the node tells.
+    pub(crate) fn on_event(&mut self, node: &Node, at: Wall, event: CoreEvent) {
+        match event {
+            CoreEvent::Started { boot } => self.announce(at, EventKind::Started { boot }),
+            CoreEvent::Member { change, by, member } => {
+                if self.announcer.is_heard() {
+                    let by_name = name_of(node, by);
+                    self.announce(at, EventKind::Member { change, by, by_name, member: Arc::new(*member) });
+                }
+            }
+            CoreEvent::Message(message) => self.on_message(node, message),
+            CoreEvent::Missed { topic, origin, count } => self.on_missed(node, &topic, origin, count),
+            CoreEvent::Query { query, name, payload } => self.on_query(node, query, name, payload),
+            CoreEvent::Answer { ticket, from, payload, after } => {
+                if let Some(Pending { lines: Lines::Answers(lines), .. }) = self.pending.get(&ticket) {
+                    let answer = Answer { from, name: name_of(node, from), payload, after };
+                    lines.try_send(Line::Item(answer)).ok();
+                }
+            }
+            CoreEvent::Trace { ticket, step } => {
+                if let Some(Pending { lines: Lines::Traces(lines), .. }) = self.pending.get(&ticket) {
+                    let from_name = step.from.map(|from| name_of(node, from));
+                    let line = TraceLine { step, name: name_of(node, step.node), from_name };
+                    lines.try_send(Line::Item(line)).ok();
+                }
+            }
+            CoreEvent::Answered { ticket, asked, answered, elapsed } => {
+                self.on_answered(ticket, Summary { asked, answered, elapsed });
+            }
+            CoreEvent::Done { ticket, result } => self.on_done(ticket, result),
+            CoreEvent::ContactFailed { contact, reason, retry_after } => {
+                let (contact, reason) = (contact.to_string(), reason.to_string());
+                self.announce(at, EventKind::ContactFailed { contact, reason, retry_after });
+            }
+            CoreEvent::Warning(warning) => self.announce(at, EventKind::Warning(warning.into())),
+            CoreEvent::Stopped { reason } => self.announce(at, EventKind::Stopped { reason: reason.into() }),
+        }
+    }
+
+    fn on_message(&mut self, node: &Node, message: Arc<Message>) {
+        let Some(feeds) = self.open_feeds(&message.topic) else { return };
+        let origin_name: Arc<str> = name_of(node, message.origin).into();
+        for feed in feeds {
+            feed.push(Received { message: Arc::clone(&message), origin_name: Arc::clone(&origin_name) });
+        }
+    }
+
+    fn on_missed(&mut self, node: &Node, topic: &str, origin: NodeId, count: u64) {
+        let Some(feeds) = self.open_feeds(topic) else { return };
+        let origin_name: Arc<str> = name_of(node, origin).into();
+        for feed in feeds {
+            feed.miss(origin, &origin_name, count);
+        }
+    }
+
+    /// The feeds of a topic that are still read; a topic that nobody reads is forgotten.
+    fn open_feeds(&mut self, topic: &str) -> Option<&[Feed]> {
+        let feeds = self.feeds.get_mut(topic)?;
+        feeds.retain(Feed::is_open);
+        if feeds.is_empty() {
+            self.feeds.remove(topic);
+        }
+        self.feeds.get(topic).map(Vec::as_slice)
+    }
+
+    fn on_query(&mut self, node: &Node, query: QueryId, name: String, payload: Vec<u8>) {
+        let Some(handlers) = self.handlers.get_mut(&name) else { return };
+        handlers.retain(|handler| !handler.is_closed());
+        let Some(newest) = handlers.last() else {
+            self.handlers.remove(&name);
+            return;
+        };
+        let (from, from_name) = (query.origin, name_of(node, query.origin));
+        let requests = self.requests.clone();
+        // A handler that is this far behind leaves the question unanswered.
+        newest.try_send(Question { name, payload, from, from_name, query, requests }).ok();
+    }
+
+    fn on_done(&mut self, ticket: Ticket, result: CommandResult) {
+        let Some(mut pending) = self.pending.remove(&ticket) else { return };
+        let goes_on = result.is_ok() && !matches!(pending.lines, Lines::None);
+        if let Some(waiting) = pending.result.take() {
+            // Who asked may have given up.
+            waiting.send(result).ok();
+        }
+        if goes_on {
+            self.pending.insert(ticket, pending);
+        }
+    }
+
+    fn on_answered(&mut self, ticket: Ticket, summary: Summary) {
+        match self.pending.remove(&ticket).map(|pending| pending.lines) {
+            Some(Lines::Answers(lines)) => lines.try_send(Line::End(summary)).unwrap_or_default(),
+            Some(Lines::Traces(lines)) => lines.try_send(Line::End(summary)).unwrap_or_default(),
+            Some(Lines::None) | None => {}
+        }
+    }
+}
+
+/// The name of a member as it is shown, or its id where it is no longer listed.
+fn name_of(node: &Node, id: NodeId) -> String {
+    node.member(id).map_or_else(|| id.to_string(), |Member { name, .. }| name)
+}

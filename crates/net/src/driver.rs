@@ -1,0 +1,263 @@
+//! The task that owns the node: it hands over what comes in, carries out what comes out, and waits for the deadline.
+
+use rumormill_core::io::{Event as CoreEvent, StopReason as CoreStopReason};
+use rumormill_core::{Channel, Config, Identity, Input, Node, NodeId, Output, Stored};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock::{self, Clock};
+use crate::desk::Desk;
+use crate::error::StopReason;
+use crate::events::{EventKind, Warning};
+use crate::keeper::{self, Keeper};
+use crate::key::{self, NodeKey};
+use crate::request::Request;
+use crate::socket::{Datagrams, sleep_until};
+use crate::streams::{StreamEvent, Streams};
+
+/// How many datagrams are handed over before other input has its turn.
+const DATAGRAMS_A_TURN: usize = 256;
+
+/// How many stream events, and how many requests, likewise.
+const OTHERS_A_TURN: usize = 64;
+
+/// How many turns of waiting input come before a due deadline: an unbroken flood must not stop the node's clock.
+const TURNS_MAX: usize = 64;
+
+/// Who a node turned out to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Started {
+    pub(crate) id: NodeId,
+    pub(crate) is_durable: bool,
+}
+
+/// Everything that a node needs from the machine.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) clock: Clock,
+    pub(crate) node: Node,
+    pub(crate) identity: Identity,
+    pub(crate) config: Config,
+    pub(crate) datagrams: Datagrams,
+    pub(crate) streams: Streams,
+    pub(crate) keeper: Keeper,
+    pub(crate) desk: Desk,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    /// Taken when the node has started.
+    pub(crate) started: Option<oneshot::Sender<Started>>,
+    pub(crate) stop: watch::Sender<Option<StopReason>>,
+    /// Why the loop ends.
+    pub(crate) stopped: Option<StopReason>,
+}
+
+/// What ended a wait.
+#[derive(Debug)]
+enum Wake {
+    /// Datagrams, or the deadline.
+    Ready,
+    Stream(StreamEvent),
+    Kept(keeper::Answer),
+    /// `None` when the last handle is gone.
+    Request(Option<Request>),
+}
+
+impl Driver {
+    pub(crate) async fn run(mut self) {
+        self.carry_out();
+        while self.stopped.is_none() {
+            let wake = self.wake().await;
+            self.on_wake(wake);
+            self.take_waiting();
+            if self.is_due() {
+                // The process may have slept past the deadline with input waiting that the runtime has not seen yet.
+                tokio::task::yield_now().await;
+                self.take_waiting();
+                self.on_due();
+            }
+        }
+        self.finish().await;
+    }
+
+    /// Waits for whatever comes first, input before the deadline.
+    async fn wake(&mut self) -> Wake {
+        let due = self.node.poll_timeout().and_then(|due| self.clock.runtime_instant(due));
+        tokio::select! {
+            biased;
+            () = self.datagrams.ready() => Wake::Ready,
+            event = self.streams.event() => Wake::Stream(event),
+            answer = self.keeper.answer() => Wake::Kept(answer),
+            request = self.requests.recv() => Wake::Request(request),
+            () = sleep_until(due) => Wake::Ready,
+        }
+    }
+
+    fn on_wake(&mut self, wake: Wake) {
+        match wake {
+            Wake::Ready => {}
+            Wake::Stream(event) => self.on_stream_event(event),
+            Wake::Kept(answer) => self.on_kept(answer),
+            Wake::Request(Some(request)) => self.on_request(request),
+            Wake::Request(None) => self.stopped = Some(StopReason::Stopped),
+        }
+    }
+
+    fn take_waiting(&mut self) {
+        for _ in 0..TURNS_MAX {
+            if self.stopped.is_some() || !self.take_turn() {
+                return;
+            }
+        }
+    }
+
+    /// Hands over some of everything that waits; whether there was anything.
+    fn take_turn(&mut self) -> bool {
+        let mut is_any = false;
+        for _ in 0..DATAGRAMS_A_TURN {
+            let Some((from, length)) = self.datagrams.receive() else { break };
+            let bytes = self.datagrams.payload(length);
+            self.node.handle_input(self.clock.now(), Input::Datagram { from, bytes });
+            self.carry_out();
+            is_any = true;
+        }
+        for _ in 0..OTHERS_A_TURN {
+            let Some(event) = self.streams.try_event() else { break };
+            self.on_stream_event(event);
+            is_any = true;
+        }
+        while let Some(answer) = self.keeper.try_answer() {
+            self.on_kept(answer);
+            is_any = true;
+        }
+        for _ in 0..OTHERS_A_TURN {
+            let Ok(request) = self.requests.try_recv() else { break };
+            self.on_request(request);
+            is_any = true;
+        }
+        is_any
+    }
+
+    fn is_due(&self) -> bool {
+        self.stopped.is_none() && self.node.poll_timeout().is_some_and(|due| due <= self.clock.now().instant)
+    }
+
+    fn on_due(&mut self) {
+        if self.is_due() {
+            self.hand_over(Input::Timeout);
+        }
+    }
+
+    fn on_stream_event(&mut self, event: StreamEvent) {
+        match event {
+            StreamEvent::Accepted(socket, from) => {
+                if let Some(stream) = self.streams.accept(socket, from) {
+                    self.hand_over(Input::StreamOpened { stream, from });
+                }
+            }
+            StreamEvent::Bytes(stream, bytes) => {
+                if self.streams.is_open(stream) {
+                    self.hand_over(Input::StreamBytes { stream, bytes: &bytes });
+                }
+            }
+            StreamEvent::Written(stream, pieces) => {
+                if self.streams.is_written(stream, pieces) {
+                    self.hand_over(Input::StreamWritten { stream });
+                }
+            }
+            StreamEvent::Closed(stream) => {
+                if self.streams.is_open(stream) {
+                    self.streams.close(stream);
+                    self.hand_over(Input::StreamClosed { stream });
+                }
+            }
+        }
+    }
+
+    fn on_kept(&mut self, answer: keeper::Answer) {
+        let keeper::Answer { token, is_stored } = answer;
+        self.hand_over(if is_stored { Input::Persisted { token } } else { Input::PersistFailed { token } });
+    }
+
+    fn on_request(&mut self, request: Request) {
+        // Who asked may have given up: answers that nobody waits for are dropped.
+        match request {
+            Request::Command { command, pending } => {
+                let ticket = self.desk.open(pending);
+                self.hand_over(Input::Command { ticket, command });
+            }
+            Request::Inspect(inspection) => inspection(&self.node),
+            Request::Subscribe { topic, history, feed, done } => {
+                self.desk.subscribe(&self.node, topic, history, feed);
+                done.send(()).ok();
+            }
+            Request::OnQuery { name, questions, done } => {
+                self.desk.handle_queries(name, questions);
+                done.send(()).ok();
+            }
+            Request::Stop => self.stopped = Some(StopReason::Stopped),
+        }
+    }
+
+    fn hand_over(&mut self, input: Input<'_>) {
+        self.node.handle_input(self.clock.now(), input);
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Transmit { to, channel: Channel::Datagram, bytes } => self.datagrams.send(to, bytes),
+                Output::Transmit { to, channel: Channel::Stream(stream), bytes } => {
+                    self.streams.send(stream, to, bytes);
+                }
+                Output::Close { stream } => self.streams.close(stream),
+                Output::Persist { token, records } => self.keeper.persist(token, records),
+                Output::Event(event) => self.on_event(event),
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: CoreEvent) {
+        if let CoreEvent::Started { .. } = event
+            && let Some(started) = self.started.take()
+        {
+            let Identity { id, durable: is_durable, .. } = self.identity;
+            // Who started the node may have given up; then there is no handle either, and it stops.
+            started.send(Started { id, is_durable }).ok();
+        }
+        if let CoreEvent::Stopped { reason } = event {
+            if reason == CoreStopReason::BootNotStored && self.started.is_some() && self.start_in_memory() {
+                return;
+            }
+            self.stopped = Some(reason.into());
+        }
+        self.desk.on_event(&self.node, clock::wall(), event);
+    }
+
+    /// An identity whose boot cannot be stored must not speak: goes on under a new one that ends with the process.
+    /// Whether that was possible.
+    fn start_in_memory(&mut self) -> bool {
+        let (Ok(key), Ok(session), Ok(seed)) = (NodeKey::generate(), key::random_bits(), key::random_bits()) else {
+            return false;
+        };
+        let identity = &mut self.identity;
+        (identity.id, identity.session, identity.durable) = (key.id(), session, false);
+        identity.stored = Stored::default();
+        self.keeper = Keeper::memory();
+        self.node = Node::new(identity.clone(), self.config.clone(), seed, self.clock.now());
+        self.desk.announce(clock::wall(), EventKind::Warning(Warning::NotDurable));
+        true
+    }
+
+    /// Frees sockets and data directory, then says so.
+    async fn finish(self) {
+        let Self { datagrams, streams, keeper, desk, requests, stop, stopped, .. } = self;
+        let reason = stopped.unwrap_or(StopReason::Aborted);
+        if reason == StopReason::Stopped {
+            // Of every other reason the node has told.
+            desk.announce(clock::wall(), EventKind::Stopped { reason });
+        }
+        drop((datagrams, desk, requests));
+        streams.shutdown().await;
+        keeper.close().await;
+        stop.send_replace(Some(reason));
+    }
+}

@@ -1,0 +1,93 @@
+//! Joining through contacts, whose names may not resolve yet, or to other addresses later.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rumormill_core::{Command, Config, ConfigError, Reply};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use crate::address::Address;
+use crate::clock;
+use crate::error::{Closed, RequestError};
+use crate::events::{EventKind, WeakAnnouncer};
+use crate::request::{self, Lines, Request};
+
+/// Reads contacts as people write them.
+pub(crate) fn parse(contacts: impl IntoIterator<Item = impl Into<String>>) -> Result<Vec<Address>, ConfigError> {
+    contacts.into_iter().map(|contact| Address::parse("join", &contact.into())).collect()
+}
+
+/// Resolves contacts and hands them to the node, again and again until one of them has answered. It keeps neither the
+/// node nor its events alive.
+#[derive(Clone, Debug)]
+pub(crate) struct Joiner {
+    requests: mpsc::WeakSender<Request>,
+    events: WeakAnnouncer,
+    /// This node's own addresses: one list of contacts often serves all nodes.
+    own: [SocketAddr; 2],
+    retry_min: Duration,
+    retry_max: Duration,
+}
+
+impl Joiner {
+    pub(crate) fn new(
+        requests: &mpsc::Sender<Request>,
+        events: WeakAnnouncer,
+        own: [SocketAddr; 2],
+        config: &Config,
+    ) -> Self {
+        let (retry_min, retry_max) = (config.join_retry_min, config.join_retry_max);
+        Self { requests: requests.downgrade(), events, own, retry_min, retry_max }
+    }
+
+    /// Returns the contact that answered. The node itself tries the addresses that it has again, with back-off up to
+    /// `retry_max`. This resolves names again, which may have moved, and from `retry_max` on names the contacts to the
+    /// node once more: another command may have taken over one of them.
+    pub(crate) async fn join(&self, contacts: &[Address]) -> Result<SocketAddr, RequestError> {
+        let mut known = Vec::new();
+        let mut under_way = None;
+        let mut wait = self.retry_min;
+        loop {
+            let addresses = self.resolve(contacts, wait).await;
+            if !addresses.is_empty() && (addresses != known || wait == self.retry_max) {
+                known.clone_from(&addresses);
+                let requests = self.requests.upgrade().ok_or(Closed)?;
+                under_way = Some(request::open(&requests, Command::Join { contacts: addresses }, Lines::None).await?);
+            }
+            match &mut under_way {
+                Some(answer) => {
+                    if let Ok(answer) = timeout(wait, answer).await {
+                        return Ok(contact_of(answer.map_err(|_| Closed)??));
+                    }
+                }
+                None => sleep(wait).await,
+            }
+            wait = (wait * 2).min(self.retry_max);
+        }
+    }
+
+    async fn resolve(&self, contacts: &[Address], retry_after: Duration) -> Vec<SocketAddr> {
+        let mut addresses = Vec::new();
+        for contact in contacts {
+            match contact.resolve().await {
+                Ok(found) => addresses.extend(found),
+                Err(error) => {
+                    let (contact, reason) = (contact.to_string(), format!("its name does not resolve: {error}"));
+                    self.events.announce(clock::wall(), EventKind::ContactFailed { contact, reason, retry_after });
+                }
+            }
+        }
+        addresses.retain(|address| !self.own.contains(address));
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+}
+
+fn contact_of(reply: Reply) -> SocketAddr {
+    match reply {
+        Reply::Joined { contact } => contact,
+        Reply::Accepted | Reply::Published { .. } | Reply::Left => unreachable!("a join ends as joined"),
+    }
+}

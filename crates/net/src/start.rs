@@ -1,0 +1,241 @@
+//! The steps from a description to a running node. The first that fails leaves nothing running behind.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rumormill_core::{Config, ConfigError, Identity, Node, NodeId, Stored};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use crate::address::{self, Address};
+use crate::builder::Builder;
+use crate::clock::{self, Clock};
+use crate::cluster::{Cluster, Shared, SocketCounters};
+use crate::desk::Desk;
+use crate::directory;
+use crate::driver::{Driver, Started};
+use crate::error::StartError;
+use crate::events::{Announcer, EventKind, Warning};
+use crate::faults::Faults;
+use crate::join::{self, Joiner};
+use crate::keeper::Keeper;
+use crate::key::{self, NodeKey};
+use crate::request::{REQUESTS_MAX, Request};
+use crate::socket::{self, Datagrams};
+use crate::streams::Streams;
+
+/// How long a contact's name may take to resolve where its address decides which of ours is advertised.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
+    let Builder { name, cluster, bind, advertise, join, data_dir, tags, mut config, allow_faults, announcer } = builder;
+    if let Some(cluster) = cluster {
+        config.cluster = cluster;
+    }
+    let config = config.build()?;
+    let contacts = join::parse(join)?;
+    let faults = if allow_faults { Some(Faults::new(key::random_bits()?)) } else { None };
+    let sockets = Sockets::bind(&bind, faults).await?;
+    let advertised = advertised(advertise.as_deref(), sockets.local_address, &contacts).await?;
+    let mut identity = Identity {
+        id: NodeId::NONE,
+        name,
+        addresses: vec![advertised],
+        tags,
+        session: key::random_bits()?,
+        secret: None,
+        stored: Stored::default(),
+        durable: false,
+    };
+    identity.check()?;
+    let keeper = remember(&mut identity, data_dir.clone(), &announcer).await?;
+    let cluster = launch(Parts { identity, config, sockets, keeper, data_dir, announcer }).await?;
+    if !contacts.is_empty() {
+        let joiner = cluster.0.joiner.clone();
+        // It ends when a contact has answered, or with the node.
+        tokio::spawn(async move { joiner.join(&contacts).await });
+    }
+    Ok(cluster)
+}
+
+/// What a node is made of.
+struct Parts {
+    identity: Identity,
+    config: Config,
+    sockets: Sockets,
+    keeper: Keeper,
+    data_dir: Option<PathBuf>,
+    announcer: Announcer,
+}
+
+/// Both sockets of a node, and what the fault table does to them.
+struct Sockets {
+    udp: UdpSocket,
+    tcp: TcpListener,
+    local_address: SocketAddr,
+    faults: Option<Faults>,
+}
+
+impl Sockets {
+    /// Binds the first address of `bind` that can be bound.
+    async fn bind(bind: &str, faults: Option<Faults>) -> Result<Self, StartError> {
+        let failed = |source| StartError::Bind { address: bind.to_owned(), source };
+        let mut result = Err(failed(io::ErrorKind::AddrNotAvailable.into()));
+        for address in Address::parse("bind", bind)?.resolve().await.map_err(failed)? {
+            if faults.is_some() && !address.ip().is_loopback() {
+                return Err(StartError::FaultsNotLoopback { address });
+            }
+            result = socket::bind(address);
+            if result.is_ok() {
+                break;
+            }
+        }
+        let (udp, tcp) = result?;
+        let local_address = udp.local_addr().map_err(failed)?;
+        Ok(Self { udp, tcp, local_address, faults })
+    }
+}
+
+/// The address to tell others; port 0 stands for the one that is bound.
+async fn advertised(
+    advertise: Option<&str>,
+    bound: SocketAddr,
+    contacts: &[Address],
+) -> Result<SocketAddr, StartError> {
+    let Some(text) = advertise else {
+        let resolved = if bound.ip().is_unspecified() { resolve_first(contacts).await } else { Vec::new() };
+        return Ok(address::advertised(bound, &resolved));
+    };
+    let resolved = Address::parse("advertise", text)?.resolve().await.unwrap_or_default();
+    let Some(&(mut address)) = resolved.first() else {
+        let (value, rule) = (format!("{text:?}"), "an address that resolves".to_owned());
+        return Err(ConfigError { field: "advertise", value, rule }.into());
+    };
+    if address.port() == 0 {
+        address.set_port(bound.port());
+    }
+    Ok(address)
+}
+
+async fn resolve_first(contacts: &[Address]) -> Vec<SocketAddr> {
+    let Some(first) = contacts.first() else { return Vec::new() };
+    // A name that does not resolve yet is tried again when joining.
+    timeout(RESOLVE_TIMEOUT, first.resolve()).await.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// Takes up the identity in the data directory, or a new one that ends with the process where there is none, or it takes
+/// no writes.
+async fn remember(
+    identity: &mut Identity,
+    data_dir: Option<PathBuf>,
+    announcer: &Announcer,
+) -> Result<Keeper, StartError> {
+    let Some(path) = data_dir else {
+        identity.id = NodeKey::generate()?.id();
+        return Ok(Keeper::memory());
+    };
+    let directory = path.clone();
+    let opened = tokio::task::spawn_blocking(move || directory::open(&directory)).await;
+    match opened.expect("opening a directory neither panics nor is cancelled") {
+        Ok(opened) => {
+            (identity.id, identity.stored, identity.durable) = (opened.key.id(), opened.stored, true);
+            if let Some(warning) = opened.warning {
+                announcer.announce(clock::wall(), EventKind::Warning(warning));
+            }
+            Keeper::disk(opened.directory).map_err(|source| StartError::DataDir { path, source })
+        }
+        Err(StartError::DataDir { source, .. }) if takes_no_writes(source.kind()) => {
+            identity.id = NodeKey::generate()?.id();
+            announcer.announce(clock::wall(), EventKind::Warning(Warning::NotDurable));
+            Ok(Keeper::memory())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+const fn takes_no_writes(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// Starts the task, and waits until the node may speak.
+async fn launch(parts: Parts) -> Result<Cluster, StartError> {
+    let Parts { identity, config, sockets, keeper, data_dir, announcer } = parts;
+    let Sockets { udp, tcp, local_address, faults } = sockets;
+    let (name, advertised) = (identity.name.clone(), identity.addresses[0]);
+    let (requests, receiver) = mpsc::channel::<Request>(REQUESTS_MAX);
+    let (started, is_started) = oneshot::channel();
+    let (stop, stopped) = watch::channel(None);
+    let counters = Arc::new(SocketCounters::default());
+    let events = announcer.downgrade();
+    let joiner = Joiner::new(&requests, events.clone(), [local_address, advertised], &config);
+    let clock = Clock::start();
+    let driver = Driver {
+        node: Node::new(identity.clone(), config.clone(), key::random_bits()?, clock.now()),
+        clock,
+        identity,
+        datagrams: Datagrams::new(udp, local_address, faults.clone(), Arc::clone(&counters)),
+        streams: Streams::new(tcp, local_address, config.streams_max, faults.clone(), Arc::clone(&counters)),
+        keeper,
+        desk: Desk::new(announcer, requests.downgrade()),
+        requests: receiver,
+        started: Some(started),
+        stop,
+        stopped: None,
+        config: config.clone(),
+    };
+    tokio::spawn(driver.run());
+    let Ok(Started { id, is_durable }) = is_started.await else { return Err(StartError::NotStarted) };
+    Ok(Cluster(Arc::new(Shared {
+        id,
+        name,
+        cluster_name: config.cluster.clone(),
+        local_address,
+        advertised,
+        is_durable,
+        data_dir,
+        requests,
+        events,
+        joiner,
+        stop: stopped,
+        faults,
+        counters,
+    })))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_identity_whose_boot_cannot_be_stored_does_not_speak_and_another_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let keeper = Keeper::disk(directory::tests::broken(directory.path())).unwrap();
+        let sockets = Sockets::bind("127.0.0.1:0", None).await.unwrap();
+        let identity = Identity {
+            id: NodeId(7),
+            name: "a".to_owned(),
+            addresses: vec![sockets.local_address],
+            tags: BTreeMap::new(),
+            session: 1,
+            secret: None,
+            stored: Stored::default(),
+            durable: true,
+        };
+        let announcer = Announcer::new();
+        let mut events = announcer.listen();
+        let (config, data_dir) = (Config::default(), None);
+        let parts = Parts { identity, config, sockets, keeper, data_dir, announcer };
+        let cluster = launch(parts).await.unwrap();
+        assert_ne!(cluster.id(), NodeId(7));
+        assert!(!cluster.is_durable());
+        let first = events.next().await.unwrap().unwrap();
+        assert!(matches!(first.kind, EventKind::Warning(Warning::NotDurable)), "{first:?}");
+        cluster.publish("news", "hi").await.unwrap();
+    }
+}

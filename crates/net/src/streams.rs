@@ -1,0 +1,466 @@
+//! The streams of a node: one small task a connection, which moves bytes and decides nothing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rumormill_core::io::StreamId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::cluster::SocketCounters;
+use crate::faults::{self, Direction, Faults};
+use crate::socket::canonical;
+
+/// How long a connection may take to be there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may be without a byte moving in either direction.
+const STALLED_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the other end may take to close after this end has: closing with bytes unread would reset the connection,
+/// and the other end might lose what was written last.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long to wait where the system has no room for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many bytes are read at once.
+const READ_BYTES: usize = 16 << 10;
+
+/// How many events wait for the driver, with up to [`READ_BYTES`] each; connections wait beyond it.
+const EVENTS_MAX: usize = 64;
+
+/// What happened on a connection.
+#[derive(Debug)]
+pub(crate) enum StreamEvent {
+    /// Another node opened one.
+    Accepted(TcpStream, SocketAddr),
+    /// Bytes came.
+    Bytes(StreamId, Vec<u8>),
+    /// So many pieces have been handed to the network in all.
+    Written(StreamId, u64),
+    /// It ended, or never began.
+    Closed(StreamId),
+}
+
+/// The connections of a node.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    open: BTreeMap<StreamId, Open>,
+    accepted: u64,
+    dialed: u64,
+    /// The acceptor, and one task a connection, those that only linger included. Dropping it ends them all.
+    tasks: JoinSet<()>,
+    tasks_max: usize,
+    events: mpsc::Sender<StreamEvent>,
+    incoming: mpsc::Receiver<StreamEvent>,
+    local_address: SocketAddr,
+    faults: Option<Faults>,
+    counters: Arc<SocketCounters>,
+}
+
+/// The driver's end of a connection.
+#[derive(Debug)]
+struct Open {
+    /// Bounded by the node, which hands over the next piece when the last was written. Dropping it ends the stream.
+    pieces: mpsc::UnboundedSender<Vec<u8>>,
+    handed_over: u64,
+}
+
+impl Streams {
+    /// Accepts on `listener`. The node itself refuses what it has no room for; `streams_max` is its limit.
+    pub(crate) fn new(
+        listener: TcpListener,
+        local_address: SocketAddr,
+        streams_max: usize,
+        faults: Option<Faults>,
+        counters: Arc<SocketCounters>,
+    ) -> Self {
+        let (events, incoming) = mpsc::channel(EVENTS_MAX);
+        let mut tasks = JoinSet::new();
+        let owner = if faults.is_some() { faults::stream_owner } else { canonical };
+        tasks.spawn(accept(listener, events.clone(), owner));
+        // As many again may linger.
+        let tasks_max = 2 * streams_max;
+        let open = BTreeMap::new();
+        Self { open, accepted: 0, dialed: 0, tasks, tasks_max, events, incoming, local_address, faults, counters }
+    }
+
+    /// The next event. Cancel safe.
+    pub(crate) async fn event(&mut self) -> StreamEvent {
+        self.incoming.recv().await.expect("this end keeps a sender")
+    }
+
+    pub(crate) fn try_event(&mut self) -> Option<StreamEvent> {
+        self.incoming.try_recv().ok()
+    }
+
+    /// Gives an accepted connection its number, or closes it where there are too many.
+    pub(crate) fn accept(&mut self, socket: TcpStream, from: SocketAddr) -> Option<StreamId> {
+        while self.tasks.try_join_next().is_some() {}
+        if self.tasks.len() >= self.tasks_max {
+            self.counters.streams_refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let stream = StreamId(2 * self.accepted + 1);
+        self.accepted += 1;
+        self.spawn(stream, Link::Accepted(socket), from);
+        Some(stream)
+    }
+
+    /// Hands over a piece; the first on a new even number opens a connection.
+    pub(crate) fn send(&mut self, stream: StreamId, to: SocketAddr, piece: Vec<u8>) {
+        if stream.0.is_multiple_of(2) && stream.0 > self.dialed {
+            self.dialed = stream.0;
+            let link = Link::Dialed { from: self.source(), to };
+            self.spawn(stream, link, to);
+        }
+        // Otherwise it has just ended, and the node will learn so.
+        if let Some(open) = self.open.get_mut(&stream)
+            && open.pieces.send(piece).is_ok()
+        {
+            open.handed_over += 1;
+        }
+    }
+
+    /// Ends a stream after what was handed over.
+    pub(crate) fn close(&mut self, stream: StreamId) {
+        self.open.remove(&stream);
+    }
+
+    /// Whether the node still has this stream.
+    pub(crate) fn is_open(&self, stream: StreamId) -> bool {
+        self.open.contains_key(&stream)
+    }
+
+    /// Whether all that was handed over has been written.
+    pub(crate) fn is_written(&self, stream: StreamId, pieces: u64) -> bool {
+        self.open.get(&stream).is_some_and(|open| open.handed_over == pieces)
+    }
+
+    /// Ends everything at once.
+    pub(crate) async fn shutdown(mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    fn spawn(&mut self, id: StreamId, link: Link, peer: SocketAddr) {
+        while self.tasks.try_join_next().is_some() {}
+        let (pieces, waiting) = mpsc::unbounded_channel();
+        self.open.insert(id, Open { pieces, handed_over: 0 });
+        let connection = Connection { id, peer, events: self.events.clone(), faults: self.faults.clone() };
+        self.tasks.spawn(connection.run(link, waiting));
+    }
+
+    /// Where to open streams from, if that matters.
+    fn source(&self) -> Option<SocketAddr> {
+        self.faults.as_ref().and_then(|_| faults::stream_source(self.local_address))
+    }
+}
+
+/// Where a connection comes from.
+#[derive(Debug)]
+enum Link {
+    Accepted(TcpStream),
+    Dialed { from: Option<SocketAddr>, to: SocketAddr },
+}
+
+impl Link {
+    async fn connect(self) -> io::Result<TcpStream> {
+        match self {
+            Self::Accepted(socket) => Ok(socket),
+            Self::Dialed { from: None, to } => TcpStream::connect(to).await,
+            Self::Dialed { from: Some(from), to } => {
+                let socket = TcpSocket::new_v4()?;
+                match socket.bind(from) {
+                    Ok(()) => socket.connect(to).await,
+                    // A system with one loopback address only.
+                    Err(_) => TcpStream::connect(to).await,
+                }
+            }
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, events: mpsc::Sender<StreamEvent>, owner: fn(SocketAddr) -> SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, from)) => {
+                if events.send(StreamEvent::Accepted(socket, owner(from))).await.is_err() {
+                    return;
+                }
+            }
+            // A connection that was reset before it was accepted, or no file descriptor left.
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// How a connection ended.
+enum End {
+    /// The node closed it.
+    Ours,
+    /// The other end did, or the network.
+    Theirs,
+}
+
+/// One connection.
+struct Connection {
+    id: StreamId,
+    peer: SocketAddr,
+    events: mpsc::Sender<StreamEvent>,
+    faults: Option<Faults>,
+}
+
+impl Connection {
+    async fn run(self, link: Link, pieces: mpsc::UnboundedReceiver<Vec<u8>>) {
+        let end = tokio::select! {
+            // A cut lets nothing pass, not even what is there already.
+            biased;
+            () = self.until_cut() => End::Theirs,
+            end = self.connect_and_move(link, pieces) => end,
+        };
+        if let End::Theirs = end {
+            self.tell(StreamEvent::Closed(self.id)).await;
+        }
+    }
+
+    async fn connect_and_move(&self, link: Link, pieces: mpsc::UnboundedReceiver<Vec<u8>>) -> End {
+        let Ok(Ok(mut socket)) = timeout(CONNECT_TIMEOUT, link.connect()).await else { return End::Theirs };
+        // Pieces are whole messages; waiting for more to fill a segment would only delay them.
+        socket.set_nodelay(true).ok();
+        let end = self.move_bytes(&mut socket, pieces).await;
+        if let End::Ours = end {
+            // The other end may have gone already.
+            timeout(LINGER_TIMEOUT, linger(&mut socket)).await.ok();
+        }
+        end
+    }
+
+    /// Moves bytes both ways until either end is done.
+    async fn move_bytes(&self, socket: &mut TcpStream, pieces: mpsc::UnboundedReceiver<Vec<u8>>) -> End {
+        let (reader, writer) = socket.split();
+        let progress = Progress::start();
+        tokio::select! {
+            end = self.write(writer, pieces, &progress) => end,
+            () = self.read(reader, &progress) => End::Theirs,
+            () = progress.stalled() => End::Theirs,
+        }
+    }
+
+    async fn read(&self, mut reader: ReadHalf<'_>, progress: &Progress) {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let Ok(length @ 1..) = reader.read(&mut buffer).await else { return };
+            progress.note();
+            self.delay(Direction::In).await;
+            self.tell(StreamEvent::Bytes(self.id, buffer[..length].to_vec())).await;
+        }
+    }
+
+    async fn write(
+        &self,
+        mut writer: WriteHalf<'_>,
+        mut pieces: mpsc::UnboundedReceiver<Vec<u8>>,
+        progress: &Progress,
+    ) -> End {
+        let mut written = 0;
+        while let Some(piece) = pieces.recv().await {
+            self.delay(Direction::Out).await;
+            if write_piece(&mut writer, &piece, progress).await.is_err() {
+                return End::Theirs;
+            }
+            written += 1;
+            if pieces.is_empty() {
+                self.tell(StreamEvent::Written(self.id, written)).await;
+            }
+        }
+        End::Ours
+    }
+
+    async fn delay(&self, direction: Direction) {
+        let delay = self.faults.as_ref().map_or(Duration::ZERO, |faults| faults.stream_delay(self.peer, direction));
+        if delay > Duration::ZERO {
+            sleep(delay).await;
+        }
+    }
+
+    async fn until_cut(&self) {
+        match &self.faults {
+            Some(faults) => faults.until_cut(self.peer).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn tell(&self, event: StreamEvent) {
+        // The driver is gone only when this task is about to be.
+        self.events.send(event).await.ok();
+    }
+}
+
+/// When bytes moved last, in either direction.
+struct Progress {
+    start: Instant,
+    /// Milliseconds after the start.
+    moved: AtomicU64,
+}
+
+impl Progress {
+    fn start() -> Self {
+        Self { start: Instant::now(), moved: AtomicU64::new(0) }
+    }
+
+    fn note(&self) {
+        let millis = u64::try_from(self.start.elapsed().as_millis()).expect("no connection lasts that long");
+        self.moved.store(millis, Ordering::Relaxed);
+    }
+
+    /// Waits until nothing has moved for too long.
+    async fn stalled(&self) {
+        loop {
+            let due = self.start + Duration::from_millis(self.moved.load(Ordering::Relaxed)) + STALLED_TIMEOUT;
+            if due <= Instant::now() {
+                return;
+            }
+            sleep_until(due).await;
+        }
+    }
+}
+
+/// Writes a piece as far as the network takes it, again and again.
+async fn write_piece(writer: &mut WriteHalf<'_>, mut piece: &[u8], progress: &Progress) -> io::Result<()> {
+    while !piece.is_empty() {
+        let length = writer.write(piece).await?;
+        progress.note();
+        piece = &piece[length..];
+    }
+    Ok(())
+}
+
+/// Says that nothing more will come, then reads what the other end still says until it closes too.
+async fn linger(socket: &mut TcpStream) -> io::Result<()> {
+    socket.shutdown().await?;
+    let mut rest = [0; 1_024];
+    while socket.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::bind;
+
+    fn open(faults: Option<Faults>) -> (Streams, SocketAddr) {
+        let (udp, tcp) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = udp.local_addr().unwrap();
+        (Streams::new(tcp, address, 8, faults, Arc::default()), address)
+    }
+
+    async fn accepted(streams: &mut Streams) -> StreamId {
+        let StreamEvent::Accepted(socket, from) = streams.event().await else { panic!("nothing was accepted") };
+        streams.accept(socket, from).unwrap()
+    }
+
+    /// All that comes until the stream ends.
+    async fn read_to_end(streams: &mut Streams, stream: StreamId) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            match streams.event().await {
+                StreamEvent::Bytes(id, bytes) if id == stream => all.extend(bytes),
+                StreamEvent::Closed(id) if id == stream => return all,
+                StreamEvent::Accepted(..)
+                | StreamEvent::Bytes(..)
+                | StreamEvent::Written(..)
+                | StreamEvent::Closed(_) => {}
+            }
+        }
+    }
+
+    const DIALED: StreamId = StreamId(2);
+
+    #[tokio::test]
+    async fn what_was_handed_over_is_written_before_the_stream_ends() {
+        let (mut a, _) = open(None);
+        let (mut b, to) = open(None);
+        let piece: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        a.send(DIALED, to, piece.clone());
+        a.close(DIALED);
+        let stream = accepted(&mut b).await;
+        // Unread bytes at the end that closes must not cost the other end what was sent to it.
+        b.send(stream, to, vec![0; 1_000]);
+        assert!(read_to_end(&mut b, stream).await == piece);
+    }
+
+    #[tokio::test]
+    async fn the_node_hears_that_all_was_written_and_may_go_on() {
+        let (mut a, _) = open(None);
+        let (mut b, to) = open(None);
+        a.send(DIALED, to, b"one".to_vec());
+        let StreamEvent::Written(DIALED, pieces) = a.event().await else { panic!("nothing was written") };
+        assert!(a.is_written(DIALED, pieces));
+        a.send(DIALED, to, b"two".to_vec());
+        assert!(!a.is_written(DIALED, pieces));
+        let stream = accepted(&mut b).await;
+        a.close(DIALED);
+        assert_eq!(read_to_end(&mut b, stream).await, b"onetwo");
+    }
+
+    #[tokio::test]
+    async fn a_stream_to_nobody_ends() {
+        let (mut a, _) = open(None);
+        let (b, nobody) = open(None);
+        b.shutdown().await;
+        a.send(DIALED, nobody, b"hello".to_vec());
+        assert!(matches!(a.event().await, StreamEvent::Closed(DIALED)));
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_streams_at_once_and_refuses_new_ones_from_either_end() {
+        for cut_at_dialer in [true, false] {
+            let (at_a, at_b) = (Faults::new(1), Faults::new(2));
+            let (mut a, address_a) = open(Some(at_a.clone()));
+            let (mut b, address_b) = open(Some(at_b.clone()));
+            a.send(DIALED, address_b, b"hello".to_vec());
+            let stream = accepted(&mut b).await;
+            assert!(matches!(b.event().await, StreamEvent::Bytes(..)));
+            if cut_at_dialer {
+                at_a.cut([address_b]);
+            } else {
+                at_b.cut([address_a]);
+            }
+            assert_eq!(read_to_end(&mut b, stream).await, b"");
+            assert_eq!(read_to_end(&mut a, DIALED).await, b"");
+
+            let next = StreamId(4);
+            a.send(next, address_b, b"again".to_vec());
+            if !cut_at_dialer {
+                let stream = accepted(&mut b).await;
+                assert_eq!(read_to_end(&mut b, stream).await, b"");
+            }
+            assert_eq!(read_to_end(&mut a, next).await, b"");
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_the_limit_are_closed_and_counted() {
+        let (mut b, to) = open(None);
+        let mut sockets = Vec::new();
+        // The acceptor is one of the 16 tasks.
+        for _ in 0..15 {
+            sockets.push(TcpStream::connect(to).await.unwrap());
+            accepted(&mut b).await;
+        }
+        let mut refused = TcpStream::connect(to).await.unwrap();
+        let StreamEvent::Accepted(socket, from) = b.event().await else { panic!("nothing was accepted") };
+        assert_eq!(b.accept(socket, from), None);
+        assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
+        assert_eq!(b.counters.streams_refused.load(Ordering::Relaxed), 1);
+    }
+}
