@@ -128,7 +128,7 @@ const EXPECTED: [(Mode, [Option<f64>; 3]); 3] = [
 ];
 
 /// Messages whose rounds are counted in each network and at each loss.
-const MESSAGES: usize = 10;
+const MESSAGES: usize = 34;
 
 /// Fanout 1, everybody keeps going, forwarding at rounds only; then the default settings.
 fn rounds(arguments: &Arguments) -> Result<(), Failure> {
