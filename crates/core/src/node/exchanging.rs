@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Node;
 use super::letters::Letter;
 use crate::exchange::{Asked, FIRST_SYMBOLS, Next, next_batch};
+use crate::identity::NodeId;
 use crate::io::StreamId;
 use crate::replica::{Comparison, Replica};
 use crate::sketch::SYMBOL_BYTES;
@@ -86,12 +87,12 @@ impl Node {
             Comparison::Found { ours: mine, theirs: lacking } if mine.len() + lacking.len() > 0 || ours == theirs => {
                 self.exchanges.end_answering(letter.peer, space);
                 let lacking = if head.one_way { Vec::new() } else { lacking };
-                self.settle(exchange, &mine, &lacking, letter);
+                self.settle(head, &mine, &lacking, letter);
             }
             Comparison::Found { .. } if have > 1 => {
                 // Differences that this node must not hold.
                 self.exchanges.end_answering(letter.peer, space);
-                self.settle(exchange, &[], &[], letter);
+                self.settle(head, &[], &[], letter);
             }
             Comparison::Found { .. } | Comparison::Incomplete => {
                 let apart = ours.abs_diff(theirs);
@@ -110,13 +111,10 @@ impl Node {
     }
 
     /// The comparison came to its end on this side.
-    fn settle(&mut self, exchange: u64, mine: &[Arc<Update>], lacking: &[UpdateId], letter: &mut Letter) {
+    fn settle(&mut self, head: &SketchHead, mine: &[Arc<Update>], lacking: &[UpdateId], letter: &mut Letter) {
+        let SketchHead { space, exchange, .. } = *head;
         let differences = u32::try_from(mine.len() + lacking.len()).unwrap_or(u32::MAX);
-        if differences == 0 {
-            self.note_agreement(letter.peer);
-        } else {
-            self.hurry();
-        }
+        self.note_outcome(space, differences, letter.peer);
         self.send_updates(mine, letter);
         let most = if letter.is_stream() { 4_096 } else { (self.frames_max() - 4) / 8 };
         let wanted = self.not_asked_yet(lacking);
@@ -154,15 +152,19 @@ impl Node {
         };
         self.prove(letter);
         self.exchanges.end_asked(letter.peer, space);
-        if differences == 0 {
-            self.note_agreement(letter.peer);
-        } else {
-            self.hurry();
-        }
+        self.note_outcome(space, differences, letter.peer);
         if let Some(stream) = letter.stream()
             && self.streams.get(stream).is_some_and(|stream| stream.purpose == Purpose::Exchange)
         {
             self.close_after_reply(stream, letter);
+        }
+    }
+
+    fn note_outcome(&mut self, space: Space, differences: u32, peer: NodeId) {
+        if differences > 0 {
+            self.hurry();
+        } else if space == Space::Messages {
+            self.note_agreement(peer);
         }
     }
 
