@@ -18,7 +18,7 @@ pub(crate) const FIRST_SYMBOLS: usize = 8;
 /// How many symbols there are after each batch, until it moves to a stream.
 const DATAGRAM_SYMBOLS: [usize; 2] = [32, 96];
 /// The same on a stream.
-const STREAM_SYMBOLS: [usize; 3] = [256, 1_024, SYMBOLS_MAX];
+const STREAM_SYMBOLS: [usize; 9] = [160, 256, 400, 640, 1_024, 1_536, 2_304, 3_200, SYMBOLS_MAX];
 /// Exchanges kept in each direction; the oldest gives way.
 const EXCHANGES_MAX: usize = 256;
 

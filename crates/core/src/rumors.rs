@@ -61,6 +61,11 @@ impl Rumors {
         self.hot.len()
     }
 
+    /// How many claims are hot.
+    pub(crate) fn claims(&self) -> usize {
+        self.queues[0].len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.hot.is_empty()
     }
@@ -186,6 +191,11 @@ impl Rumors {
             }
         }
     }
+}
+
+/// Whether an update is a claim about a member.
+pub(crate) fn is_claim(update: &Update) -> bool {
+    queue_of(update) == 0
 }
 
 fn queue_of(update: &Update) -> usize {

@@ -138,8 +138,13 @@ impl From<OpenError> for io::Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A directory that takes no writes any more.
+    pub(crate) fn broken(path: &Path) -> DataDir {
+        DataDir { store: Store::broken(), _lock: lock(path).unwrap() }
+    }
 
     #[test]
     fn a_directory_gives_the_same_identity_again() {

@@ -24,14 +24,21 @@ pub(crate) fn parse(contacts: impl IntoIterator<Item = impl Into<String>>) -> Re
 pub(crate) struct Joiner {
     requests: mpsc::WeakSender<Request>,
     events: WeakAnnouncer,
+    /// This node's own addresses: one list of contacts often serves all nodes.
+    own: [SocketAddr; 2],
     retry_min: Duration,
     retry_max: Duration,
 }
 
 impl Joiner {
-    pub(crate) fn new(requests: &mpsc::Sender<Request>, events: WeakAnnouncer, config: &Config) -> Self {
+    pub(crate) fn new(
+        requests: &mpsc::Sender<Request>,
+        events: WeakAnnouncer,
+        own: [SocketAddr; 2],
+        config: &Config,
+    ) -> Self {
         let (retry_min, retry_max) = (config.join_retry_min, config.join_retry_max);
-        Self { requests: requests.downgrade(), events, retry_min, retry_max }
+        Self { requests: requests.downgrade(), events, own, retry_min, retry_max }
     }
 
     /// Returns the contact that answered. The node itself tries the addresses that it has again, with back-off up to
@@ -71,6 +78,7 @@ impl Joiner {
                 }
             }
         }
+        addresses.retain(|address| !self.own.contains(address));
         addresses.sort_unstable();
         addresses.dedup();
         addresses

@@ -171,7 +171,7 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
     let (stop, stopped) = watch::channel(None);
     let counters = Arc::new(SocketCounters::default());
     let events = announcer.downgrade();
-    let joiner = Joiner::new(&requests, events.clone(), &config);
+    let joiner = Joiner::new(&requests, events.clone(), [local_address, advertised], &config);
     let clock = Clock::start();
     let driver = Driver {
         node: Node::new(identity.clone(), config.clone(), key::random_bits()?, clock.now()),
@@ -204,4 +204,38 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
         faults,
         counters,
     })))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_identity_whose_boot_cannot_be_stored_does_not_speak_and_another_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let keeper = Keeper::disk(directory::tests::broken(directory.path())).unwrap();
+        let sockets = Sockets::bind("127.0.0.1:0", None).await.unwrap();
+        let identity = Identity {
+            id: NodeId(7),
+            name: "a".to_owned(),
+            addresses: vec![sockets.local_address],
+            tags: BTreeMap::new(),
+            session: 1,
+            secret: None,
+            stored: Stored::default(),
+            durable: true,
+        };
+        let announcer = Announcer::new();
+        let mut events = announcer.listen();
+        let (config, data_dir) = (Config::default(), None);
+        let parts = Parts { identity, config, sockets, keeper, data_dir, announcer };
+        let cluster = launch(parts).await.unwrap();
+        assert_ne!(cluster.id(), NodeId(7));
+        assert!(!cluster.is_durable());
+        let first = events.next().await.unwrap().unwrap();
+        assert!(matches!(first.kind, EventKind::Warning(Warning::NotDurable)), "{first:?}");
+        cluster.publish("news", "hi").await.unwrap();
+    }
 }

@@ -37,6 +37,12 @@ impl Store {
         Ok((Self { path: path.to_owned(), database: Some(database) }, stored))
     }
 
+    /// A store that takes no writes.
+    #[cfg(test)]
+    pub(crate) fn broken() -> Self {
+        Self { path: PathBuf::new(), database: None }
+    }
+
     /// Makes records durable, all or none.
     pub(crate) fn commit<'a>(&mut self, records: impl Iterator<Item = &'a Record>) -> Result<(), Error> {
         let database = match self.database.take() {

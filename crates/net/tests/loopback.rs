@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use rumormill::{
-    Builder, Cluster, ConfigBuilder, Delivery, EventKind, Events, MemberChange, NodeId, StartError, State, StopReason,
-    Subscription, Tags,
+    Builder, Cluster, ConfigBuilder, Delivery, EventKind, Events, MemberChange, NodeId, Refusal, RequestError,
+    StartError, State, StopReason, Subscription, Tags,
 };
 
 /// Far more than any of these tests needs on a busy machine.
@@ -92,6 +92,32 @@ async fn history_comes_before_what_is_new() {
     for expected in ["two", "three", "four"] {
         assert_eq!(text(&mut news).await, expected);
     }
+}
+
+#[tokio::test]
+async fn a_store_that_is_full_refuses_at_once_or_waits() {
+    let config = ConfigBuilder {
+        payload_bytes_max: 1_000,
+        history_bytes: 1_000,
+        messages_bytes_max: 1_000,
+        ..ConfigBuilder::local()
+    };
+    let a = node("a").config(config).start().await.unwrap();
+    let error = a.publish("news", vec![0; 1_001]).await.unwrap_err();
+    assert_eq!(error.to_string(), "payload is 1001 bytes, must be at most 1000 bytes");
+    a.publish("news", vec![0; 900]).await.unwrap();
+    let error = a.try_publish("other", vec![0; 200]).await.unwrap_err();
+    assert!(matches!(error, RequestError::Refused(Refusal::Full { .. })), "{error}");
+    let wait = tokio::time::timeout(Duration::from_millis(50), a.publish("other", vec![0; 200]));
+    assert!(wait.await.is_err());
+}
+
+#[tokio::test]
+async fn a_node_that_is_its_own_contact_joins_through_the_others() {
+    let a = start("a").await;
+    let b = start("b").await;
+    let contacts = [b.local_address().to_string(), a.local_address().to_string()];
+    assert_eq!(within(b.join(contacts)).await.unwrap(), a.local_address());
 }
 
 #[tokio::test]
