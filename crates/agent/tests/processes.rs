@@ -60,7 +60,9 @@ fn a_cluster_that_was_cut_in_two_is_one_again_after_the_cut_heals() {
         }
     }
     for (here, there) in [(half, other), (other, half)] {
-        here.iter().for_each(|agent| drop(agent.wait_for_each("failed", &there)));
+        for agent in here {
+            agent.wait_for_each("failed", &there);
+        }
     }
     let message = a.ask(&["publish", "news", "from one half"]);
 
@@ -68,7 +70,9 @@ fn a_cluster_that_was_cut_in_two_is_one_again_after_the_cut_heals() {
         here.ask(&["fault", "heal"]);
     }
     for (here, there) in [(half, other), (other, half)] {
-        here.iter().for_each(|agent| drop(agent.wait_for_each("joined", &there)));
+        for agent in here {
+            agent.wait_for_each("joined", &there);
+        }
     }
     let news = d.follow(&["subscribe", "news", "--history", "10", "--count", "1"]);
     assert_eq!(news.wait_for("the message", |line| line["topic"] == "news")["sequence"], message["sequence"]);
