@@ -143,9 +143,17 @@ fn the_description_of_the_interface_names_the_methods_that_are_served() {
 
 #[test]
 fn health_and_readiness_are_one_word() {
-    let n1 = Agent::start("n1", &[]);
-    for (path, word) in [("/health", "ok"), ("/ready", "ready")] {
-        let answer = n1.http(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"));
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let alone = Agent::start("n1", &[]);
+    let joining = Agent::start("n2", &["--join", &nobody]);
+    for (agent, path, status, word) in [
+        (&alone, "/health", "200", "ok"),
+        (&alone, "/ready", "200", "ready"),
+        (&joining, "/health", "200", "ok"),
+        (&joining, "/ready", "503", "joining"),
+    ] {
+        let answer = agent.http(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         assert!(answer.ends_with(&format!("\r\n\r\n{word}")), "{answer}");
     }
 }

@@ -81,12 +81,17 @@ impl IntoResponse for Refused {
 /// More words than this the framework does not make.
 const WORDS_BYTES_MAX: usize = 4_096;
 
+/// Marks an error whose body is one word, for supervisors that show it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OneWord;
+
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Gives errors that the framework words itself (no such route, a body that does not parse) the form of all others.
 pub(super) async fn explain(response: Response) -> Response {
     let status = response.status();
-    if status.as_u16() < 400 || response.headers().get(CONTENT_TYPE) == Some(&PROBLEM) {
+    let is_explained = response.headers().get(CONTENT_TYPE) == Some(&PROBLEM);
+    if status.as_u16() < 400 || is_explained || response.extensions().get::<OneWord>().is_some() {
         return response;
     }
     let allowed = response.headers().get(ALLOW).cloned();
