@@ -108,7 +108,8 @@ fn ping(introductions: &[Vec<Vec<u8>>], items: &[Vec<u8>]) -> Vec<u8> {
         let items = items.concat();
         let content = items.len() + 3;
         bytes.push(0x12);
-        bytes.extend_from_slice(&[(content & 0x7f) as u8 | 0x80, (content >> 7) as u8]);
+        let low = u8::try_from(content & 0x7f).expect("seven bits");
+        bytes.extend_from_slice(&[low | 0x80, u8::try_from(content >> 7).expect("a small frame")]);
         bytes.extend_from_slice(&[0, 0, 0]);
         bytes.extend_from_slice(&items);
     }
@@ -162,8 +163,9 @@ fn print_heap() {
     let first = acquainted(&introductions, &interner);
     let before = resident_bytes();
     let nodes: Vec<Node> = (0..NODES).map(|_| acquainted(&introductions, &interner)).collect();
-    let per_member = (resident_bytes() - before) as f64 / (NODES * MEMBERS as usize) as f64;
-    println!("full view of {MEMBERS}: {per_member:.1} bytes per member and node beyond the shared claims");
+    let per_member = (resident_bytes() - before) * 10 / (NODES * MEMBERS as usize);
+    let (whole, tenth) = (per_member / 10, per_member % 10);
+    println!("full view of {MEMBERS}: {whole}.{tenth} bytes per member and node beyond the shared claims");
     drop((first, nodes));
 }
 

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use rumormill_core::StopRule;
 use rumormill_core::config::{ConfigBuilder, Forward, Mode};
-use rumormill_core::io::Ticket;
 use rumormill_core::rng::Rng;
-use rumormill_lab::{Failure, Network};
+use rumormill_lab::{Failure, Link, Network};
 
 const USAGE: &str = "usage: figures [rounds|cold|loss|crash|growth|speed|all] [--nodes N] [--seeds N] [--seed S]";
 
@@ -128,25 +127,36 @@ const EXPECTED: [(Mode, [Option<f64>; 3]); 3] = [
     (Mode::PushPull, [Some(9.15), Some(10.19), None]),
 ];
 
+/// Messages whose rounds are counted in each network and at each loss.
+const MESSAGES: usize = 34;
+
 /// Fanout 1, everybody keeps going, forwarding at rounds only; then the default settings.
 fn rounds(arguments: &Arguments) -> Result<(), Failure> {
     println!("goal: mean rounds within 1.0 of the models; by default all within 2 s in 99 of 100");
     for (mode, expected) in EXPECTED {
-        for (loss, expected) in [0.0, 0.1, 0.3].into_iter().zip(expected) {
-            let config = textbook(mode);
-            let interval = config.gossip_interval.as_secs_f64();
-            let mut took = Vec::new();
-            for seed in arguments.seeds() {
-                took.push(time_to_all(network(seed, arguments).config(config.clone()), loss)?.as_secs_f64() / interval);
+        let mut taken = [const { Vec::new() }; LOSSES.len()];
+        for seed in arguments.seeds() {
+            let mut net = in_step(network(seed, arguments), mode)?;
+            for (loss, taken) in LOSSES.into_iter().zip(&mut taken) {
+                net.set_link(Link { loss, ..net.link() });
+                for _ in 0..MESSAGES {
+                    taken.push(rounds_to_all(&mut net)?);
+                }
             }
+        }
+        for ((loss, taken), expected) in LOSSES.into_iter().zip(&taken).zip(expected) {
             let expected = expected.map_or_else(|| "-".to_owned(), |rounds| format!("{rounds:.2}"));
-            println!("{mode:?}, loss {loss}: {}; models at 1,000 nodes: {expected}", Summary::of(&took));
+            println!("{mode:?}, loss {loss}: {} rounds; models at 1,000 nodes: {expected}", Summary::of(taken));
         }
     }
     for loss in [0.0, 0.1] {
         let mut took = Vec::new();
         for seed in arguments.seeds() {
-            took.push(time_to_all(network(seed, arguments), loss)?.as_secs_f64());
+            let mut net = network(seed, arguments).start_joined()?;
+            net.run_for(secs(15))?;
+            net.set_link(Link { loss, ..net.link() });
+            let published = net.now();
+            took.push(publish_to_all(&mut net, 1)?.saturating_sub(published).as_secs_f64());
         }
         let late = took.iter().filter(|&&secs| secs > 2.0).count();
         println!("default settings, loss {loss}: {} s; {late} of {} later than 2 s", Summary::of(&took), took.len());
@@ -154,38 +164,44 @@ fn rounds(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The models' rules: one peer a round, no stopping, no shortcuts, and nothing else on the wire.
-fn textbook(mode: Mode) -> ConfigBuilder {
-    let lan = ConfigBuilder::lan();
-    ConfigBuilder {
+/// Loss for which the models' rounds are known.
+const LOSSES: [f64; 3] = [0.0, 0.1, 0.3];
+/// Long against a round trip, short against repair.
+const ROUND: Duration = Duration::from_millis(20);
+
+/// A joined cluster under the models' rules: one peer a round, no stopping, no shortcuts, next to nothing else on the
+/// wire. All start in one instant, so that rounds are in step.
+fn in_step(net: Network, mode: Mode) -> Result<Network, Failure> {
+    let config = ConfigBuilder {
         mode,
         fanout: 1,
         stop: StopRule::Never,
         forward: Forward::AtRounds,
-        gossip_interval_max: lan.gossip_interval,
-        repair_interval: secs(3_600),
+        gossip_interval: ROUND,
+        gossip_interval_max: ROUND,
+        repair_interval: secs(20),
         probe_interval: secs(600),
-        ..lan
-    }
+        ..ConfigBuilder::lan()
+    };
+    let mut net = net.config(config).latency(Duration::from_micros(50)).jitter(Duration::ZERO);
+    net = net.start_cold(0, Duration::ZERO);
+    net.run_for(secs(1))?;
+    net.run_until(Network::everyone_knows_everyone, secs(300))?;
+    Ok(net)
 }
 
-/// How long one message takes to reach all of a cluster that has come to rest.
-fn time_to_all(net: Network, loss: f64) -> Result<Duration, Failure> {
-    let mut net = net.start_joined()?;
-    net.run_for(secs(15))?;
-    let link = rumormill_lab::Link { loss, ..net.link() };
-    net.set_link(link);
-    let origin = net.len() / 2;
+fn rounds_to_all(net: &mut Network) -> Result<f64, Failure> {
+    let round = |at: Duration| (at.as_secs_f64() / ROUND.as_secs_f64()).floor();
+    let published = net.now();
+    Ok(round(publish_to_all(net, net.len() / 2)?) - round(published))
+}
+
+/// Publishes a message; returns when the last node got it.
+fn publish_to_all(net: &mut Network, origin: usize) -> Result<Duration, Failure> {
     let news = net.publish(origin, "news", b"rumor has it".to_vec());
-    time_until_reached(&mut net, news, secs(60))
-}
-
-fn time_until_reached(net: &mut Network, news: Ticket, budget: Duration) -> Result<Duration, Failure> {
-    let start = net.now();
-    net.run_until(|net| net.reached_all(news), budget)?;
+    net.run_until(|net| net.reached_all(news), secs(60))?;
     let key = net.published(news).expect("it reached all");
-    let last = net.measured().messages[key].arrivals.last().expect("it reached all");
-    Ok(last.at.saturating_sub(start))
+    Ok(net.measured().messages[key].arrivals.last().expect("it reached all").at)
 }
 
 /// A minute of 10 % loss beside a quiet minute.
@@ -199,7 +215,7 @@ fn loss(arguments: &Arguments) -> Result<(), Failure> {
         let quiet = net.measured().total().wire_bytes();
         let quiet_suspicions = net.measured().suspicions();
         net.reset_measurements();
-        net.set_link(rumormill_lab::Link { loss: 0.1, ..net.link() });
+        net.set_link(Link { loss: 0.1, ..net.link() });
         net.run_for(secs(60))?;
         let lossy = net.measured().total().wire_bytes();
         println!(
@@ -230,8 +246,8 @@ fn crash(arguments: &Arguments) -> Result<(), Failure> {
             }
             let agreed = net.run_until(Network::everyone_agrees, secs(300))?;
             let survivor = nodes[net.len() - 1];
-            let news = net.publish(survivor, "news", b"still here".to_vec());
-            let reached = time_until_reached(&mut net, news, secs(60))?;
+            let published = net.now();
+            let reached = publish_to_all(&mut net, survivor)?.saturating_sub(published);
             println!(
                 "seed {seed}, {tenths}0 %: views agree after {agreed:.2?}; {} false deaths; a message then took {reached:.2?}; \
                  {:.0} kB sent per node",

@@ -49,6 +49,7 @@ impl Checkers {
     pub(crate) fn started(&mut self, node: usize, durable: bool) {
         self.claims.started(node);
         self.messages.started(node);
+        self.bandwidth.started(node);
         self.silence.started(node, durable);
     }
 

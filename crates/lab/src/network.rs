@@ -6,7 +6,7 @@ use std::time::Duration;
 use rumormill_core::config::ConfigBuilder;
 use rumormill_core::io::Ticket;
 use rumormill_core::rng::Rng;
-use rumormill_core::{Command, Config, Identity, Node, NodeId, Refusal, Reply, Tags};
+use rumormill_core::{Command, Config, Identity, Interner, Node, NodeId, Refusal, Reply, Tags};
 
 use crate::act::{Act, DiskFate, Planned};
 use crate::check::Checkers;
@@ -29,6 +29,8 @@ pub struct Network {
     config: Config,
     /// Microseconds since the start.
     pub(crate) now: u64,
+    /// Nodes of one process share the bytes of what they all hold.
+    interner: Interner,
     pub(crate) queue: Queue<Due>,
     pub(crate) rng: Rng,
     pub(crate) hosts: Vec<Host>,
@@ -58,6 +60,7 @@ impl Network {
             options: Options::default(),
             config: Config::default(),
             now: 0,
+            interner: Interner::shared(),
             queue: Queue::new(),
             rng: Rng::new(seed),
             hosts: Vec::new(),
@@ -401,7 +404,8 @@ impl Network {
             durable: self.options.durable,
         };
         let seed = derived_seed(self.seed, node, host.life);
-        host.node = Some(Node::new(identity, self.config.clone(), seed, host.clock.read(self.now)));
+        let now = host.clock.read(self.now);
+        host.node = Some(Node::sharing(identity, self.config.clone(), seed, now, self.interner.clone()));
         if let Some(checkers) = &mut self.checkers {
             checkers.started(node, self.options.durable);
         }

@@ -102,7 +102,8 @@ impl Network {
 
     /// What a node thinks of a member; `None` if it does not list it.
     pub fn opinion(&self, node: usize, member: NodeId) -> Option<State> {
-        self.node(node)?.claims().find(|&(id, ..)| id == member).map(|(_, _, state)| state)
+        let (_, _, state) = self.node(node)?.claims().find(|&(id, ..)| id == member)?;
+        (state != State::Removed).then_some(state)
     }
 
     /// Whether every node that is up, other than the member itself, sees a member in a state.

@@ -33,6 +33,13 @@ impl Bandwidth {
         self.most = most;
     }
 
+    /// A node starts: its new life knows nothing of what the last one sent.
+    pub fn started(&mut self, node: usize) {
+        let needed = self.senders.len().max(node + 1);
+        self.senders.resize_with(needed, Window::default);
+        self.senders[node] = Window::default();
+    }
+
     /// A node sends a datagram.
     pub fn datagram(&mut self, now: u64, node: usize, bytes: usize) -> Verdict {
         self.count(now, node, (bytes + HEADER_BYTES) as u64)
@@ -47,8 +54,6 @@ impl Bandwidth {
         if self.most == 0 {
             return Ok(());
         }
-        let needed = self.senders.len().max(node + 1);
-        self.senders.resize_with(needed, Window::default);
         let Window { sent, bytes: sum } = &mut self.senders[node];
         while let Some((_, old)) = sent.pop_front_if(|(at, _)| *at + SECOND <= now) {
             *sum -= old;
@@ -66,6 +71,8 @@ mod tests {
     fn bounded(most: u64) -> Bandwidth {
         let mut bandwidth = Bandwidth::default();
         bandwidth.bound(most);
+        bandwidth.started(0);
+        bandwidth.started(1);
         bandwidth
     }
 
