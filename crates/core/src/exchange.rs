@@ -32,6 +32,8 @@ pub(crate) struct Asked {
     pub(crate) count: u32,
     /// Symbols sent so far.
     pub(crate) sent: usize,
+    /// Whether the answerer must not ask back.
+    pub(crate) one_way: bool,
     started: Instant,
 }
 
@@ -71,10 +73,11 @@ impl Exchanges {
         space: Space,
         exchange: u64,
         as_of: (u64, Seconds, u32),
+        one_way: bool,
         now: Instant,
     ) -> Asked {
         let (change, as_of, count) = as_of;
-        let asked = Asked { exchange, change, as_of, count, sent: 0, started: now };
+        let asked = Asked { exchange, change, as_of, count, sent: 0, one_way, started: now };
         make_room(&mut self.asked, |asked| asked.started);
         self.asked.insert((peer, space), asked);
         asked

@@ -3,10 +3,13 @@
 //! For each (topic, origin) a log keeps the highest sequences that fit the shared limits of count and bytes, so
 //! that two replicas which saw the same messages keep the same ones (design §2 rule 4). A subscriber gets each
 //! message once, in order; where one is missing, delivery waits until anti-entropy fills the gap or the gap is
-//! final: below what the limits keep, or still open after comparisons with three different peers agreed.
+//! final: below what the limits keep, or gone at the origin itself, or still open after comparisons with three
+//! different peers agreed. Deviation from design §5: agreements count only once the gap has been open for a repair
+//! interval, because three peers may lack what is still on its way; the origin's own agreement counts at once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::identity::{NodeId, Sequence};
@@ -14,7 +17,7 @@ use crate::io::{Message, TraceStep};
 use crate::replica::Replica;
 use crate::slots::Slot;
 use crate::time::Wall;
-use crate::update::{Head, Update, UpdateId, UpdateRef};
+use crate::update::{Head, MessageBody, Update, UpdateId, UpdateRef};
 
 /// Peers whose replicas must agree before a gap is final (design §5).
 const AGREEMENTS: usize = 3;
@@ -39,10 +42,14 @@ struct Log {
     bytes: usize,
     /// Up to here everything was delivered, or is missed for good.
     delivered: Option<Sequence>,
-    /// Peers that held the same while a gap was open.
+    /// Since when delivery waits for a message.
+    gap_since: Option<Wall>,
+    /// Peers that held the same while it waited.
     agreed: BTreeSet<NodeId>,
     /// The highest sequence that the limits pushed out.
     floor: Option<Sequence>,
+    /// All up to here was gone at the origin itself when it published something later.
+    gone: Option<Sequence>,
 }
 
 /// How a message stands to what is held.
@@ -134,7 +141,10 @@ impl Messages {
     pub(crate) fn insert(&mut self, update: Arc<Update>, step: TraceStep, config: &Config) -> bool {
         let (key, sequence) = subject(&update.parts());
         let entry = Entry { id: update.id, size: update.bytes().len(), hop: step.hop, received_at: step.at };
+        let kept = update.parts().message_body().map_or(0, |body| body.kept);
         let log = self.logs.entry(key.clone()).or_default();
+        let gone = Sequence::new(sequence.boot(), (sequence.count() - 1).saturating_sub(kept));
+        log.gone = log.gone.max(Some(gone));
         log.bytes += entry.size;
         self.bytes += entry.size;
         if let Some(old) = log.entries.insert(sequence, entry) {
@@ -165,7 +175,7 @@ impl Messages {
     }
 
     /// Takes out messages whose time is over, given their slots. Returns what can be delivered because of that.
-    pub(crate) fn forget(&mut self, slots: &[Slot]) -> Vec<Delivery> {
+    pub(crate) fn forget(&mut self, slots: &[Slot], now: Wall) -> Vec<Delivery> {
         let mut touched = BTreeSet::new();
         let gone: Vec<Arc<Update>> = slots.iter().map(|slot| Arc::clone(self.replica.at(*slot))).collect();
         for update in gone {
@@ -181,28 +191,32 @@ impl Messages {
             log.floor = log.floor.max(Some(sequence));
             touched.insert(key);
         }
-        touched.into_iter().flat_map(|key| self.deliver(&key.0, key.1)).collect()
+        touched.into_iter().flat_map(|key| self.deliver(&key.0, key.1, now)).collect()
     }
 
     /// What can be delivered on the log of a message that came in.
-    pub(crate) fn deliver(&mut self, topic: &str, origin: NodeId) -> Vec<Delivery> {
+    pub(crate) fn deliver(&mut self, topic: &str, origin: NodeId, now: Wall) -> Vec<Delivery> {
         let key = (topic.to_owned(), origin);
         let mut deliveries = Vec::new();
         self.gaps.remove(&key);
         while let Some((sequence, entry)) = self.next_after_delivered(&key) {
             let log = self.logs.get_mut(&key).expect("it has a next entry");
             if !follows(log.delivered, sequence) {
-                let below_floor = log.floor.is_some_and(|floor| fills(floor, log.delivered, sequence));
-                if log.agreed.len() < AGREEMENTS && !below_floor {
+                let lowest = log.floor.max(log.gone);
+                let is_final = log.agreed.len() >= AGREEMENTS || lowest.is_some_and(|low| low.0 + 1 >= sequence.0);
+                if !is_final {
+                    log.gap_since.get_or_insert(now);
                     self.gaps.insert(key);
                     break;
                 }
-                if log.delivered.is_some() {
-                    let count = missing(log.delivered, sequence);
+                // What was gone before this node heard of the log is not missed.
+                let count = missing(log.delivered.or(lowest), sequence);
+                if count > 0 {
                     deliveries.push(Delivery::Missed { topic: topic.to_owned(), origin, count });
                 }
             }
             log.agreed.clear();
+            log.gap_since = None;
             log.delivered = Some(sequence);
             deliveries.push(Delivery::Message(self.message(sequence, &entry)));
         }
@@ -215,19 +229,31 @@ impl Messages {
         log.entries.range(from..).next().map(|(sequence, entry)| (*sequence, *entry))
     }
 
-    /// A comparison with `peer` found no difference; `live` peers exist. Returns what gaps it closed for good.
-    pub(crate) fn note_agreement(&mut self, peer: NodeId, live: usize) -> Vec<Delivery> {
+    /// A comparison with `peer` found no difference; `live` peers exist, and whom a gap waits for has had `patience`.
+    /// Returns what gaps that closed for good.
+    pub(crate) fn note_agreement(&mut self, peer: NodeId, live: usize, now: Wall, patience: Duration) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         for key in self.gaps.clone() {
             let Some(log) = self.logs.get_mut(&key) else { continue };
+            if peer != key.1 && log.gap_since.is_none_or(|since| since + patience > now) {
+                continue;
+            }
             log.agreed.insert(peer);
-            if log.agreed.len() >= AGREEMENTS.min(live.max(1)) {
-                // Fewer peers than three: all there are have agreed.
+            if peer == key.1 || log.agreed.len() >= AGREEMENTS.min(live.max(1)) {
+                // The origin has none of it, or there are fewer peers than three: nobody is left to ask.
                 log.agreed.extend((1..=AGREEMENTS as u64).map(NodeId));
-                deliveries.extend(self.deliver(&key.0, key.1));
+                deliveries.extend(self.deliver(&key.0, key.1, now));
             }
         }
         deliveries
+    }
+
+    /// How many messages right before `sequence`, of its boot, are held.
+    pub(crate) fn kept_before(&self, topic: &str, origin: NodeId, sequence: Sequence) -> u32 {
+        let Some(log) = self.logs.get(&(topic.to_owned(), origin)) else { return 0 };
+        let first = Sequence::new(sequence.boot(), 1);
+        let lowest = log.entries.range(first..sequence).next().map(|(lowest, _)| lowest.count());
+        lowest.map_or(0, |lowest| sequence.count() - lowest)
     }
 
     /// Whether any delivery waits for a message.
@@ -238,7 +264,7 @@ impl Messages {
     fn message(&self, sequence: Sequence, entry: &Entry) -> Arc<Message> {
         let update = self.replica.get(entry.id).expect("logs and replica hold the same");
         let parts = update.parts();
-        let (published_at, payload) = parts.message_body().expect("it was read before it was kept");
+        let MessageBody { published_at, payload, .. } = parts.message_body().expect("it was read before it was kept");
         let ((topic, origin), _) = subject(&parts);
         let (hops, received_at) = (entry.hop, entry.received_at);
         Arc::new(Message { topic, origin, sequence, payload: payload.to_vec(), hops, published_at, received_at })
@@ -306,14 +332,9 @@ fn follows(last: Option<Sequence>, next: Sequence) -> bool {
     }
 }
 
-/// Whether all that is missing between `last` and `next` lies at or below `floor`.
-fn fills(floor: Sequence, last: Option<Sequence>, next: Sequence) -> bool {
-    last.is_none_or(|last| last < floor) && floor.0 + 1 >= next.0
-}
-
 fn missing(last: Option<Sequence>, next: Sequence) -> u64 {
     match last {
-        Some(last) if last.boot() == next.boot() => u64::from(next.count() - last.count() - 1),
+        Some(last) if last.boot() == next.boot() => u64::from((next.count() - 1).saturating_sub(last.count())),
         Some(_) | None => u64::from(next.count() - 1),
     }
 }
@@ -328,7 +349,7 @@ mod tests {
     const ORIGIN: NodeId = NodeId(9);
 
     fn update(sequence: Sequence, payload: &[u8]) -> Arc<Update> {
-        let bytes = message_bytes(ORIGIN, sequence, "t", Seconds(1_000), Wall::default(), payload);
+        let bytes = message_bytes(ORIGIN, sequence, "t", Seconds(1_000), &MessageBody::test(payload));
         Arc::new(Update::new(&UpdateRef::read(&bytes).unwrap(), &[0; 16]))
     }
 
@@ -342,7 +363,7 @@ mod tests {
         if messages.standing(&update.parts(), config) == Standing::News {
             messages.insert(update, step(), config);
         }
-        said(messages.deliver("t", ORIGIN))
+        said(messages.deliver("t", ORIGIN, Wall::default()))
     }
 
     fn said(deliveries: Vec<Delivery>) -> Vec<i64> {
@@ -361,12 +382,36 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_final_once_three_peers_that_hold_the_same_left_it_open() {
+    fn a_gap_is_final_once_three_peers_that_hold_the_same_left_it_open_for_a_while() {
         let (mut messages, config) = (Messages::new(Wall::default()), Config::default());
         arrive(&mut messages, &config, Sequence::new(1, 1));
         assert!(arrive(&mut messages, &config, Sequence::new(1, 4)).is_empty());
-        let after = [2, 2, 3, 4].map(|peer| said(messages.note_agreement(NodeId(peer), 9)));
-        assert_eq!(after, [vec![], vec![], vec![], vec![-2, 4]]);
+        let patience = Duration::from_secs(10);
+        let mut agree = |peer, second: u64| {
+            said(messages.note_agreement(NodeId(peer), 9, Wall::from_micros(second * 1_000_000), patience))
+        };
+        let early = [5, 6, 7].map(|peer| agree(peer, 9));
+        assert_eq!(early, [const { Vec::<i64>::new() }; 3], "what they lack may still be on its way");
+        let late = [2, 2, 3, 4].map(|peer| agree(peer, 10));
+        assert_eq!(late, [vec![], vec![], vec![], vec![-2, 4]]);
+    }
+
+    #[test]
+    fn a_gap_is_final_as_soon_as_the_origin_itself_holds_no_more() {
+        let (mut messages, config) = (Messages::new(Wall::default()), Config::default());
+        assert!(arrive(&mut messages, &config, Sequence::new(1, 4)).is_empty());
+        assert_eq!(said(messages.note_agreement(ORIGIN, 9, Wall::default(), Duration::from_secs(10))), [-3, 4]);
+    }
+
+    #[test]
+    fn who_comes_late_does_not_wait_for_what_was_gone_before() {
+        let (mut messages, config) = (Messages::new(Wall::default()), Config::default());
+        let body = MessageBody { kept: 1, ..MessageBody::test(b"") };
+        let bytes = message_bytes(ORIGIN, Sequence::new(1, 500), "t", Seconds(1_000), &body);
+        let update = Arc::new(Update::new(&UpdateRef::read(&bytes).unwrap(), &[0; 16]));
+        messages.insert(update, step(), &config);
+        assert!(messages.deliver("t", ORIGIN, Wall::default()).is_empty(), "499 exists");
+        assert_eq!(arrive(&mut messages, &config, Sequence::new(1, 499)), [499, 500]);
     }
 
     #[test]

@@ -266,6 +266,7 @@ impl Node {
     fn on_frames(&mut self, bytes: &[u8], letter: &mut Letter) {
         for frame in Frames::new(bytes) {
             match frame {
+                Ok(_) if self.phase == Phase::Stopped => return,
                 Ok(frame) => self.on_frame(frame, letter),
                 Err(Malformed) => self.fx.counters.dropped.malformed += 1,
             }
@@ -340,7 +341,7 @@ impl Node {
         for slot in &slots {
             self.rumors.cool(self.messages.replica().at(*slot).id);
         }
-        let deliveries = self.messages.forget(&slots);
+        let deliveries = self.messages.forget(&slots, now);
         self.deliver(deliveries);
     }
 

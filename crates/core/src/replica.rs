@@ -276,3 +276,120 @@ impl Replica {
 fn as_of(now: Wall) -> Seconds {
     now.seconds().rounded_up(AS_OF_STEP)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{NodeId, Sequence};
+    use crate::update::{MessageBody, UpdateRef, message_bytes};
+
+    fn update(origin: u64, count: u32, forget: u32) -> Arc<Update> {
+        let sequence = Sequence::new(1, count);
+        let bytes = message_bytes(NodeId(origin), sequence, "t", Seconds(forget), &MessageBody::test(b""));
+        Arc::new(Update::new(&UpdateRef::read(&bytes).unwrap(), &[0; 16]))
+    }
+
+    fn at(second: u64) -> Wall {
+        Wall::from_micros(second * 1_000_000)
+    }
+
+    fn filled(updates: impl Iterator<Item = Arc<Update>>) -> Replica {
+        let mut replica = Replica::new(at(0));
+        for update in updates {
+            replica.insert(update);
+        }
+        replica
+    }
+
+    fn found(comparison: Comparison) -> (usize, usize) {
+        match comparison {
+            Comparison::Found { ours, theirs } => (ours.len(), theirs.len()),
+            Comparison::Incomplete | Comparison::Hostile => panic!("{comparison:?}"),
+        }
+    }
+
+    #[test]
+    fn two_replicas_find_what_each_lacks_while_both_take_a_thousand_updates_a_second() {
+        // 40 differences; the batches of one sketch lie 20 ms apart, in which each side takes 20 more updates.
+        let mut ours = filled((1..=2_000).map(|count| update(1, count, 900)));
+        let mut theirs = filled((1..=1_980).chain(5_000..5_020).map(|count| update(1, count, 900)));
+        let (change, (as_of, count)) = (ours.changes(), ours.counted());
+        assert_eq!(count, 2_000);
+        let mut received: Vec<Symbol> = Vec::new();
+        let mut fresh = 0;
+        let (mine, lacking) = loop {
+            let from = received.len();
+            received.extend(ours.symbols(from, from + 32, change).expect("the ring reaches that far back"));
+            if let Comparison::Found { ours, theirs } = theirs.compare(&received, as_of) {
+                break (ours.len(), theirs.len());
+            }
+            for _ in 0..20 {
+                fresh += 1;
+                ours.insert(update(2, fresh, 900));
+                theirs.insert(update(3, fresh, 900));
+            }
+            assert!(received.len() < 1_000, "it decodes although both sides change");
+        };
+        // What the asker took since it began is not in its sketch; what the answerer took is.
+        assert_eq!((mine, lacking), (20 + fresh as usize, 20));
+        let differences = mine + lacking;
+        assert!(received.len() <= differences * 2 + 32, "{} symbols for {differences}", received.len());
+    }
+
+    #[test]
+    fn without_taking_changes_out_the_same_exchange_would_not_decode() {
+        let mut ours = filled((1..=2_000).map(|count| update(1, count, 900)));
+        let theirs = filled((1..=1_980).map(|count| update(1, count, 900)));
+        let (change, (as_of, _)) = (ours.changes(), ours.counted());
+        let mut received = ours.symbols(0, 32, change).unwrap();
+        for count in 1..=20 {
+            ours.insert(update(2, count, 900));
+        }
+        let spoilt = [received.clone(), ours.symbols(32, 96, ours.changes()).unwrap()].concat();
+        received.extend(ours.symbols(32, 96, change).unwrap());
+        assert_eq!(found(theirs.compare(&received, as_of)), (0, 20));
+        assert!(!matches!(theirs.compare(&spoilt, as_of), Comparison::Found { .. }));
+    }
+
+    #[test]
+    fn what_fades_counts_on_neither_side_although_their_clocks_differ() {
+        let updates = || (1..=50).map(|count| update(1, count, 100 + count));
+        let (mut early, mut late) = (filled(updates()), filled(updates()));
+        early.advance(at(118));
+        for slot in late.advance(at(132)).into_iter().rev() {
+            late.remove(slot);
+        }
+        for (asker, answerer) in [(&early, &late), (&late, &early)] {
+            let (as_of, _) = asker.counted();
+            let symbols = asker.symbols(0, 16, asker.changes()).unwrap();
+            assert_eq!(found(answerer.compare(&symbols, as_of)), (0, 0));
+        }
+    }
+
+    #[test]
+    fn an_update_that_was_refused_is_not_asked_for_until_its_time_has_come() {
+        let (mut ours, theirs) =
+            (filled((1..=3).map(|n| update(1, n, 900))), filled((1..=4).map(|n| update(1, n, 900))));
+        let refused = update(1, 4, 900);
+        ours.refuse(refused.id, Seconds(50));
+        let (as_of, _) = theirs.counted();
+        let symbols = theirs.symbols(0, 8, theirs.changes()).unwrap();
+        assert_eq!(found(ours.compare(&symbols, as_of)), (0, 0));
+        ours.advance(at(60));
+        let mut theirs = theirs;
+        theirs.advance(at(60));
+        let (as_of, symbols) = (theirs.counted().0, theirs.symbols(0, 8, theirs.changes()).unwrap());
+        assert_eq!(found(ours.compare(&symbols, as_of)), (0, 1));
+    }
+
+    #[test]
+    fn the_root_is_the_same_whatever_way_led_there() {
+        let (a, b, c) = (update(1, 1, 900), update(1, 2, 900), update(1, 3, 900));
+        let direct = filled([a.clone(), c.clone()].into_iter());
+        let mut detour = filled([c, b.clone()].into_iter());
+        let slot = detour.slot_of(b.id).unwrap();
+        detour.replace(slot, a);
+        assert_eq!(direct.root(), detour.root());
+        assert_eq!(direct.sketch.symbols(), detour.sketch.symbols());
+    }
+}

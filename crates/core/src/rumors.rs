@@ -209,12 +209,12 @@ fn queue_of(update: &Update) -> usize {
 mod tests {
     use super::*;
     use crate::identity::Sequence;
-    use crate::time::{Seconds, Wall};
-    use crate::update::{UpdateRef, message_bytes};
+    use crate::time::Seconds;
+    use crate::update::{MessageBody, UpdateRef, message_bytes};
 
     fn message(count: u32, payload: usize) -> Arc<Update> {
         let sequence = Sequence::new(1, count);
-        let bytes = message_bytes(NodeId(1), sequence, "t", Seconds(9), Wall::default(), &vec![0; payload]);
+        let bytes = message_bytes(NodeId(1), sequence, "t", Seconds(9), &MessageBody::test(&vec![0; payload]));
         Arc::new(Update::new(&UpdateRef::read(&bytes).unwrap(), &[0; 16]))
     }
 

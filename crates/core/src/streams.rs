@@ -4,7 +4,7 @@
 //! sent goes out in pieces of at most 16 KiB, one at a time, so that a large transfer never holds up the node nor
 //! breaks the bandwidth contract.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::wire::{HELLO_BYTES, Header, PACKET_BYTES_MAX, Reader, VERSION, Versio
 /// The largest piece (design §2, starvation).
 const PIECE_BYTES: usize = 16 << 10;
 /// A stream over which nothing came or went for this long ends.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(15);
 /// Bytes that may wait to be sent on one stream; a transfer larger than that is cut short and repair finishes it.
 const OUTBOX_BYTES_MAX: usize = 64 << 20;
 
@@ -70,13 +70,15 @@ pub(crate) struct Stream {
 #[derive(Debug)]
 pub(crate) struct Streams {
     open: BTreeMap<StreamId, Stream>,
+    /// Those whose next piece has to wait for the bandwidth contract.
+    blocked: BTreeSet<StreamId>,
     next: u64,
     limit: usize,
 }
 
 impl Streams {
     pub(crate) const fn new(limit: usize) -> Self {
-        Self { open: BTreeMap::new(), next: 2, limit }
+        Self { open: BTreeMap::new(), blocked: BTreeSet::new(), next: 2, limit }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -85,6 +87,11 @@ impl Streams {
 
     pub(crate) fn get(&self, id: StreamId) -> Option<&Stream> {
         self.open.get(&id)
+    }
+
+    /// How many streams this node has open for a purpose.
+    pub(crate) fn count(&self, purpose: Purpose) -> usize {
+        self.open.values().filter(|stream| stream.purpose == purpose).count()
     }
 
     /// The stream that this node opened to an address for a purpose.
@@ -153,15 +160,27 @@ impl Streams {
 
     /// Ends a stream now.
     pub(crate) fn close(&mut self, id: StreamId, fx: &mut Effects) {
+        self.blocked.remove(&id);
         if self.open.remove(&id).is_some() {
             fx.cancel(Timer::Stream(id));
             fx.outputs.push_back(Output::Close { stream: id });
         }
     }
 
+    /// Ends a stream that was silent for too long, unless it is this node that may not send yet.
+    pub(crate) fn close_idle(&mut self, id: StreamId, fx: &mut Effects) -> bool {
+        if self.blocked.contains(&id) {
+            fx.arm(IDLE, Timer::Stream(id));
+            return false;
+        }
+        self.close(id, fx);
+        true
+    }
+
     /// The stream ended by itself.
     pub(crate) fn on_closed(&mut self, id: StreamId, fx: &mut Effects) -> Option<Stream> {
         fx.cancel(Timer::Stream(id));
+        self.blocked.remove(&id);
         self.open.remove(&id)
     }
 
@@ -176,7 +195,7 @@ impl Streams {
 
     /// The bandwidth contract may allow more now.
     pub(crate) fn on_pace_due(&mut self, fx: &mut Effects, budget: &mut Budget) {
-        for id in self.open.keys().copied().collect::<Vec<_>>() {
+        for id in std::mem::take(&mut self.blocked) {
             self.pump(id, fx, budget);
         }
     }
@@ -217,10 +236,14 @@ impl Streams {
             return;
         };
         let size = first.len().min(budget.piece_max(PIECE_BYTES));
-        if !budget.pay_stream(size, fx.now.instant) {
+        // The oldest is served first: if all shared what there is, none would end in time.
+        let waits = self.blocked.first().is_some_and(|oldest| *oldest < id);
+        if waits || !budget.pay_stream(size, fx.now.instant) {
+            self.blocked.insert(id);
             fx.arm_once(budget.wait_for(size), Timer::Pace);
             return;
         }
+        self.blocked.remove(&id);
         let bytes = stream.take_piece(size);
         stream.writing = true;
         fx.counters.bytes_sent += bytes.len() as u64;

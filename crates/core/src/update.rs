@@ -91,11 +91,12 @@ impl<'a> UpdateRef<'a> {
         ClaimBody::read(self.body)
     }
 
-    /// When a message was published, and what it says.
-    pub(crate) fn message_body(&self) -> Option<(Wall, &'a [u8])> {
+    /// What a message says.
+    pub(crate) fn message_body(&self) -> Option<MessageBody<'a>> {
         let mut reader = Reader::new(self.body);
         let published_at = Wall::from_micros(reader.u64()?);
-        Some((published_at, reader.rest()))
+        let kept = u32::try_from(reader.varint()?).ok()?;
+        Some(MessageBody { published_at, kept, payload: reader.rest() })
     }
 
     /// The bytes of a claim about the same member and incarnation, with the same body, in another state.
@@ -163,6 +164,24 @@ impl Interner {
         let shared = Arc::new(Update { id, forget: update.forget, bytes: update.bytes.into() });
         known.insert(id, Arc::downgrade(&shared));
         shared
+    }
+}
+
+/// What a message says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct MessageBody<'a> {
+    pub(crate) published_at: Wall,
+    /// How many of the messages right before it, of the same boot, its origin still kept when it was published: all
+    /// before those are gone for good.
+    pub(crate) kept: u32,
+    pub(crate) payload: &'a [u8],
+}
+
+#[cfg(test)]
+impl<'a> MessageBody<'a> {
+    /// Published at the epoch, with everything before it still kept.
+    pub(crate) const fn test(payload: &'a [u8]) -> Self {
+        Self { published_at: Wall::from_micros(0), kept: u32::MAX, payload }
     }
 }
 
@@ -265,17 +284,17 @@ pub(crate) fn message_bytes(
     sequence: Sequence,
     topic: &str,
     forget: Seconds,
-    published_at: Wall,
-    payload: &[u8],
+    body: &MessageBody<'_>,
 ) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(40 + topic.len() + payload.len());
+    let mut bytes = Vec::with_capacity(40 + topic.len() + body.payload.len());
     put_kind(&mut bytes, Space::Messages, forget);
     bytes.extend_from_slice(&origin.0.to_le_bytes());
     bytes.put_varint(sequence.boot());
     bytes.put_varint(sequence.count().into());
     bytes.put_short_block(topic.as_bytes());
-    bytes.extend_from_slice(&published_at.as_micros().to_le_bytes());
-    bytes.extend_from_slice(payload);
+    bytes.extend_from_slice(&body.published_at.as_micros().to_le_bytes());
+    bytes.put_varint(body.kept.into());
+    bytes.extend_from_slice(body.payload);
     bytes
 }
 
@@ -363,10 +382,11 @@ mod tests {
         #[test]
         fn a_message_reads_back(boot in 1_u64..1 << 32, count in 1_u32.., topic in "[a-z]{1,255}", payload: Vec<u8>) {
             let sequence = Sequence::new(boot, count);
-            let bytes = message_bytes(NodeId(9), sequence, &topic, Seconds(5), Wall::from_micros(3), &payload);
+            let body = MessageBody { published_at: Wall::from_micros(3), kept: 2, payload: &payload };
+            let bytes = message_bytes(NodeId(9), sequence, &topic, Seconds(5), &body);
             let read = UpdateRef::read(&bytes).unwrap();
             prop_assert_eq!(read.head, Head::Message { origin: NodeId(9), sequence, topic: &topic });
-            prop_assert_eq!(read.message_body(), Some((Wall::from_micros(3), payload.as_slice())));
+            prop_assert_eq!(read.message_body(), Some(body));
         }
     }
 }

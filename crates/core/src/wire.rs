@@ -280,7 +280,12 @@ pub(crate) struct SketchHead {
     pub(crate) count: u32,
     /// Which symbol comes first in this batch.
     pub(crate) offset: u16,
+    /// The asker only asks: the answerer does not ask back for what it lacks itself. So it is in `pull`.
+    pub(crate) one_way: bool,
 }
+
+/// Set beside the space of a sketch that only asks.
+const ONE_WAY: u8 = 0x80;
 
 /// One frame, with its contents still where they came in.
 #[derive(Clone, Debug)]
@@ -468,13 +473,15 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
 }
 
 fn read_sketch(mut content: Reader<'_>) -> Option<Frame<'_>> {
-    let Some(space) = Space::from_byte(content.u8()?) else { return Some(Frame::Unknown) };
+    let kind = content.u8()?;
+    let Some(space) = Space::from_byte(kind & !ONE_WAY) else { return Some(Frame::Unknown) };
     let head = SketchHead {
         space,
         exchange: content.u64()?,
         as_of: Seconds(content.u32()?),
         count: content.u32()?,
         offset: content.u16()?,
+        one_way: kind & ONE_WAY != 0,
     };
     Some(Frame::Sketch { head, symbols: List::new(content.rest(), SYMBOL_BYTES)? })
 }
@@ -593,7 +600,7 @@ impl Packet {
 
     pub(crate) fn sketch(&mut self, head: &SketchHead, symbols: &[Symbol]) {
         self.sized(KIND_SKETCH, |to| {
-            to.push(head.space as u8);
+            to.push(head.space as u8 | if head.one_way { ONE_WAY } else { 0 });
             to.extend_from_slice(&head.exchange.to_le_bytes());
             to.extend_from_slice(&head.as_of.0.to_le_bytes());
             to.extend_from_slice(&head.count.to_le_bytes());
@@ -695,7 +702,7 @@ mod tests {
     }
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
     /// The frames of a datagram, in hex, without its envelope of 31 bytes.
@@ -734,7 +741,8 @@ mod tests {
         assert_eq!(frames(|to| to.updates(9, true, &items)), "12080900010402616263");
         assert_eq!(frames(|to| to.feedback(9, 5)), "130a09000500000000000000");
         assert_eq!(frames(|to| to.request(&[UpdateId(3)])), "16080300000000000000");
-        let head = SketchHead { space: Space::Messages, exchange: 4, as_of: Seconds(10), count: 3, offset: 1 };
+        let head =
+            SketchHead { space: Space::Messages, exchange: 4, as_of: Seconds(10), count: 3, offset: 1, one_way: false };
         assert_eq!(
             frames(|to| to.sketch(&head, &[Symbol { ids: 6, checks: 7 }])),
             "171f0204000000000000000a000000030000000100060000000000000007000000"

@@ -8,7 +8,7 @@ use crate::config::ConfigError;
 use crate::effects::Timer;
 use crate::identity::{NodeId, Sequence, check_tags};
 use crate::io::{Command, Event, Refusal, Reply, State, StopReason, Ticket, TraceStep};
-use crate::update::{self, Update, UpdateRef};
+use crate::update::{self, MessageBody, Update, UpdateRef};
 
 /// Rounds that a leaving node goes on for, so that others learn it.
 const LEAVING_ROUNDS: u32 = 5;
@@ -98,7 +98,9 @@ impl Node {
         let now = self.fx.now.wall;
         let sequence = self.messages.next_sequence(topic, self.incarnation.boot());
         let forget = now.seconds().plus(age);
-        let bytes = update::message_bytes(self.identity.id, sequence, topic, forget, now, payload);
+        let kept = self.messages.kept_before(topic, self.identity.id, sequence);
+        let body = MessageBody { published_at: now, kept, payload };
+        let bytes = update::message_bytes(self.identity.id, sequence, topic, forget, &body);
         let message = UpdateRef::read(&bytes).expect("own messages make sense");
         let message: Arc<Update> = self.interner.intern(&message, &self.secret);
         let step = TraceStep { node: self.identity.id, hop: 0, from: None, at: now, payloads: 0 };

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Node;
 use super::letters::Letter;
-use crate::exchange::{FIRST_SYMBOLS, Next, next_batch};
+use crate::exchange::{Asked, FIRST_SYMBOLS, Next, next_batch};
+use crate::identity::NodeId;
 use crate::io::StreamId;
 use crate::replica::{Comparison, Replica};
 use crate::sketch::SYMBOL_BYTES;
@@ -14,6 +15,8 @@ use crate::wire::{List, SketchHead, Space};
 
 /// Bytes of a frame of a sketch beside its symbols: kind, length, head.
 const SKETCH_HEAD_BYTES: usize = 1 + 3 + 19;
+/// Streams for comparisons that a node under a bandwidth contract opens at once.
+const LIMITED_STREAMS: usize = 2;
 /// Where counts differ by more than this and by more than half, a comparison is not worth its symbols.
 const BULK_DIFFERENCE: u32 = 256;
 
@@ -25,8 +28,8 @@ impl Node {
         }
     }
 
-    /// The first symbols of both spaces.
-    pub(super) fn put_sketches(&mut self, letter: &mut Letter) {
+    /// The first symbols of both spaces. `one_way` asks without being asked back.
+    pub(super) fn put_sketches(&mut self, letter: &mut Letter, one_way: bool) {
         for space in Space::ALL {
             let exchange = self.fx.rng.bits();
             let replica = self.replica(space);
@@ -34,7 +37,7 @@ impl Node {
             let as_of = (replica.changes(), as_of, count);
             // One symbol settles equality, and finds a single difference.
             let symbols = if self.is_lively(space) { FIRST_SYMBOLS } else { 1 };
-            self.exchanges.ask(letter.peer, space, exchange, as_of, self.fx.now.instant);
+            self.exchanges.ask(letter.peer, space, exchange, as_of, one_way, self.fx.now.instant);
             self.put_symbols(space, 0, symbols, letter);
         }
     }
@@ -60,8 +63,8 @@ impl Node {
             return;
         }
         let offset = u16::try_from(from).expect("at most 4,096 symbols");
-        let (exchange, as_of, count) = (asked.exchange, asked.as_of, asked.count);
-        letter.packet.sketch(&SketchHead { space, exchange, as_of, count, offset }, &symbols);
+        let Asked { exchange, as_of, count, one_way, .. } = asked;
+        letter.packet.sketch(&SketchHead { space, exchange, as_of, count, offset, one_way }, &symbols);
         self.exchanges.note_sent(letter.peer, space, to);
     }
 
@@ -83,12 +86,13 @@ impl Node {
             // Few symbols may cancel by chance; the counts tell.
             Comparison::Found { ours: mine, theirs: lacking } if mine.len() + lacking.len() > 0 || ours == theirs => {
                 self.exchanges.end_answering(letter.peer, space);
-                self.settle(exchange, &mine, &lacking, letter);
+                let lacking = if head.one_way { Vec::new() } else { lacking };
+                self.settle(head, &mine, &lacking, letter);
             }
             Comparison::Found { .. } if have > 1 => {
                 // Differences that this node must not hold.
                 self.exchanges.end_answering(letter.peer, space);
-                self.settle(exchange, &[], &[], letter);
+                self.settle(head, &[], &[], letter);
             }
             Comparison::Found { .. } | Comparison::Incomplete => {
                 let apart = ours.abs_diff(theirs);
@@ -107,16 +111,14 @@ impl Node {
     }
 
     /// The comparison came to its end on this side.
-    fn settle(&mut self, exchange: u64, mine: &[Arc<Update>], lacking: &[UpdateId], letter: &mut Letter) {
+    fn settle(&mut self, head: &SketchHead, mine: &[Arc<Update>], lacking: &[UpdateId], letter: &mut Letter) {
+        let SketchHead { space, exchange, .. } = *head;
         let differences = u32::try_from(mine.len() + lacking.len()).unwrap_or(u32::MAX);
-        if differences == 0 {
-            self.note_agreement(letter.peer);
-        } else {
-            self.hurry();
-        }
+        self.note_outcome(space, differences, letter.peer);
         self.send_updates(mine, letter);
         let most = if letter.is_stream() { 4_096 } else { (self.frames_max() - 4) / 8 };
-        for ids in lacking.chunks(most) {
+        let wanted = self.not_asked_yet(lacking);
+        for ids in wanted.chunks(most) {
             if self.makes_room(letter, 4 + ids.len() * 8) {
                 letter.packet.request(ids);
             }
@@ -150,15 +152,19 @@ impl Node {
         };
         self.prove(letter);
         self.exchanges.end_asked(letter.peer, space);
-        if differences == 0 {
-            self.note_agreement(letter.peer);
-        } else {
-            self.hurry();
-        }
+        self.note_outcome(space, differences, letter.peer);
         if let Some(stream) = letter.stream()
             && self.streams.get(stream).is_some_and(|stream| stream.purpose == Purpose::Exchange)
         {
             self.close_after_reply(stream, letter);
+        }
+    }
+
+    fn note_outcome(&mut self, space: Space, differences: u32, peer: NodeId) {
+        if differences > 0 {
+            self.hurry();
+        } else if space == Space::Messages {
+            self.note_agreement(peer);
         }
     }
 
@@ -187,6 +193,18 @@ impl Node {
         }
     }
 
+    /// The stream to a peer over which comparisons and their results go: one for each peer, and few at once under a
+    /// bandwidth contract, so that what begins also ends.
+    pub(super) fn exchange_stream(&mut self, letter: &Letter) -> Option<StreamId> {
+        if let Some(open) = self.streams.find(letter.to, Purpose::Exchange) {
+            return Some(open);
+        }
+        if self.budget.is_limited() && self.streams.count(Purpose::Exchange) >= LIMITED_STREAMS {
+            return None;
+        }
+        self.open_stream(letter.peer, letter.to, Purpose::Exchange)
+    }
+
     /// Writes a packet on the stream at hand, or on a new one to a proven peer.
     fn write_on_stream(
         &mut self,
@@ -201,9 +219,7 @@ impl Node {
             letter.hold_back();
             return;
         }
-        let open = self.streams.find(letter.to, Purpose::Exchange);
-        let stream = open.or_else(|| self.open_stream(letter.peer, letter.to, Purpose::Exchange));
-        if let Some(stream) = stream {
+        if let Some(stream) = self.exchange_stream(letter) {
             let mut packet = Letter::on_stream(stream, letter.peer, letter.to);
             write(self, &mut packet);
             self.post(packet);

@@ -211,7 +211,7 @@ impl Node {
         let Some(address) = self.members.address(peer) else { return };
         let mut letter = self.letter(peer, address);
         if asks {
-            self.put_sketches(&mut letter);
+            self.put_sketches(&mut letter, self.config.mode == Mode::Pull);
         }
         if pushes {
             self.fill(&mut letter);
@@ -237,7 +237,7 @@ impl Node {
     pub(super) fn compare_with(&mut self, peer: NodeId) {
         let Some(address) = self.members.address(peer) else { return };
         let mut letter = self.letter(peer, address);
-        self.put_sketches(&mut letter);
+        self.put_sketches(&mut letter, false);
         self.post(letter);
     }
 

@@ -11,7 +11,6 @@ use crate::identity::NodeId;
 use crate::io::{Event, TraceStep};
 use crate::messages::{Delivery, Standing};
 use crate::queries;
-use crate::streams::Purpose;
 use crate::update::{Head, Update, UpdateId, UpdateRef};
 use crate::wire::{self, Items, List, Space};
 
@@ -110,10 +109,10 @@ impl Node {
             self.heat(Arc::clone(&update), step.hop.saturating_add(1), step.from);
         }
         if topic == queries::TOPIC {
-            let (_, payload) = parts.message_body().expect("it was read before it was kept");
-            self.on_question(origin, sequence, payload);
+            let body = parts.message_body().expect("it was read before it was kept");
+            self.on_question(origin, sequence, body.payload);
         }
-        let deliveries = self.messages.deliver(topic, origin);
+        let deliveries = self.messages.deliver(topic, origin, self.fx.now.wall);
         self.deliver(deliveries);
     }
 
@@ -134,8 +133,10 @@ impl Node {
 
     /// A comparison with that peer found no difference in messages.
     pub(super) fn note_agreement(&mut self, peer: NodeId) {
-        if self.messages.has_gaps() {
-            let deliveries = self.messages.note_agreement(peer, self.members.live());
+        // What was announced or asked for exists: it is on its way.
+        if self.messages.has_gaps() && self.wants.is_empty() {
+            let (live, now) = (self.members.live(), self.fx.now.wall);
+            let deliveries = self.messages.note_agreement(peer, live, now, self.config.repair_interval);
             self.deliver(deliveries);
         }
     }
@@ -159,6 +160,23 @@ impl Node {
                 letter.packet.request(&[id]);
             }
         }
+    }
+
+    /// Of messages that a comparison found lacking, those that nobody was asked for a moment ago.
+    pub(super) fn not_asked_yet(&mut self, lacking: &[UpdateId]) -> Vec<UpdateId> {
+        let wait = if self.budget.is_limited() { Duration::from_secs(10) } else { self.config.gossip_interval };
+        let mut wanted = Vec::with_capacity(lacking.len());
+        for id in lacking {
+            if self.wants.contains_key(id) {
+                continue;
+            }
+            wanted.push(*id);
+            if self.wants.len() < WANTS_MAX {
+                self.wants.insert(*id, Want { size: 0, announcers: VecDeque::new() });
+                self.fx.arm(wait, Timer::Want(*id));
+            }
+        }
+        wanted
     }
 
     /// Whoever was asked did not send it: the next announcer is asked.
@@ -198,11 +216,10 @@ impl Node {
             letter.hold_back();
             return;
         }
-        if let Some(stream) = self.open_stream(letter.peer, letter.to, Purpose::Exchange) {
+        if let Some(stream) = self.exchange_stream(letter) {
             let mut packet = Letter::on_stream(stream, letter.peer, letter.to);
             self.put_updates(&updates, &mut packet);
             self.post(packet);
-            self.streams.close_after(stream, &mut self.fx);
         }
     }
 

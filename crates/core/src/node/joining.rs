@@ -88,7 +88,16 @@ impl Node {
         };
         let mut letter = Letter::on_stream(stream, peer, to);
         self.on_frames(packet, &mut letter);
+        self.prove_over_stream(peer, to);
         self.post_reply(letter);
+    }
+
+    /// Who speaks over a stream receives at that address; the port of a stream that came in says nothing.
+    fn prove_over_stream(&mut self, peer: NodeId, to: SocketAddr) {
+        let claimed = self.members.address(peer);
+        if let Some(claimed) = claimed.filter(|claimed| claimed.ip() == to.ip()) {
+            self.members.prove(peer, claimed);
+        }
     }
 
     fn on_greeting(&mut self, stream: StreamId, greeting: &Greeting) {
@@ -107,11 +116,6 @@ impl Node {
             return;
         }
         self.streams.set_peer(stream, peer);
-        // Who speaks over a stream receives at that address; the port of a stream that came in says nothing.
-        let claimed = self.members.address(peer);
-        if let Some(claimed) = claimed.filter(|claimed| claimed.ip() == to.ip()) {
-            self.members.prove(peer, claimed);
-        }
     }
 
     /// Whether a greeting is one of this cluster, in a version and with settings that fit.
@@ -134,16 +138,27 @@ impl Node {
     }
 
     pub(super) fn on_stream_closed(&mut self, stream: StreamId) {
-        let Some(closed) = self.streams.on_closed(stream, &mut self.fx) else { return };
-        match closed.purpose {
-            Purpose::Join => self.on_contact_failed(closed.address, ContactError::Unreachable),
-            Purpose::Probe(number) => self.on_probe_stream_closed(number, stream),
-            Purpose::Exchange | Purpose::Accepted => {}
+        if let Some(closed) = self.streams.on_closed(stream, &mut self.fx) {
+            self.on_stream_ended(stream, closed.purpose, closed.address);
         }
     }
 
+    /// Nothing came or went for too long; waiting for this node's own bandwidth contract is no idleness.
     pub(super) fn on_stream_idle(&mut self, stream: StreamId) {
-        self.streams.close(stream, &mut self.fx);
+        let Some((purpose, address)) = self.streams.get(stream).map(|open| (open.purpose, open.address)) else {
+            return;
+        };
+        if self.streams.close_idle(stream, &mut self.fx) {
+            self.on_stream_ended(stream, purpose, address);
+        }
+    }
+
+    fn on_stream_ended(&mut self, stream: StreamId, purpose: Purpose, address: SocketAddr) {
+        match purpose {
+            Purpose::Join => self.on_contact_failed(address, ContactError::Unreachable),
+            Purpose::Probe(number) => self.on_probe_stream_closed(number, stream),
+            Purpose::Exchange | Purpose::Accepted => {}
+        }
     }
 
     /// Ends a stream once the reply that is being written has gone out.

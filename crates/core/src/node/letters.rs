@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{ENVELOPE_BYTES, Node};
+use super::{ENVELOPE_BYTES, Node, Phase};
 use crate::budget::Class;
 use crate::config::Mode;
 use crate::hash;
@@ -162,6 +162,9 @@ impl Node {
     }
 
     fn dispatch(&mut self, letter: &Letter, packet: Packet) {
+        if self.phase == Phase::Stopped {
+            return;
+        }
         match letter.via {
             Via::Datagram => {
                 let bytes = packet.into_datagram();
