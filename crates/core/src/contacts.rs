@@ -13,9 +13,10 @@ const FORMER_MAX: usize = 64;
 const CONTACTS_MAX: usize = 256;
 
 /// An address that this node was given to join through.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Contact {
-    ticket: Option<Ticket>,
+    /// The commands that wait for it.
+    tickets: Vec<Ticket>,
     failures: u32,
 }
 
@@ -41,15 +42,15 @@ impl Contacts {
         contacts
     }
 
-    /// A contact to try. `ticket` is told when it answers.
+    /// A contact to try; beyond the cap the oldest gives way. `ticket` is told when it answers.
     pub(crate) fn add(&mut self, address: SocketAddr, ticket: Option<Ticket>) {
-        if self.known.len() >= CONTACTS_MAX {
-            return;
+        self.known.retain(|known| *known != address);
+        if self.known.len() == CONTACTS_MAX {
+            let oldest = self.known.remove(0);
+            self.waiting.remove(&oldest);
         }
-        if !self.known.contains(&address) {
-            self.known.push(address);
-        }
-        self.waiting.insert(address, Contact { ticket, failures: 0 });
+        self.known.push(address);
+        self.waiting.entry(address).or_default().tickets.extend(ticket);
     }
 
     /// Contacts that have not answered.
@@ -61,12 +62,24 @@ impl Contacts {
         self.waiting.contains_key(&address)
     }
 
-    /// A contact answered: all that wait for the same command are content. Returns the command.
-    pub(crate) fn answered(&mut self, address: SocketAddr) -> Option<Ticket> {
-        let contact = self.waiting.remove(&address)?;
-        // Others that were named with it are not needed to get in; they stay known.
-        self.waiting.retain(|_, other| other.ticket != contact.ticket);
-        contact.ticket
+    /// A contact answered. Returns the commands that waited for it; others that were named with it are not needed
+    /// any more to get in, but stay known.
+    pub(crate) fn answered(&mut self, address: SocketAddr) -> Vec<Ticket> {
+        let Some(contact) = self.waiting.remove(&address) else { return Vec::new() };
+        for other in self.waiting.values_mut() {
+            other.tickets.retain(|ticket| !contact.tickets.contains(ticket));
+        }
+        // Who was named with it by nobody else is left alone; contacts without a command are tried until they answer.
+        self.waiting.retain(|_, other| !other.tickets.is_empty() || contact.tickets.is_empty());
+        contact.tickets
+    }
+
+    /// A contact turned out to be this node itself. Returns the commands that wait for nobody else.
+    pub(crate) fn drop_self(&mut self, address: SocketAddr) -> Vec<Ticket> {
+        self.known.retain(|known| *known != address);
+        let Some(contact) = self.waiting.remove(&address) else { return Vec::new() };
+        let waits = |ticket: &Ticket| self.waiting.values().any(|other| other.tickets.contains(ticket));
+        contact.tickets.into_iter().filter(|ticket| !waits(ticket)).collect()
     }
 
     /// A contact did not answer: how long to wait before it is tried again, doubling from `min` to `max`.

@@ -28,6 +28,8 @@ pub(crate) enum Timer {
     Doubt(NodeId),
     /// The next gossip round.
     Round,
+    /// Fresh news goes out once more.
+    Echo,
     /// The next comparison with a random peer.
     Repair,
     /// Try somebody who died or left.

@@ -250,13 +250,16 @@ impl Messages {
         self.logs.get(&key).and_then(|log| log.entries.get(&sequence)).map_or(0, |entry| entry.hop)
     }
 
-    /// The last messages on a topic, by time of publication.
+    /// The last messages on a topic that were delivered, by time of publication.
     pub(crate) fn history(&self, topic: &str, count: usize) -> Vec<Arc<Message>> {
         let of_topic = (topic.to_owned(), NodeId(0))..=(topic.to_owned(), NodeId(u64::MAX));
         let mut messages: Vec<Arc<Message>> = self
             .logs
             .range(of_topic)
-            .flat_map(|(_, log)| log.entries.iter().map(|(sequence, entry)| self.message(*sequence, entry)))
+            .flat_map(|(_, log)| {
+                let delivered = log.delivered.unwrap_or_default();
+                log.entries.range(..=delivered).map(|(sequence, entry)| self.message(*sequence, entry))
+            })
             .collect();
         messages.sort_by_key(|message| (message.published_at, message.origin, message.sequence));
         messages.split_off(messages.len().saturating_sub(count))

@@ -307,6 +307,7 @@ impl Node {
                 Timer::Verdict(member) => self.on_verdict_due(member, due),
                 Timer::Doubt(member) => self.on_doubt_due(member),
                 Timer::Round => self.on_round_due(),
+                Timer::Echo => self.on_echo_due(),
                 Timer::Repair => self.on_repair_due(),
                 Timer::Rejoin => self.on_rejoin_due(),
                 Timer::Contact(address) => self.on_contact_due(address),

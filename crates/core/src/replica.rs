@@ -18,7 +18,7 @@ use crate::update::{Update, UpdateId};
 /// How far a sketch's moment is rounded up.
 const AS_OF_STEP: u32 = 10;
 /// Changes that are remembered; an exchange that lasts longer starts again.
-const RING_CHANGES: usize = 4_096;
+const RING_CHANGES: usize = 2_048;
 /// The longest prefix that is kept up to date.
 const KEPT_SYMBOLS_MAX: usize = 1_024;
 /// Ids of updates that are gone are remembered for this long, for a peer whose clock is behind.

@@ -97,10 +97,10 @@ impl SlotIndex {
     }
 }
 
-/// Makes room for one more entry, an eighth at a time: a table of ten thousand must not reserve twice its size.
+/// Makes room for one more entry, a sixteenth at a time: a table of ten thousand must not reserve twice its size.
 pub(crate) fn reserve_one<T>(table: &mut Vec<T>) {
     if table.len() == table.capacity() {
-        table.reserve_exact((table.len() / 8).max(4));
+        table.reserve_exact((table.len() / 16).max(4));
     }
 }
 

@@ -682,3 +682,126 @@ pub(crate) fn item(items: &mut Vec<u8>, hop: u8, update: &[u8]) {
     items.push(hop);
     items.extend_from_slice(update);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn header() -> Header {
+        let (sender, target) = (NodeId(0x1111_1111_1111_1111), NodeId(0x2222_2222_2222_2222));
+        Header { cluster: 0xaabb_ccdd, sender, target, session: 0x3333_3333_3333_3333 }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The frames of a datagram, in hex, without its envelope of 31 bytes.
+    fn frames(write: impl FnOnce(&mut Packet)) -> String {
+        let mut packet = Packet::datagram(header(), 1_200);
+        write(&mut packet);
+        hex(&packet.into_datagram()[HEADER_BYTES + 1..])
+    }
+
+    #[test]
+    fn a_ping_with_nothing_to_say_leaves_room_for_the_seal_in_46_bytes() {
+        let mut packet = Packet::datagram(header(), 1_200);
+        packet.ping(7, 0x0102_0304_0506_0708);
+        let bytes = packet.into_datagram();
+        let golden = "ddccbbaa1111111111111111222222222222222233333333333333330000\
+                      10\
+                      0107000807060504030201";
+        assert_eq!(hex(&bytes), golden);
+        // The four bytes of the cluster stay outside the seal's thirty.
+        assert!(bytes.len() - HEADER_BYTES + 4 + 30 <= 46, "{} bytes", bytes.len());
+    }
+
+    #[test]
+    fn golden_frames() {
+        let address = "10.0.0.1:4747".parse().unwrap();
+        let six = "[::1]:4747".parse().unwrap();
+        assert_eq!(frames(|to| to.ack(7, 1)), "0207000100000000000000");
+        assert_eq!(frames(|to| to.ping_req(7, NodeId(5), address)), "101107000500000000000000040a0000018b12");
+        assert_eq!(
+            frames(|to| to.ping_req(7, NodeId(5), six)),
+            "101d0700050000000000000006000000000000000000000000000000018b12"
+        );
+        assert_eq!(frames(|to| to.nack(7)), "11020700");
+        let mut items = Vec::new();
+        item(&mut items, 2, b"abc");
+        assert_eq!(frames(|to| to.updates(9, true, &items)), "12080900010402616263");
+        assert_eq!(frames(|to| to.feedback(9, 5)), "130a09000500000000000000");
+        assert_eq!(frames(|to| to.request(&[UpdateId(3)])), "16080300000000000000");
+        let head = SketchHead { space: Space::Messages, exchange: 4, as_of: Seconds(10), count: 3, offset: 1 };
+        assert_eq!(
+            frames(|to| to.sketch(&head, &[Symbol { ids: 6, checks: 7 }])),
+            "171f0204000000000000000a000000030000000100060000000000000007000000"
+        );
+        assert_eq!(frames(|to| to.more(4, 8)), "180a04000000000000000800");
+        assert_eq!(frames(|to| to.settled(4, 2)), "190c040000000000000002000000");
+        assert_eq!(frames(|to| to.bulk(Space::Members, 4)), "1a09000400000000000000");
+        assert_eq!(frames(|to| to.challenge(4)), "1b080400000000000000");
+        assert_eq!(frames(|to| to.echo(4)), "1c080400000000000000");
+        assert_eq!(frames(Packet::join), "1d00");
+        assert_eq!(frames(|to| to.welcome(true)), "1e0101");
+        assert_eq!(frames(|to| to.answer(4, b"hi")), "1f0a04000000000000006869");
+        assert_eq!(frames(|to| to.answered(4)), "20080400000000000000");
+    }
+
+    #[test]
+    fn frames_and_fields_of_a_newer_minor_version_are_skipped() {
+        // An unknown kind, then a nack with two more bytes than this version knows, then a ping.
+        let bytes = [&[0x7f, 3, 1, 2, 3][..], &[0x11, 4, 7, 0, 9, 9], &[1, 7, 0, 1, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let read: Vec<_> = Frames::new(&bytes).collect();
+        assert!(
+            matches!(
+                read[..],
+                [Ok(Frame::Unknown), Ok(Frame::Nack { number: 7 }), Ok(Frame::Ping { number: 7, root: 1 })]
+            ),
+            "{read:?}"
+        );
+    }
+
+    #[test]
+    fn a_length_beyond_the_end_is_malformed_and_said_once() {
+        let read: Vec<_> = Frames::new(&[0x12, 200, 1, 0, 0, 0]).collect();
+        assert!(matches!(read[..], [Err(Malformed)]), "{read:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            for frame in Frames::new(&bytes) {
+                match frame {
+                    Ok(Frame::Updates { items, .. }) => drop(items.collect::<Vec<_>>()),
+                    Ok(Frame::Accusations(list)) => drop(list.accusations().collect::<Vec<_>>()),
+                    Ok(Frame::Announce(list)) => drop(list.announced().collect::<Vec<_>>()),
+                    Ok(Frame::Request(list)) => drop(list.ids().collect::<Vec<_>>()),
+                    Ok(Frame::Sketch { symbols, .. }) => drop(symbols.symbols().collect::<Vec<_>>()),
+                    Ok(_) | Err(Malformed) => {}
+                }
+            }
+        }
+
+        #[test]
+        fn a_varint_reads_back(value: u64) {
+            let mut bytes = Vec::new();
+            bytes.put_varint(value);
+            prop_assert_eq!(Reader::new(&bytes).varint(), Some(value));
+        }
+
+        #[test]
+        fn items_read_back(items in proptest::collection::vec((any::<u8>(), proptest::collection::vec(any::<u8>(), 0..300)), 0..9)) {
+            let mut bytes = Vec::new();
+            for (hop, update) in &items {
+                let before = bytes.len();
+                item(&mut bytes, *hop, update);
+                prop_assert_eq!(bytes.len() - before, item_bytes(update.len()));
+            }
+            let read: Vec<_> = Items::new(Reader::new(&bytes)).map(|(hop, update)| (hop, update.to_vec())).collect();
+            prop_assert_eq!(read, items);
+        }
+    }
+}

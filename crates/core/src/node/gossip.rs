@@ -22,6 +22,8 @@ use crate::wire::{Accusation, Space};
 const FORWARDS_MAX: u32 = 3;
 /// With this many hot claims, about a datagram's worth, those of others that come in are left to comparisons.
 const STORM_CLAIMS: usize = 16;
+/// Fresh news goes out a second time after this part of the interval between rounds.
+const ECHO_PART: u32 = 8;
 /// Accusations that are hot at once.
 const ACCUSATIONS_MAX: usize = 256;
 /// Peers for whom feedback waits.
@@ -130,6 +132,10 @@ impl Node {
 
     /// On a multiple of the interval, so that a laboratory can run rounds in step.
     fn arm_round(&mut self) {
+        if self.members.live() == 0 {
+            // Nobody to tell or ask; whoever comes is a change.
+            return;
+        }
         let step = self.config.gossip_interval;
         let passed = self.fx.now.instant.since(self.gossip.origin).as_micros() / step.as_micros();
         let passed = u32::try_from(passed).unwrap_or(u32::MAX - 1);
@@ -151,9 +157,21 @@ impl Node {
         }
         self.gossip.forwards += 1;
         if self.gossip.forwards <= FORWARDS_MAX && self.config.mode != Mode::Pull {
-            for peer in self.members.pick(&mut self.fx.rng, self.config.fanout, None) {
-                self.push_to(peer);
-            }
+            self.push_to_some();
+            self.fx.arm_once(self.config.gossip_interval / ECHO_PART, Timer::Echo);
+        }
+    }
+
+    /// Fresh news goes to others once more before the round, because one wave misses some: at fanout 3 it reaches
+    /// 94 % of the nodes, two reach 99.8 % (Kermarrec, Massoulie, Ganesh 2003). The sends are those of the stop rule,
+    /// only sooner.
+    pub(super) fn on_echo_due(&mut self) {
+        self.push_to_some();
+    }
+
+    fn push_to_some(&mut self) {
+        for peer in self.members.pick(&mut self.fx.rng, self.config.fanout, None) {
+            self.push_to(peer);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::commands::invalid;
 use super::letters::Letter;
 use super::{Node, Phase};
 use crate::effects::Timer;
@@ -174,7 +175,10 @@ impl Node {
 
     fn on_contact_failed(&mut self, contact: SocketAddr, reason: ContactError) {
         if reason == ContactError::Myself {
-            self.contacts.answered(contact);
+            for ticket in self.contacts.drop_self(contact) {
+                let refusal = invalid("contacts", contact.to_string(), "another node; this is the node itself");
+                self.done(ticket, Err(refusal));
+            }
             return;
         }
         let (min, max) = (self.config.join_retry_min, self.config.join_retry_max);
@@ -214,11 +218,10 @@ impl Node {
         }
         let contact = letter.to;
         self.streams.close_after(stream, &mut self.fx);
-        if self.contacts.is_waiting(contact)
-            && let Some(ticket) = self.contacts.answered(contact)
-        {
-            self.fx.event(Event::Done { ticket, result: Ok(Reply::Joined { contact }) });
+        for ticket in self.contacts.answered(contact) {
+            self.done(ticket, Ok(Reply::Joined { contact }));
         }
+        self.remember();
         self.announce_self();
         let peer = if complete {
             Some(letter.peer)
