@@ -166,3 +166,33 @@ impl Options {
         self.only.contains(&stage)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> anyhow::Result<Call> {
+        // Any file will do as a binary that is not run.
+        let line = format!("--rumor Cargo.toml {line}");
+        Options::read(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn what_is_given_replaces_the_default() {
+        let Ok(Call::Measure(options)) = read("--nodes 10 --minutes 0.5 --only idle,join --json") else {
+            panic!("all of it is allowed")
+        };
+        assert_eq!((options.nodes, options.idle, options.runs), (10, Duration::from_secs(30), 5));
+        assert_eq!(options.only, [Stage::Idle, Stage::Join]);
+        assert!(options.is_json);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in
+            ["--nodes", "--nodes two", "--nodes 2", "--only sleep", "--minutes -1", "--faster 1", "--rumor none"]
+        {
+            assert!(read(line).is_err(), "{line}");
+        }
+    }
+}

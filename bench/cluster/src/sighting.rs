@@ -81,3 +81,36 @@ impl Line {
 fn text_of(value: &Value, key: &str) -> anyhow::Result<String> {
     value[key].as_str().map(str::to_owned).with_context(|| format!("it has no {key}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_says_ready_names_the_agent() {
+        let text = r#"{"event":"ready","nodes":[{"name":"n1","id":"0a","pid":7,"gossip":"127.0.0.1:1","http":"http://127.0.0.1:2","data_dir":null}]}"#;
+        let Ok(Line::Ready { id, gossip, http }) = Line::read(text) else { panic!("it says ready") };
+        assert_eq!((&*id, &*gossip, &*http), ("0a", "127.0.0.1:1", "127.0.0.1:2"));
+    }
+
+    #[test]
+    fn changes_are_told_apart_by_event_or_state() {
+        let line = |event: &str, state: &str| {
+            let member = format!(r#"{{"id":"0a","name":"n1","incarnation":"1","state":"{state}"}}"#);
+            Line::read(&format!(r#"{{"event":"{event}","at":1.5,"by":"n2","member":{member}}}"#))
+        };
+        let expected = [
+            ("joined", "alive", Change::Alive),
+            ("joined", "dead", Change::Gone),
+            ("updated", "suspect", Change::Alive),
+            ("suspected", "suspect", Change::Suspected),
+            ("refuted", "alive", Change::Refuted),
+            ("failed", "dead", Change::Failed),
+            ("removed", "dead", Change::Gone),
+        ];
+        for (event, state, expected) in expected {
+            let Ok(Line::Change { change, .. }) = line(event, state) else { panic!("{event} is a change") };
+            assert_eq!(change, expected, "{event} {state}");
+        }
+    }
+}
