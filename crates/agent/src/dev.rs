@@ -25,6 +25,8 @@ use crate::settings::Settings;
 const REPORTS_MAX: usize = 256;
 /// How long a child may take to answer its parent.
 const CHILD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Nothing takes no time: the least that two digits show.
+const SHOWN_MIN: Duration = Duration::from_millis(10);
 
 /// Runs a cluster until Ctrl-C, or until its last process has ended.
 pub(crate) fn run(flags: &cli::Dev, json: bool) -> Result<(), Failure> {
@@ -70,7 +72,8 @@ async fn live(
         return follow_as_documents(fleet, hear).await;
     }
     let nodes = fleet.nodes.len();
-    print::line(format!("all {nodes} know all {nodes}, {:.2} s after the last one started", took.as_secs_f64()))?;
+    let took = took.max(SHOWN_MIN).as_secs_f64();
+    print::line(format!("all {nodes} know all {nodes}, {took:.2} s after the last one started"))?;
     for line in hints(fleet, flags) {
         print::line(line)?;
     }

@@ -65,7 +65,7 @@ fn router(agent: Agent) -> Router {
         .layer(map_response(problem::explain))
         .layer(from_fn(guard::only_this_machine))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(http_state(agent))
+        .with_state(AppState { agent, desk: queries::Desk::default() })
 }
 
 /// What handlers share: the agent, and the questions that wait for an answer.
@@ -73,8 +73,4 @@ fn router(agent: Agent) -> Router {
 struct AppState {
     agent: Agent,
     desk: queries::Desk,
-}
-
-fn http_state(agent: Agent) -> AppState {
-    AppState { agent, desk: queries::Desk::default() }
 }

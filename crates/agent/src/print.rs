@@ -22,7 +22,9 @@ pub(crate) fn json(document: &impl Serialize) -> io::Result<()> {
 
 /// Says something to a person, on stderr. Nobody there to read it is no reason to stop.
 pub(crate) fn note(text: impl AsRef<str>) {
-    drop(writeln!(io::stderr().lock(), "{}", text.as_ref()));
+    let line = format!("{}\n", text.as_ref());
+    // In one piece, as other processes may write to the same terminal.
+    io::stderr().lock().write_all(line.as_bytes()).ok();
 }
 
 /// Columns under a header, two spaces between them; nothing behind the last.

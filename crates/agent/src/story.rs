@@ -29,7 +29,7 @@ pub(crate) fn of_change(event: &str, by: &str, member: &MemberDocument) -> Words
     let (state, detail) = match event {
         "joined" if member.incarnation == "1" => ("alive", format!("joined at {address}")),
         "joined" => ("alive", format!("is back at {address}, incarnation {}", member.incarnation)),
-        "updated" => ("alive", format!("says something new: {address}, tags {}", print::tags(&member.tags))),
+        "updated" => ("alive", format!("now incarnation {} at {address}{}", member.incarnation, tags(member))),
         "suspected" => ("suspect", format!("asked by {by}; others could not reach it either")),
         "refuted" => ("alive", format!("contradicted the suspicion, incarnation {}", member.incarnation)),
         "failed" => ("dead", String::new()),
@@ -39,6 +39,10 @@ pub(crate) fn of_change(event: &str, by: &str, member: &MemberDocument) -> Words
         _ => ("changed", event.to_owned()),
     };
     Words { state, detail }
+}
+
+fn tags(member: &MemberDocument) -> String {
+    if member.tags.is_empty() { String::new() } else { format!(", tags {}", print::tags(&member.tags)) }
 }
 
 /// A line of a watch: `12:00:31.02  n3 suspect  asked by n5`.

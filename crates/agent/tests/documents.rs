@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Agent, text, until_all_know_all};
+use support::{Agent, Lines, text, until_all_know_all};
 
 /// The keys of a document, sorted.
 fn keys(document: &Value) -> Vec<&str> {
@@ -72,7 +72,7 @@ fn a_query_gathers_the_answers_of_all_and_a_command_may_answer() {
     let info: Value = serde_json::from_str(answer["payload"].as_str().unwrap()).unwrap();
     assert_eq!(info["id"], n2.id.as_str());
 
-    let answering = n2.follow(&["answer", "shout", "--json", "--", "tr", "a-z", "A-Z"]);
+    let answering = Lines::of(n2.command(&["answer", "shout", "--json", "--", "tr", "a-z", "A-Z"]));
     let asking =
         || n1.command(&["query", "shout", "hey", "--tag", "role=db", "--timeout", "1s", "--json"]).output().unwrap();
     // The handler is in force some time after its process was started.
@@ -110,17 +110,18 @@ fn errors_over_http_name_code_field_value_and_rule() {
     assert_eq!(problem(&get("/v1/info", "example.org")), (421, "wrong_host".to_owned()));
     assert_eq!(problem(&get("/v1/topics/a%2Ab", "localhost")), (422, "value".to_owned()));
     assert_eq!(problem(&get("/v1/faults", "localhost")), (409, "no_faults".to_owned()));
-    let post = |path: &str, length: usize, body: &str| {
+    let post = |path: &str, body: &str| {
+        let length = body.len();
         format!(
             "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
         )
     };
-    assert_eq!(problem(&post("/v1/topics/news", 1 << 21, "")), (413, "value".to_owned()));
-    assert_eq!(problem(&post("/v1/join", 2, "{}")), (422, "request".to_owned()));
+    assert_eq!(problem(&post("/v1/topics/news", &"x".repeat((1 << 20) + 1))), (413, "value".to_owned()));
+    assert_eq!(problem(&post("/v1/join", "{}")), (422, "request".to_owned()));
 }
 
 #[test]
-fn the_description_of_the_interface_lists_every_command_of_it() {
+fn the_description_of_the_interface_names_the_methods_that_are_served() {
     let n1 = Agent::start("n1", &[]);
     let answer = n1.http("GET /v1/openapi.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -129,18 +130,30 @@ fn the_description_of_the_interface_lists_every_command_of_it() {
     for path in ["/health", "/ready", "/v1/events", "/v1/info", "/v1/members", "/v1/topics/{topic}"] {
         assert!(paths.contains(&path), "{path} in {paths:?}");
     }
-    for path in paths.iter().filter(|path| description["paths"][*path]["get"].is_object()) {
+    for path in paths {
+        let methods = keys(&description["paths"][path]).join(",").to_uppercase();
         let path = path.replace(['{', '}'], "");
-        let answer = n1.http(&format!("HEAD {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"));
-        assert!(!answer.contains("405 Method") && !answer.contains("no such resource"), "{path}: {answer}");
+        let answer = n1.http(&format!("OPTIONS {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"));
+        let allowed = answer.lines().find_map(|line| line.strip_prefix("allow: ")).unwrap_or_default();
+        let mut allowed: Vec<&str> = allowed.split(',').filter(|method| *method != "HEAD").collect();
+        allowed.sort_unstable();
+        assert_eq!(allowed.join(","), methods, "{path}: {answer}");
     }
 }
 
 #[test]
 fn health_and_readiness_are_one_word() {
-    let n1 = Agent::start("n1", &[]);
-    for (path, word) in [("/health", "ok"), ("/ready", "ready")] {
-        let answer = n1.http(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"));
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let alone = Agent::start("n1", &[]);
+    let joining = Agent::start("n2", &["--join", &nobody]);
+    for (agent, path, status, word) in [
+        (&alone, "/health", "200", "ok"),
+        (&alone, "/ready", "200", "ready"),
+        (&joining, "/health", "200", "ok"),
+        (&joining, "/ready", "503", "joining"),
+    ] {
+        let answer = agent.http(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         assert!(answer.ends_with(&format!("\r\n\r\n{word}")), "{answer}");
     }
 }

@@ -142,7 +142,7 @@ impl Members {
 
     /// Where a member is reached.
     pub(crate) fn address(&self, id: NodeId) -> Option<SocketAddr> {
-        self.claim(id).map(|claim| body(&claim.parts()).address())
+        self.claim(id).and_then(|claim| claim.parts().claim_address())
     }
 
     pub(crate) fn is_live(&self, id: NodeId) -> bool {
@@ -225,8 +225,7 @@ impl Members {
 
     fn supersede(&mut self, slot: Slot, claim: Arc<Update>, now: Seconds) {
         let (old, new) = (name_at(&self.replica, slot), name_hash(body(&claim.parts()).name));
-        let moved = self.replica.at(slot).parts().claim_body().map(|body| body.address())
-            != claim.parts().claim_body().map(|body| body.address());
+        let moved = self.replica.at(slot).parts().claim_address() != claim.parts().claim_address();
         if old != new {
             self.by_name.remove(old, slot, |slot| name_at(&self.replica, slot));
         }
@@ -333,7 +332,7 @@ impl Members {
 
     /// Where the live members but this node are reached.
     pub(crate) fn live_addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.live.iter().map(|slot| body(&self.replica.at(*slot).parts()).address())
+        self.live.iter().filter_map(|slot| self.replica.at(*slot).parts().claim_address())
     }
 
     /// Whom to probe next: everybody once, then again in a new order (SWIM §4.3).

@@ -7,11 +7,11 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::frame::{self, Space};
 use crate::identity::NodeId;
 use crate::map::Map;
 use crate::stop::StopRule;
 use crate::update::{Update, UpdateId};
-use crate::wire::{self, Space};
 
 /// Packets whose contents are remembered, so that feedback about them can be understood.
 const PACKETS_MAX: usize = 64;
@@ -108,7 +108,7 @@ impl Rumors {
     /// Chooses what to tell `peer` within `room` bytes of items, and counts it as sent.
     pub(crate) fn fill(&mut self, peer: NodeId, room: usize, announce_bytes: usize) -> Filling {
         let mut filling = Filling::default();
-        let mut room = room.saturating_sub(wire::UPDATES_HEAD_BYTES);
+        let mut room = room.saturating_sub(frame::UPDATES_HEAD_BYTES);
         let mut chosen: Vec<UpdateId> = Vec::new();
         let mut looks: [VecDeque<UpdateId>; 2] = [0, 1].map(|queue| self.look(queue, peer));
         while let Some(queue) = (0..2).filter(|queue| !looks[*queue].is_empty()).min_by_key(|queue| self.spent[*queue])
@@ -116,7 +116,7 @@ impl Rumors {
             let id = looks[queue].pop_front().expect("it is not empty");
             let hot = &self.hot[&id];
             let size = hot.update.bytes().len();
-            let (cost, large) = if size > announce_bytes { (12 + 3, true) } else { (wire::item_bytes(size), false) };
+            let (cost, large) = if size > announce_bytes { (12 + 3, true) } else { (frame::item_bytes(size), false) };
             if cost > room {
                 continue;
             }
@@ -125,7 +125,7 @@ impl Rumors {
             if large {
                 filling.announced.push((id, u32::try_from(size).unwrap_or(u32::MAX)));
             } else {
-                wire::item(&mut filling.items, hot.hop, hot.update.bytes());
+                frame::item(&mut filling.items, hot.hop, hot.update.bytes());
                 chosen.push(id);
             }
             self.count_sent(id);
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn the_least_sent_go_first() {
         let mut rumors = rumors(StopRule::Never, 2);
-        let room = wire::UPDATES_HEAD_BYTES + wire::item_bytes(message(1, 10).bytes().len());
+        let room = frame::UPDATES_HEAD_BYTES + frame::item_bytes(message(1, 10).bytes().len());
         let first = rumors.fill(NodeId(2), room, 1_024).items;
         let second = rumors.fill(NodeId(2), room, 1_024).items;
         assert_ne!(first, second);

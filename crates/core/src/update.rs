@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::config::is_name;
+use crate::frame::Space;
 use crate::hash;
 use crate::identity::{Identity, Incarnation, NodeId, Sequence, Tags};
 use crate::io::State;
 use crate::map::Map;
 use crate::time::{Seconds, Wall};
-use crate::wire::{Put, Reader, Space, VERSION};
+use crate::wire::{Put, Reader, VERSION};
 
 /// The id of an update: a keyed hash of its header and of the hash of its body (design §2 rule 2).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -43,6 +44,15 @@ pub(crate) struct UpdateRef<'a> {
 impl<'a> UpdateRef<'a> {
     /// Takes an update apart. `None` if it makes no sense, or is of a space that this version does not know.
     pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
+        let update = Self::read_head(bytes)?;
+        match update.head {
+            Head::Claim { .. } => update.claim_body().map(|_| update),
+            Head::Message { .. } => update.message_body().map(|_| update),
+        }
+    }
+
+    /// The same without a look at the body, for updates that were read before.
+    fn read_head(bytes: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         let kind = reader.u8()?;
         if kind & !(SPACE_BITS | HAS_FORGET) != 0 {
@@ -71,11 +81,7 @@ impl<'a> UpdateRef<'a> {
                 Head::Message { origin: author, sequence: Sequence::new(boot.into(), count), topic }
             }
         };
-        let update = Self { bytes, head, forget, body: reader.rest() };
-        match head {
-            Head::Claim { .. } => update.claim_body().map(|_| update),
-            Head::Message { .. } => update.message_body().map(|_| update),
-        }
+        Some(Self { bytes, head, forget, body: reader.rest() })
     }
 
     pub(crate) fn id(&self, secret: &[u8; 16]) -> UpdateId {
@@ -89,6 +95,12 @@ impl<'a> UpdateRef<'a> {
     /// What the member said of itself; the same in all claims of one incarnation.
     pub(crate) fn claim_body(&self) -> Option<ClaimBody<'a>> {
         ClaimBody::read(self.body)
+    }
+
+    /// Where a member prefers to be reached; the rest of its claim is not looked at.
+    pub(crate) fn claim_address(&self) -> Option<SocketAddr> {
+        // Session, first boot, two protocol versions and the count of addresses come first.
+        Reader::new(self.body.get(15..)?).address()
     }
 
     /// What a message says.
@@ -126,7 +138,7 @@ impl Update {
 
     /// Takes the update apart again.
     pub(crate) fn parts(&self) -> UpdateRef<'_> {
-        UpdateRef::read(&self.bytes).expect("it was taken apart before it was kept")
+        UpdateRef::read_head(&self.bytes).expect("it was taken apart before it was kept")
     }
 }
 
@@ -226,11 +238,6 @@ impl<'a> ClaimBody<'a> {
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + use<'a> {
         let mut reader = self.addresses;
         (0..self.address_count).map_while(move |_| reader.address())
-    }
-
-    /// The preferred address.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.addresses().next().expect("a claim has at least one address")
     }
 
     pub(crate) fn tags(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
@@ -346,9 +353,10 @@ mod tests {
     #[test]
     fn a_claim_with_a_short_name_fits_in_48_bytes() {
         let bytes = alive();
-        assert!(crate::wire::item_bytes(bytes.len()) <= 48, "{} bytes", bytes.len());
-        let body = UpdateRef::read(&bytes).unwrap().claim_body().unwrap();
-        assert_eq!((body.name, body.address()), ("node-1", "10.0.0.1:4747".parse().unwrap()));
+        assert!(crate::frame::item_bytes(bytes.len()) <= 48, "{} bytes", bytes.len());
+        let claim = UpdateRef::read(&bytes).unwrap();
+        assert_eq!(claim.claim_body().unwrap().name, "node-1");
+        assert_eq!(claim.claim_address(), Some("10.0.0.1:4747".parse().unwrap()));
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(super) fn command(
 ) -> std::io::Result<Command> {
     let (gossip, http) = ports;
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["agent", "--json", "--until-stdin-closes", "--allow-faults", "--log-level", "warn"]);
+    command.args(["agent", "--json", "--until-stdin-closes", "--allow-faults", "--log-level", "error"]);
     command.args(["--name", name, "--tag", "dev=true"]);
     command.args(["--bind", &format!("127.0.0.1:{gossip}"), "--http", &format!("127.0.0.1:{http}")]);
     if !contacts.is_empty() {

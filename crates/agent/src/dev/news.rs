@@ -85,7 +85,9 @@ impl News {
             pending.knowers.insert(from);
             return Ok(());
         }
-        if !self.told.insert(key.clone()) {
+        // Who contradicts a suspicion is updated as well; that is one thing to tell.
+        let contradicted = (key.0.clone(), "refuted".to_owned(), key.2.clone());
+        if !self.told.insert(key.clone()) || (event == "updated" && self.told.contains(&contradicted)) {
             return Ok(());
         }
         let words = story::of_change(&event, &by, &member);

@@ -1,11 +1,12 @@
 //! What the agent is and how it fares.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 
 use super::AppState;
-use super::problem::Refused;
+use super::problem::{OneWord, Refused};
 use crate::documents::{Info, Problem};
 
 /// What the agent is and how it fares
@@ -23,10 +24,10 @@ pub(super) async fn health(State(app): State<AppState>) -> Result<&'static str, 
 
 /// One word: ready, or (503) joining while no contact has answered yet
 #[utoipa::path(get, path = "/ready", responses((status = 200, body = String), (status = 503, body = String)))]
-pub(super) async fn ready(State(app): State<AppState>) -> Result<&'static str, Refused> {
+pub(super) async fn ready(State(app): State<AppState>) -> Result<Response, Refused> {
     let counts = app.agent.cluster.inspect(rumormill::Node::member_counts).await?;
     if app.agent.has_contacts && counts.alive + counts.suspect <= 1 {
-        return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "joining", "joining"));
+        return Ok((StatusCode::SERVICE_UNAVAILABLE, Extension(OneWord), "joining").into_response());
     }
-    Ok("ready")
+    Ok("ready".into_response())
 }

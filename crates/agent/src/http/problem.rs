@@ -1,7 +1,7 @@
 //! Errors as `application/problem+json`, whoever made them.
 
-use axum::body::{Body, to_bytes};
-use axum::http::header::CONTENT_TYPE;
+use axum::body::to_bytes;
+use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rumormill::{Closed, RequestError};
@@ -78,23 +78,35 @@ impl IntoResponse for Refused {
     }
 }
 
+/// More words than this the framework does not make.
+const WORDS_BYTES_MAX: usize = 4_096;
+
+/// Marks an error whose body is one word, for supervisors that show it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OneWord;
+
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Gives errors that the framework words itself (no such route, a body that does not parse) the form of all others.
 pub(super) async fn explain(response: Response) -> Response {
     let status = response.status();
-    if status.as_u16() < 400 || response.headers().get(CONTENT_TYPE) == Some(&PROBLEM) {
+    let is_explained = response.headers().get(CONTENT_TYPE) == Some(&PROBLEM);
+    if status.as_u16() < 400 || is_explained || response.extensions().get::<OneWord>().is_some() {
         return response;
     }
-    let words = to_bytes(Body::new(response.into_body()), 4_096).await.unwrap_or_default();
-    let words = String::from_utf8_lossy(&words).into_owned();
+    let allowed = response.headers().get(ALLOW).cloned();
+    let words = to_bytes(response.into_body(), WORDS_BYTES_MAX).await.unwrap_or_default();
     let problem = match status {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::value("body", "larger", format!("at most {BODY_BYTES_MAX} bytes")),
         StatusCode::NOT_FOUND => Problem::new("absent", "no such resource; /v1/openapi.json lists them"),
         StatusCode::METHOD_NOT_ALLOWED => Problem::new("method", "this resource does not take this method"),
-        _ => Problem::new("request", words),
+        _ => Problem::new("request", String::from_utf8_lossy(&words)),
     };
-    Refused { status: unified(status), problem: Box::new(problem) }.into_response()
+    let mut explained = Refused { status: unified(status), problem: Box::new(problem) }.into_response();
+    if let Some(methods) = allowed {
+        explained.headers_mut().insert(ALLOW, methods);
+    }
+    explained
 }
 
 /// Whatever is wrong with a value is 422.

@@ -177,14 +177,17 @@ impl Agent {
 
     /// Waits for an event about a member on this agent's own stream.
     pub(crate) fn wait_for(&self, event: &str, member: &Self) -> Value {
-        self.wait_for_any(&[event], member)
+        self.wait_for_each(event, &[member])
     }
 
-    /// Waits for one of several events about a member.
-    pub(crate) fn wait_for_any(&self, events: &[&str], member: &Self) -> Value {
-        let what = format!("{} {events:?} at {}", member.name, self.name);
+    /// Waits for an event about each of these members, in any order; gives the last.
+    pub(crate) fn wait_for_each(&self, event: &str, members: &[&Self]) -> Value {
+        let mut missing: Vec<&str> = members.iter().map(|member| &*member.id).collect();
+        let what =
+            format!("{event} of {} at {}", members.iter().map(|m| &*m.name).collect::<Vec<_>>().join(", "), self.name);
         self.process.wait_for(&what, |line| {
-            line["member"]["id"] == member.id.as_str() && events.iter().any(|event| line["event"] == *event)
+            missing.retain(|id| line["event"] != event || line["member"]["id"] != *id);
+            missing.is_empty()
         })
     }
 
@@ -201,14 +204,7 @@ impl Agent {
 /// Waits until each of these knows each other.
 pub(crate) fn until_all_know_all(agents: &[&Agent]) {
     for agent in agents {
-        let mut missing: Vec<&str> =
-            agents.iter().filter(|other| other.id != agent.id).map(|other| &*other.id).collect();
-        if missing.is_empty() {
-            continue;
-        }
-        agent.process.wait_for("all others", |line| {
-            missing.retain(|id| line["member"]["id"] != *id || line["event"] != "joined");
-            missing.is_empty()
-        });
+        let others: Vec<&Agent> = agents.iter().copied().filter(|other| other.id != agent.id).collect();
+        agent.wait_for_each("joined", &others);
     }
 }

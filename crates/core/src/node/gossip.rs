@@ -11,12 +11,12 @@ use super::Node;
 use super::letters::Letter;
 use crate::config::{Config, Forward, Mode};
 use crate::effects::Timer;
+use crate::frame::{Accusation, Space};
 use crate::identity::NodeId;
 use crate::rumors;
 use crate::stop::StopRule;
 use crate::time::Instant;
 use crate::update::Update;
-use crate::wire::{Accusation, Space};
 
 /// Times within one interval that news is passed on at once; a storm waits for the round and fills its datagrams.
 const FORWARDS_MAX: u32 = 3;
