@@ -303,11 +303,14 @@ impl Messages {
         }
     }
 
-    /// One more copy of the payload of a message that is held came in.
-    pub(crate) fn count_payload(&mut self, update: &UpdateRef<'_>) {
-        if let Some(step) = self.traces.get_mut(&subject(update)) {
+    /// One more copy of the payload of a message that is held came in. Returns its id.
+    pub(crate) fn count_payload(&mut self, update: &UpdateRef<'_>) -> Option<UpdateId> {
+        let (key, sequence) = subject(update);
+        let id = self.logs.get(&key).and_then(|log| log.entries.get(&sequence)).map(|entry| entry.id);
+        if let Some(step) = self.traces.get_mut(&(key, sequence)) {
             step.payloads += 1;
         }
+        id
     }
 
     /// When and from whom this node got a message.

@@ -15,6 +15,8 @@ use crate::update::{Update, UpdateId};
 
 /// Packets whose contents are remembered, so that feedback about them can be understood.
 const PACKETS_MAX: usize = 64;
+/// Peers that are remembered to know an update.
+const KNOWERS_MAX: usize = 16;
 /// Updates that are looked at for one datagram.
 const LOOK_MAX: usize = 128;
 
@@ -22,8 +24,8 @@ const LOOK_MAX: usize = 128;
 struct Hot {
     update: Arc<Update>,
     hop: u8,
-    /// Who brought it: it need not be told.
-    from: Option<NodeId>,
+    /// Who brought it, first or again: they need not be told.
+    knowers: Vec<NodeId>,
     sent: u32,
     /// How often it may still be sent; `None` for no bound.
     left: Option<u32>,
@@ -93,7 +95,8 @@ impl Rumors {
         self.born += 1;
         let (id, age) = (update.id, u64::MAX - self.born);
         let left = stop.sends_max(members);
-        let old = self.hot.insert(id, Hot { update, hop, from, sent: 0, left, known: 0, age });
+        let knowers = from.into_iter().collect();
+        let old = self.hot.insert(id, Hot { update, hop, knowers, sent: 0, left, known: 0, age });
         assert!(old.is_none(), "an update becomes hot once");
         self.queues[queue].insert((0, age, id));
     }
@@ -143,7 +146,7 @@ impl Rumors {
 
     /// The first of a queue that `peer` may want.
     fn look(&self, queue: usize, peer: NodeId) -> VecDeque<UpdateId> {
-        let wanted = |id: &UpdateId| self.hot[id].from != Some(peer);
+        let wanted = |id: &UpdateId| !self.hot[id].knowers.contains(&peer);
         self.queues[queue].iter().take(LOOK_MAX).map(|(_, _, id)| *id).filter(wanted).collect()
     }
 
@@ -162,6 +165,16 @@ impl Rumors {
         };
         if ended {
             self.cool(id);
+        }
+    }
+
+    /// `peer` sent an update that is held already.
+    pub(crate) fn note_knower(&mut self, id: UpdateId, peer: NodeId) {
+        if let Some(hot) = self.hot.get_mut(&id)
+            && hot.knowers.len() < KNOWERS_MAX
+            && !hot.knowers.contains(&peer)
+        {
+            hot.knowers.push(peer);
         }
     }
 
@@ -260,6 +273,14 @@ mod tests {
             rumors.feedback(packet, known, stop);
         }
         assert!(rumors.is_empty());
+    }
+
+    #[test]
+    fn who_sent_an_update_is_not_told_of_it() {
+        let mut rumors = rumors(StopRule::Never, 1);
+        rumors.note_knower(message(1, 10).id, NodeId(3));
+        assert!(rumors.fill(NodeId(3), 1_000, 1_024).items.is_empty());
+        assert!(!rumors.fill(NodeId(2), 1_000, 1_024).items.is_empty());
     }
 
     #[test]

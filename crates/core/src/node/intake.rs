@@ -75,7 +75,9 @@ impl Node {
             if message.forget > limit { Standing::Refused } else { self.messages.standing(message, &self.config) };
         match standing {
             Standing::Known => {
-                self.messages.count_payload(message);
+                if let Some(id) = self.messages.count_payload(message) {
+                    self.rumors.note_knower(id, from);
+                }
                 return true;
             }
             Standing::Refused => {
