@@ -1,5 +1,5 @@
 //! The byte layout of datagrams and streams, and how bytes are taken apart and put together. `docs/protocol.md` draws
-//! what stands here; frames are in [`frame`](crate::frame), what goes out in [`packet`](crate::packet).
+//! what stands here; frames are in `frame`, what goes out in `packet`.
 //!
 //! A datagram is a header of 30 bytes, which is what the seal will take, then a version byte, then frames. A
 //! stream is the same header with a version and a fingerprint of the shared settings, once each way, then
