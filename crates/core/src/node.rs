@@ -133,7 +133,7 @@ impl Node {
             raised_at: None,
             members: Members::new(identity.id, now.wall),
             detector: Detector::new(first_number),
-            rumors: Rumors::default(),
+            rumors: Rumors::new(config.announce_bytes),
             messages: Messages::new(now.wall),
             exchanges: Exchanges::default(),
             streams: Streams::new(config.streams_max),

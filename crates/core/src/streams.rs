@@ -198,6 +198,9 @@ impl Streams {
         for id in std::mem::take(&mut self.blocked) {
             self.pump(id, fx, budget);
         }
+        if self.blocked.is_empty() {
+            budget.release();
+        }
     }
 
     /// Bytes came in; [`next`](Self::next) takes them apart.

@@ -196,7 +196,7 @@ impl Node {
             return;
         }
         self.put_accusations(letter);
-        let filling = self.rumors.fill(letter.peer, letter.packet.room(), self.config.announce_bytes);
+        let filling = self.rumors.fill(letter.peer, letter.packet.room());
         self.put_filling(letter, &filling);
     }
 
