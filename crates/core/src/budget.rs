@@ -17,6 +17,9 @@ pub(crate) const DATAGRAM_HEADERS: usize = 28;
 /// What IPv4 and TCP add to a piece of a stream, for each 1,400 bytes.
 const STREAM_HEADERS: usize = 40;
 
+/// What waits on streams takes no longer than this before more is promised to anybody.
+const BACKLOG: Duration = Duration::from_secs(4);
+
 /// Who pays.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Class {
@@ -45,7 +48,13 @@ pub(crate) struct Budget(Option<[Bucket; 2]>);
 impl Budget {
     #[expect(clippy::cast_precision_loss, reason = "rates are far below 2^53")]
     pub(crate) fn new(bandwidth_max: u64, now: Instant) -> Self {
-        let bucket = |rate: u64| Bucket { rate: rate as f64, tokens: rate as f64 / 4.0, aside: 0.0, saves: false, filled_at: now };
+        let bucket = |rate: u64| Bucket {
+            rate: rate as f64,
+            tokens: rate as f64 / 4.0,
+            aside: 0.0,
+            saves: false,
+            filled_at: now,
+        };
         let buckets = || [bucket(BANDWIDTH_LEAST), bucket(bandwidth_max.saturating_sub(BANDWIDTH_LEAST))];
         Self((bandwidth_max > 0).then(buckets))
     }
@@ -83,6 +92,24 @@ impl Budget {
         }
     }
 
+    /// How long `bytes` on streams take at worst, with what may wait before them.
+    #[expect(clippy::cast_precision_loss, reason = "updates are small against 2^53")]
+    pub(crate) fn time_for(&self, bytes: usize) -> Duration {
+        match &self.0 {
+            None => Duration::ZERO,
+            Some([_, other]) => BACKLOG + Duration::from_secs_f64(bytes as f64 / other.streams_rate()),
+        }
+    }
+
+    /// Bytes that may wait on streams before no more is promised.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few seconds of a positive rate")]
+    pub(crate) fn backlog_max(&self) -> usize {
+        match &self.0 {
+            None => usize::MAX,
+            Some([_, other]) => (BACKLOG.as_secs_f64() * other.streams_rate()) as usize,
+        }
+    }
+
     /// How long until a piece of that size can be paid for.
     #[expect(clippy::cast_precision_loss, reason = "pieces are small")]
     pub(crate) fn wait_for(&self, bytes: usize) -> Duration {
@@ -98,6 +125,11 @@ impl Budget {
 
 #[expect(clippy::cast_precision_loss, reason = "datagrams and pieces are small")]
 impl Bucket {
+    /// What streams get at least, in bytes a second.
+    fn streams_rate(&self) -> f64 {
+        (self.rate * 0.75 / 2.0).max(1.0)
+    }
+
     fn fill(&mut self, now: Instant) {
         let most = self.rate / 4.0;
         let income = now.since(self.filled_at).as_secs_f64() * self.rate * 0.75;

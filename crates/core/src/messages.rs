@@ -24,6 +24,9 @@ const AGREEMENTS: usize = 3;
 /// Remote messages are kept up to this many times `messages_bytes_max`; then they are refused.
 const OVERRUN: usize = 2;
 
+/// Earlier boots of an origin of which the last delivery is remembered.
+const ENDS_MAX: usize = 16;
+
 /// A topic and an origin.
 type Key = (String, NodeId);
 
@@ -46,6 +49,10 @@ struct Log {
     gap_since: Option<Wall>,
     /// Peers that held the same while it waited.
     agreed: BTreeSet<NodeId>,
+    /// The last that was delivered of each earlier boot.
+    ends: BTreeMap<u64, u32>,
+    /// Messages of earlier boots that came after a later boot's were delivered, and are to be told as missed.
+    late: u64,
     /// The highest sequence that the limits pushed out.
     floor: Option<Sequence>,
     /// All up to here was gone at the origin itself when it published something later.
@@ -145,6 +152,12 @@ impl Messages {
         let log = self.logs.entry(key.clone()).or_default();
         let gone = Sequence::new(sequence.boot(), (sequence.count() - 1).saturating_sub(kept));
         log.gone = log.gone.max(Some(gone));
+        if log.delivered.is_some_and(|delivered| sequence.boot() < delivered.boot())
+            && log.ends.get(&sequence.boot()).is_none_or(|end| *end < sequence.count())
+            && !log.entries.contains_key(&sequence)
+        {
+            log.late += 1;
+        }
         log.bytes += entry.size;
         self.bytes += entry.size;
         if let Some(old) = log.entries.insert(sequence, entry) {
@@ -199,6 +212,11 @@ impl Messages {
         let key = (topic.to_owned(), origin);
         let mut deliveries = Vec::new();
         self.gaps.remove(&key);
+        let late = self.logs.get_mut(&key).map_or(0, |log| std::mem::take(&mut log.late));
+        if late > 0 {
+            // Nobody knows how much an earlier boot published, so the next boot's do not wait for it; order forbids it now.
+            deliveries.push(Delivery::Missed { topic: topic.to_owned(), origin, count: late });
+        }
         while let Some((sequence, entry)) = self.next_after_delivered(&key) {
             let log = self.logs.get_mut(&key).expect("it has a next entry");
             if !follows(log.delivered, sequence) {
@@ -217,7 +235,13 @@ impl Messages {
             }
             log.agreed.clear();
             log.gap_since = None;
-            log.delivered = Some(sequence);
+            let before = log.delivered.replace(sequence);
+            if let Some(end) = before.filter(|before| before.boot() < sequence.boot()) {
+                log.ends.insert(end.boot(), end.count());
+                if log.ends.len() > ENDS_MAX {
+                    log.ends.pop_first();
+                }
+            }
             deliveries.push(Delivery::Message(self.message(sequence, &entry)));
         }
         deliveries
@@ -419,6 +443,14 @@ mod tests {
         let (mut messages, config) = (Messages::new(Wall::default()), Config::default());
         arrive(&mut messages, &config, Sequence::new(1, 1));
         assert_eq!(arrive(&mut messages, &config, Sequence::new(2, 1)), [1]);
+    }
+
+    #[test]
+    fn what_comes_after_a_later_boot_is_told_as_missed_once() {
+        let (mut messages, config) = (Messages::new(Wall::default()), Config::default());
+        let order = [(1, 1), (1, 2), (3, 1), (1, 4), (1, 4), (1, 2), (2, 1), (3, 2)];
+        let said = order.map(|(boot, count)| arrive(&mut messages, &config, Sequence::new(boot, count)));
+        assert_eq!(said, [vec![1], vec![2], vec![1], vec![-1], vec![], vec![], vec![-1], vec![2]]);
     }
 
     #[test]

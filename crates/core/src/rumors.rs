@@ -127,7 +127,8 @@ impl Rumors {
             let id = looks[queue].pop_front().expect("it is not empty");
             let hot = &self.hot[&id];
             let size = hot.update.bytes().len();
-            let (cost, large) = if size > self.announce_bytes { (12 + 3, true) } else { (wire::item_bytes(size), false) };
+            let (cost, large) =
+                if size > self.announce_bytes { (12 + 3, true) } else { (wire::item_bytes(size), false) };
             if cost > room {
                 continue;
             }
