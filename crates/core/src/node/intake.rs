@@ -207,6 +207,13 @@ impl Node {
         }
     }
 
+    /// The peer wants to know that this node lives at its address before it sends what was asked for: ask again.
+    pub(super) fn repeat_requests(&mut self, letter: &mut Letter) {
+        let asked: Vec<UpdateId> =
+            self.wants.iter().filter(|(_, want)| want.asked == Some(letter.peer)).map(|(id, _)| *id).collect();
+        self.put_requests(&asked, letter);
+    }
+
     pub(super) fn put_requests(&mut self, wanted: &[UpdateId], letter: &mut Letter) {
         let most = if letter.is_stream() { 4_096 } else { (self.frames_max() - 4) / 8 };
         for ids in wanted.chunks(most) {

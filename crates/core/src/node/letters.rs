@@ -255,6 +255,7 @@ impl Node {
             letter.packet.echo(token);
         }
         self.repeat_sketches(letter);
+        self.repeat_requests(letter);
     }
 
     pub(super) fn on_echo(&mut self, token: u64, letter: &mut Letter) {
