@@ -3,6 +3,9 @@
 //! Two token buckets. Acks, refutations and probes pay from the first, which is filled with 2,000 bytes a second
 //! whatever else happens; everything else pays from the second. A bucket holds a quarter of its second and is
 //! filled with three quarters, so that no window of one second ever sees more than the whole.
+//!
+//! From the second, datagrams are paid in small coin and pieces of streams in large: a piece would never find enough
+//! left over. While one waits, half of what comes in is set aside for it.
 
 use std::time::Duration;
 
@@ -13,6 +16,9 @@ use crate::time::Instant;
 pub(crate) const DATAGRAM_HEADERS: usize = 28;
 /// What IPv4 and TCP add to a piece of a stream, for each 1,400 bytes.
 const STREAM_HEADERS: usize = 40;
+
+/// What waits on streams takes no longer than this before more is promised to anybody.
+const BACKLOG: Duration = Duration::from_secs(4);
 
 /// Who pays.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +34,10 @@ struct Bucket {
     /// Bytes a second, all in all.
     rate: f64,
     tokens: f64,
+    /// Of these, what only a stream may take: a piece waits for it.
+    aside: f64,
+    /// Whether a piece of a stream waits.
+    saves: bool,
     filled_at: Instant,
 }
 
@@ -38,7 +48,13 @@ pub(crate) struct Budget(Option<[Bucket; 2]>);
 impl Budget {
     #[expect(clippy::cast_precision_loss, reason = "rates are far below 2^53")]
     pub(crate) fn new(bandwidth_max: u64, now: Instant) -> Self {
-        let bucket = |rate: u64| Bucket { rate: rate as f64, tokens: rate as f64 / 4.0, filled_at: now };
+        let bucket = |rate: u64| Bucket {
+            rate: rate as f64,
+            tokens: rate as f64 / 4.0,
+            aside: 0.0,
+            saves: false,
+            filled_at: now,
+        };
         let buckets = || [bucket(BANDWIDTH_LEAST), bucket(bandwidth_max.saturating_sub(BANDWIDTH_LEAST))];
         Self((bandwidth_max > 0).then(buckets))
     }
@@ -50,12 +66,21 @@ impl Budget {
 
     /// Pays for a datagram, or says that it must not go out.
     pub(crate) fn pay_datagram(&mut self, class: Class, bytes: usize, now: Instant) -> bool {
-        self.pay(class, bytes + DATAGRAM_HEADERS, now)
+        let Some(buckets) = &mut self.0 else { return true };
+        buckets[class as usize].pay_datagram(bytes + DATAGRAM_HEADERS, now)
     }
 
     /// Pays for a piece of a stream, or says that it has to wait.
     pub(crate) fn pay_stream(&mut self, bytes: usize, now: Instant) -> bool {
-        self.pay(Class::Other, bytes + bytes.div_ceil(1_400) * STREAM_HEADERS, now)
+        let Some([_, other]) = &mut self.0 else { return true };
+        other.pay_stream(bytes + bytes.div_ceil(1_400) * STREAM_HEADERS, now)
+    }
+
+    /// No stream waits any more: nothing is set aside.
+    pub(crate) fn release(&mut self) {
+        if let Some([_, other]) = &mut self.0 {
+            (other.aside, other.saves) = (0.0, false);
+        }
     }
 
     /// The largest piece of a stream that can ever be paid for.
@@ -64,6 +89,24 @@ impl Budget {
         match &self.0 {
             None => wanted,
             Some([_, other]) => ((other.rate / 4.0 / 1.1) as usize).saturating_sub(2 * STREAM_HEADERS).clamp(1, wanted),
+        }
+    }
+
+    /// How long `bytes` on streams take at worst, with what may wait before them.
+    #[expect(clippy::cast_precision_loss, reason = "updates are small against 2^53")]
+    pub(crate) fn time_for(&self, bytes: usize) -> Duration {
+        match &self.0 {
+            None => Duration::ZERO,
+            Some([_, other]) => BACKLOG + Duration::from_secs_f64(bytes as f64 / other.streams_rate()),
+        }
+    }
+
+    /// Bytes that may wait on streams before no more is promised.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few seconds of a positive rate")]
+    pub(crate) fn backlog_max(&self) -> usize {
+        match &self.0 {
+            None => usize::MAX,
+            Some([_, other]) => (BACKLOG.as_secs_f64() * other.streams_rate()) as usize,
         }
     }
 
@@ -78,18 +121,42 @@ impl Budget {
             }
         }
     }
+}
 
-    #[expect(clippy::cast_precision_loss, reason = "datagrams and pieces are small")]
-    fn pay(&mut self, class: Class, bytes: usize, now: Instant) -> bool {
-        let Some(buckets) = &mut self.0 else { return true };
-        let bucket = &mut buckets[class as usize];
-        let elapsed = now.since(bucket.filled_at).as_secs_f64();
-        bucket.filled_at = now;
-        bucket.tokens = (bucket.tokens + elapsed * bucket.rate * 0.75).min(bucket.rate / 4.0);
-        let pays = bucket.tokens >= bytes as f64;
-        if pays {
-            bucket.tokens -= bytes as f64;
+#[expect(clippy::cast_precision_loss, reason = "datagrams and pieces are small")]
+impl Bucket {
+    /// What streams get at least, in bytes a second.
+    fn streams_rate(&self) -> f64 {
+        (self.rate * 0.75 / 2.0).max(1.0)
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let most = self.rate / 4.0;
+        let income = now.since(self.filled_at).as_secs_f64() * self.rate * 0.75;
+        self.filled_at = now;
+        self.tokens = (self.tokens + income).min(most);
+        if self.saves {
+            self.aside = (self.aside + income / 2.0).min(self.tokens);
         }
+    }
+
+    fn pay_datagram(&mut self, bytes: usize, now: Instant) -> bool {
+        self.fill(now);
+        let pays = self.tokens - self.aside >= bytes as f64;
+        if pays {
+            self.tokens -= bytes as f64;
+        }
+        pays
+    }
+
+    fn pay_stream(&mut self, bytes: usize, now: Instant) -> bool {
+        self.fill(now);
+        let pays = self.tokens >= bytes as f64;
+        if pays {
+            self.tokens -= bytes as f64;
+            self.aside = 0.0;
+        }
+        self.saves = !pays;
         pays
     }
 }
@@ -123,5 +190,22 @@ mod tests {
         let mut budget = Budget::new(2_000, Instant::ZERO);
         assert!(!budget.pay_datagram(Class::Other, 100, Instant::ZERO));
         assert!(budget.pay_datagram(Class::Urgent, 100, Instant::ZERO));
+    }
+    #[test]
+    fn a_stream_gets_half_of_what_a_flood_of_datagrams_would_take() {
+        let mut budget = Budget::new(20_000, Instant::ZERO);
+        let piece = budget.piece_max(16 << 10);
+        let (mut datagrams, mut streams) = (0, 0);
+        for millis in 0..20_000_u64 {
+            let now = Instant::from_micros(millis * 1_000);
+            while budget.pay_datagram(Class::Other, 150, now) {
+                datagrams += 150;
+            }
+            if budget.pay_stream(piece, now) {
+                streams += piece;
+            }
+        }
+        assert!(streams * 10 > datagrams * 9, "{streams} on streams, {datagrams} in datagrams");
+        assert!(datagrams * 10 > streams * 7, "{streams} on streams, {datagrams} in datagrams");
     }
 }

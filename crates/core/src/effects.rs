@@ -28,6 +28,8 @@ pub(crate) enum Timer {
     Doubt(NodeId),
     /// The next gossip round.
     Round,
+    /// A peer that was asked for news has not answered.
+    Ask(NodeId),
     /// Fresh news goes out once more.
     Echo,
     /// The next comparison with a random peer.

@@ -95,6 +95,11 @@ impl Exchanges {
         })
     }
 
+    /// Whether a peer has not reacted at all to the first symbols of some sketch.
+    pub(crate) fn is_unanswered(&self, peer: NodeId) -> bool {
+        Space::ALL.into_iter().any(|space| self.asked(peer, space).is_some_and(|asked| asked.sent <= FIRST_SYMBOLS))
+    }
+
     /// Symbols up to `sent` are on their way.
     pub(crate) fn note_sent(&mut self, peer: NodeId, space: Space, sent: usize) {
         if let Some(asked) = self.asked.get_mut(&(peer, space)) {

@@ -28,6 +28,8 @@ const OVERRUN: usize = 2;
 const MESSAGE_OVERHEAD: usize = 256;
 /// Logs without messages that are remembered, so that an origin's next message finds its place.
 const EMPTY_LOGS_MAX: usize = 16_384;
+/// Earlier boots of an origin of which the last delivery is remembered.
+const ENDS_MAX: usize = 16;
 
 /// A topic and an origin.
 type Key = (String, NodeId);
@@ -51,6 +53,10 @@ struct Log {
     gap_since: Option<Wall>,
     /// Peers that held the same while it waited.
     agreed: BTreeSet<NodeId>,
+    /// The last that was delivered of each earlier boot.
+    ends: BTreeMap<u64, u32>,
+    /// Messages of earlier boots that came after a later boot's were delivered, and are to be told as missed.
+    late: u64,
     /// The highest sequence that the limits pushed out.
     floor: Option<Sequence>,
     /// All up to here was gone at the origin itself when it published something later.
@@ -150,6 +156,12 @@ impl Messages {
         let log = self.logs.entry(key.clone()).or_default();
         let gone = Sequence::new(sequence.boot(), (sequence.count() - 1).saturating_sub(kept));
         log.gone = log.gone.max(Some(gone));
+        if log.delivered.is_some_and(|delivered| sequence.boot() < delivered.boot())
+            && log.ends.get(&sequence.boot()).is_none_or(|end| *end < sequence.count())
+            && !log.entries.contains_key(&sequence)
+        {
+            log.late += 1;
+        }
         log.bytes += entry.size;
         self.bytes += entry.size + MESSAGE_OVERHEAD;
         if let Some(old) = log.entries.insert(sequence, entry) {
@@ -209,6 +221,11 @@ impl Messages {
         let key = (topic.to_owned(), origin);
         let mut deliveries = Vec::new();
         self.gaps.remove(&key);
+        let late = self.logs.get_mut(&key).map_or(0, |log| std::mem::take(&mut log.late));
+        if late > 0 {
+            // Nobody knows how much an earlier boot published, so the next boot's do not wait for it; order forbids it now.
+            deliveries.push(Delivery::Missed { topic: topic.to_owned(), origin, count: late });
+        }
         while let Some((sequence, entry)) = self.next_after_delivered(&key) {
             let log = self.logs.get_mut(&key).expect("it has a next entry");
             if !follows(log.delivered, sequence) {
@@ -227,7 +244,13 @@ impl Messages {
             }
             log.agreed.clear();
             log.gap_since = None;
-            log.delivered = Some(sequence);
+            let before = log.delivered.replace(sequence);
+            if let Some(end) = before.filter(|before| before.boot() < sequence.boot()) {
+                log.ends.insert(end.boot(), end.count());
+                if log.ends.len() > ENDS_MAX {
+                    log.ends.pop_first();
+                }
+            }
             deliveries.push(Delivery::Message(self.message(sequence, &entry)));
         }
         deliveries
@@ -432,6 +455,14 @@ mod tests {
         let (mut messages, config) = (Messages::new(Wall::default()), Config::default());
         arrive(&mut messages, &config, Sequence::new(1, 1));
         assert_eq!(arrive(&mut messages, &config, Sequence::new(2, 1)), [1]);
+    }
+
+    #[test]
+    fn what_comes_after_a_later_boot_is_told_as_missed_once() {
+        let (mut messages, config) = (Messages::new(Wall::default()), Config::default());
+        let order = [(1, 1), (1, 2), (3, 1), (1, 4), (1, 4), (1, 2), (2, 1), (3, 2)];
+        let said = order.map(|(boot, count)| arrive(&mut messages, &config, Sequence::new(boot, count)));
+        assert_eq!(said, [vec![1], vec![2], vec![1], vec![-1], vec![], vec![], vec![-1], vec![2]]);
     }
 
     #[test]

@@ -19,6 +19,8 @@ const PACKETS_MAX: usize = 64;
 const KNOWERS_MAX: usize = 16;
 /// Updates that are looked at for one datagram.
 const LOOK_MAX: usize = 128;
+/// When announcements of a large update end, under a rule that lives on feedback.
+const ANNOUNCE_RULE: StopRule = StopRule::TransmitLimit { lambda: 4.0 };
 
 #[derive(Debug)]
 struct Hot {
@@ -48,6 +50,8 @@ pub(crate) struct Filling {
 /// The hot updates of one node, in all spaces.
 #[derive(Debug, Default)]
 pub(crate) struct Rumors {
+    /// Larger updates are announced.
+    announce_bytes: usize,
     hot: Map<UpdateId, Hot>,
     /// By space: (sent, newest first, id).
     queues: [BTreeSet<(u32, u64, UpdateId)>; 2],
@@ -59,6 +63,10 @@ pub(crate) struct Rumors {
 }
 
 impl Rumors {
+    pub(crate) fn new(announce_bytes: usize) -> Self {
+        Self { announce_bytes, ..Self::default() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.hot.len()
     }
@@ -94,7 +102,10 @@ impl Rumors {
         }
         self.born += 1;
         let (id, age) = (update.id, u64::MAX - self.born);
-        let left = stop.sends_max(members);
+        // Nobody tells what it knew of an announcement: a rule that lives on feedback would never end it.
+        let large = update.bytes().len() > self.announce_bytes;
+        let rule = if large && stop.asks_feedback() { ANNOUNCE_RULE } else { stop };
+        let left = rule.sends_max(members);
         let knowers = from.into_iter().collect();
         let old = self.hot.insert(id, Hot { update, hop, knowers, sent: 0, left, known: 0, age });
         assert!(old.is_none(), "an update becomes hot once");
@@ -109,7 +120,7 @@ impl Rumors {
     }
 
     /// Chooses what to tell `peer` within `room` bytes of items, and counts it as sent.
-    pub(crate) fn fill(&mut self, peer: NodeId, room: usize, announce_bytes: usize) -> Filling {
+    pub(crate) fn fill(&mut self, peer: NodeId, room: usize) -> Filling {
         let mut filling = Filling::default();
         let mut room = room.saturating_sub(frame::UPDATES_HEAD_BYTES);
         let mut chosen: Vec<UpdateId> = Vec::new();
@@ -119,7 +130,8 @@ impl Rumors {
             let id = looks[queue].pop_front().expect("it is not empty");
             let hot = &self.hot[&id];
             let size = hot.update.bytes().len();
-            let (cost, large) = if size > announce_bytes { (12 + 3, true) } else { (frame::item_bytes(size), false) };
+            let (cost, large) =
+                if size > self.announce_bytes { (12 + 3, true) } else { (frame::item_bytes(size), false) };
             if cost > room {
                 continue;
             }
@@ -232,7 +244,7 @@ mod tests {
     }
 
     fn rumors(stop: StopRule, count: u32) -> Rumors {
-        let mut rumors = Rumors::default();
+        let mut rumors = Rumors::new(1_024);
         (1..=count).for_each(|n| rumors.heat(message(n, 10), 0, None, stop, 99, 4_096));
         rumors
     }
@@ -240,7 +252,7 @@ mod tests {
     #[test]
     fn an_update_is_sent_as_often_as_its_limit_says_and_then_cools() {
         let mut rumors = rumors(StopRule::TransmitLimit { lambda: 4.0 }, 1);
-        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000, 1_024).items.is_empty()).count();
+        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000).items.is_empty()).count();
         assert_eq!(sends, 8, "4 log10(100)");
     }
 
@@ -248,19 +260,19 @@ mod tests {
     fn the_least_sent_go_first() {
         let mut rumors = rumors(StopRule::Never, 2);
         let room = frame::UPDATES_HEAD_BYTES + frame::item_bytes(message(1, 10).bytes().len());
-        let first = rumors.fill(NodeId(2), room, 1_024).items;
-        let second = rumors.fill(NodeId(2), room, 1_024).items;
+        let first = rumors.fill(NodeId(2), room).items;
+        let second = rumors.fill(NodeId(2), room).items;
         assert_ne!(first, second);
-        assert_eq!(rumors.fill(NodeId(2), room, 1_024).items, first);
+        assert_eq!(rumors.fill(NodeId(2), room).items, first);
     }
 
     #[test]
     fn being_told_that_most_were_known_halves_what_is_left() {
         let stop = StopRule::TransmitLimit { lambda: 4.0 };
         let mut rumors = rumors(stop, 1);
-        let packet = rumors.fill(NodeId(2), 1_000, 1_024).packet;
+        let packet = rumors.fill(NodeId(2), 1_000).packet;
         rumors.feedback(packet, 1, stop);
-        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000, 1_024).items.is_empty()).count();
+        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000).items.is_empty()).count();
         assert_eq!(sends, 3, "7 were left");
     }
 
@@ -269,7 +281,7 @@ mod tests {
         let stop = StopRule::FeedbackCounter { k: 2 };
         let mut rumors = rumors(stop, 1);
         for known in [1, 0, 1, 1] {
-            let packet = rumors.fill(NodeId(2), 1_000, 1_024).packet;
+            let packet = rumors.fill(NodeId(2), 1_000).packet;
             rumors.feedback(packet, known, stop);
         }
         assert!(rumors.is_empty());
@@ -279,16 +291,24 @@ mod tests {
     fn who_sent_an_update_is_not_told_of_it() {
         let mut rumors = rumors(StopRule::Never, 1);
         rumors.note_knower(message(1, 10).id, NodeId(3));
-        assert!(rumors.fill(NodeId(3), 1_000, 1_024).items.is_empty());
-        assert!(!rumors.fill(NodeId(2), 1_000, 1_024).items.is_empty());
+        assert!(rumors.fill(NodeId(3), 1_000).items.is_empty());
+        assert!(!rumors.fill(NodeId(2), 1_000).items.is_empty());
     }
 
     #[test]
     fn a_large_update_is_announced() {
-        let mut rumors = Rumors::default();
+        let mut rumors = Rumors::new(1_024);
         rumors.heat(message(1, 5_000), 0, None, StopRule::Never, 9, 64);
-        let filling = rumors.fill(NodeId(2), 1_000, 1_024);
+        let filling = rumors.fill(NodeId(2), 1_000);
         assert!(filling.items.is_empty());
         assert_eq!(filling.announced.len(), 1);
+    }
+
+    #[test]
+    fn announcements_end_although_nobody_gives_feedback_about_them() {
+        let mut rumors = Rumors::new(1_024);
+        rumors.heat(message(1, 5_000), 0, None, StopRule::FeedbackCounter { k: 2 }, 99, 64);
+        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000).announced.is_empty()).count();
+        assert_eq!(sends, 8, "4 log10(100)");
     }
 }

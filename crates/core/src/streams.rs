@@ -12,6 +12,7 @@ use crate::budget::Budget;
 use crate::effects::{Effects, Timer};
 use crate::identity::NodeId;
 use crate::io::{Channel, Output, StreamId};
+use crate::update::UpdateId;
 use crate::wire::{HELLO_BYTES, Header, PACKET_BYTES_MAX, Reader, VERSION, Version};
 
 /// The largest piece (design §2, starvation).
@@ -64,6 +65,8 @@ pub(crate) struct Stream {
     waiting: usize,
     writing: bool,
     closing: bool,
+    /// Updates in the outbox that were asked for: they are not sent twice.
+    sending: BTreeSet<UpdateId>,
 }
 
 /// All streams of one node.
@@ -89,9 +92,19 @@ impl Streams {
         self.open.get(&id)
     }
 
-    /// How many streams this node has open for a purpose.
-    pub(crate) fn count(&self, purpose: Purpose) -> usize {
-        self.open.values().filter(|stream| stream.purpose == purpose).count()
+    /// Bytes that wait to be sent, on all streams.
+    pub(crate) fn waiting(&self) -> usize {
+        self.open.values().map(|stream| stream.waiting).sum()
+    }
+
+    /// Whether a packet of that peer has begun to come in.
+    pub(crate) fn is_receiving_from(&self, peer: NodeId) -> bool {
+        self.open.values().any(|stream| stream.peer == Some(peer) && !stream.inbound.is_empty())
+    }
+
+    /// Whether an update is not on its way on that stream yet; from now on it is.
+    pub(crate) fn begin(&mut self, id: StreamId, update: UpdateId) -> bool {
+        self.open.get_mut(&id).is_some_and(|stream| stream.sending.insert(update))
     }
 
     /// The stream that this node opened to an address for a purpose.
@@ -139,7 +152,7 @@ impl Streams {
     /// Queues bytes; `false` if too much waits already.
     pub(crate) fn send(&mut self, id: StreamId, bytes: Vec<u8>, fx: &mut Effects, budget: &mut Budget) -> bool {
         let Some(stream) = self.open.get_mut(&id) else { return false };
-        if stream.closing || stream.waiting + bytes.len() > OUTBOX_BYTES_MAX {
+        if stream.waiting + bytes.len() > OUTBOX_BYTES_MAX {
             return false;
         }
         stream.waiting += bytes.len();
@@ -153,8 +166,15 @@ impl Streams {
     pub(crate) fn close_after(&mut self, id: StreamId, fx: &mut Effects) {
         let Some(stream) = self.open.get_mut(&id) else { return };
         stream.closing = true;
-        if stream.outbox.is_empty() {
+        if stream.outbox.is_empty() && !stream.writing {
             self.close(id, fx);
+        }
+    }
+
+    /// An answer is expected on a stream that was to end.
+    pub(crate) fn keep_open(&mut self, id: StreamId) {
+        if let Some(stream) = self.open.get_mut(&id) {
+            stream.closing = false;
         }
     }
 
@@ -198,6 +218,9 @@ impl Streams {
         for id in std::mem::take(&mut self.blocked) {
             self.pump(id, fx, budget);
         }
+        if self.blocked.is_empty() {
+            budget.release();
+        }
     }
 
     /// Bytes came in; [`next`](Self::next) takes them apart.
@@ -230,6 +253,7 @@ impl Streams {
             return;
         }
         let Some(first) = stream.outbox.front() else {
+            stream.sending.clear();
             if stream.closing {
                 self.close(id, fx);
             }
@@ -262,6 +286,7 @@ impl Stream {
             waiting: 0,
             writing: false,
             closing: false,
+            sending: BTreeSet::new(),
         }
     }
 

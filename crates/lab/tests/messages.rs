@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rumormill_core::StopRule;
 use rumormill_core::config::{ConfigBuilder, Forward, Mode};
 use rumormill_lab::{Network, seeds};
 
@@ -127,5 +128,23 @@ fn the_bandwidth_bound_holds_while_everybody_publishes_and_all_arrives_later() {
         let news: Vec<_> = (0..100).map(|n| net.publish(n % 10, "news", vec![5; 500])).collect();
         net.run_until(|net| news.iter().all(|&ticket| net.reached_all(ticket)), secs(180)).unwrap();
         assert_eq!(net.measured().false_deaths(), 0);
+    }
+}
+
+#[test]
+fn large_messages_reach_all_under_a_bandwidth_contract_and_hardly_anybody_gets_one_twice() {
+    // Each node has to receive 400 kB and can send 13.5 kB/s at worst: 30 s if nothing went twice.
+    for seed in seeds::chosen(&[1, 2]) {
+        for mode in MODES {
+            let stop = StopRule::FeedbackCounter { k: 2 };
+            let config = ConfigBuilder { bandwidth_max: 20_000, mode, stop, ..ConfigBuilder::lan() };
+            let mut net = network(seed).nodes(10).loss(0.05).duplication(0.2).config(config).start_joined().unwrap();
+            let news: Vec<_> = (0..10).map(|n| net.publish(n, "news", vec![5; 40_000])).collect();
+            let all = |net: &Network| news.iter().all(|&ticket| net.reached_all(ticket));
+            net.run_until(all, secs(120)).unwrap_or_else(|failure| panic!("{mode:?}: {failure}"));
+            let payloads: u64 =
+                net.up().filter_map(|n| net.node(n)).map(|node| node.counters().payloads_received).sum();
+            assert!(payloads <= 90 * 5 / 4, "{mode:?}: {payloads} payloads, where 90 would do");
+        }
     }
 }

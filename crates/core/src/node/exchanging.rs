@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Node;
 use super::letters::Letter;
+use crate::effects::Timer;
 use crate::exchange::{Asked, FIRST_SYMBOLS, Next, next_batch};
 use crate::frame::{List, SketchHead, Space};
 use crate::identity::NodeId;
@@ -15,8 +16,6 @@ use crate::update::{Update, UpdateId};
 
 /// Bytes of a frame of a sketch beside its symbols: kind, length, head.
 const SKETCH_HEAD_BYTES: usize = 1 + 3 + 19;
-/// Streams for comparisons that a node under a bandwidth contract opens at once.
-const LIMITED_STREAMS: usize = 2;
 /// Where counts differ by more than this and by more than half, a comparison is not worth its symbols.
 const BULK_DIFFERENCE: u32 = 256;
 
@@ -115,14 +114,9 @@ impl Node {
         let SketchHead { space, exchange, .. } = *head;
         let differences = u32::try_from(mine.len() + lacking.len()).unwrap_or(u32::MAX);
         self.note_outcome(space, differences, letter.peer);
-        self.send_updates(mine, letter);
-        let most = if letter.is_stream() { 4_096 } else { (self.frames_max() - 4) / 8 };
-        let wanted = self.not_asked_yet(lacking);
-        for ids in wanted.chunks(most) {
-            if self.makes_room(letter, 4 + ids.len() * 8) {
-                letter.packet.request(ids);
-            }
-        }
+        self.offer_updates(mine, letter);
+        let wanted = self.not_asked_yet(lacking, letter.peer);
+        self.put_requests(&wanted, letter);
         // Who has to prove its address first will ask again, so it must not take this for the end.
         if !letter.is_held_back() && self.makes_room(letter, 14) {
             letter.packet.settled(exchange, differences);
@@ -152,6 +146,9 @@ impl Node {
         };
         self.prove(letter);
         self.exchanges.end_asked(letter.peer, space);
+        if !self.exchanges.is_unanswered(letter.peer) {
+            self.fx.cancel(Timer::Ask(letter.peer));
+        }
         self.note_outcome(space, differences, letter.peer);
         if let Some(stream) = letter.stream()
             && self.streams.get(stream).is_some_and(|stream| stream.purpose == Purpose::Exchange)
@@ -175,7 +172,7 @@ impl Node {
         self.write_on_stream(letter, stream, |node, packet| {
             packet.packet.bulk(space, exchange);
             let everything: Vec<Arc<Update>> = node.replica(space).iter().cloned().collect();
-            node.send_updates(&everything, packet);
+            node.offer_updates(&everything, packet);
         });
     }
 
@@ -186,23 +183,22 @@ impl Node {
         }
         if letter.is_stream() {
             let everything: Vec<Arc<Update>> = self.replica(space).iter().cloned().collect();
-            self.send_updates(&everything, letter);
+            self.offer_updates(&everything, letter);
             self.hurry();
         } else {
             self.fx.counters.dropped.unexpected += 1;
         }
     }
 
-    /// The stream to a peer over which comparisons and their results go: one for each peer, and few at once under a
-    /// bandwidth contract, so that what begins also ends.
+    /// The stream to a peer over which comparisons and their results go, one for each peer. `None` while so much waits
+    /// under a bandwidth contract that this would come too late: what is begun must end in the receiver's patience,
+    /// who asks another peer.
     pub(super) fn exchange_stream(&mut self, letter: &Letter) -> Option<StreamId> {
-        if let Some(open) = self.streams.find(letter.to, Purpose::Exchange) {
-            return Some(open);
-        }
-        if self.budget.is_limited() && self.streams.count(Purpose::Exchange) >= LIMITED_STREAMS {
+        if self.streams.waiting() >= self.budget.backlog_max() {
             return None;
         }
-        self.open_stream(letter.peer, letter.to, Purpose::Exchange)
+        let open = self.streams.find(letter.to, Purpose::Exchange);
+        open.or_else(|| self.open_stream(letter.peer, letter.to, Purpose::Exchange))
     }
 
     /// Writes a packet on the stream at hand, or on a new one to a proven peer.
@@ -220,6 +216,7 @@ impl Node {
             return;
         }
         if let Some(stream) = self.exchange_stream(letter) {
+            self.streams.keep_open(stream);
             let mut packet = Letter::on_stream(stream, letter.peer, letter.to);
             write(self, &mut packet);
             self.post(packet);

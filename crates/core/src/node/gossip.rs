@@ -220,10 +220,23 @@ impl Node {
         let mut letter = self.letter(peer, address);
         if asks {
             self.put_sketches(&mut letter, self.config.mode == Mode::Pull);
+            self.fx.arm(self.config.gossip_interval / 2, Timer::Ask(peer));
         }
         if pushes {
             self.fill(&mut letter);
         }
+        self.post(letter);
+    }
+
+    /// Question or answer got lost: the question is put once more, within the round. Asking takes two datagrams, and
+    /// without this a loss of p would cost pull as much as a loss of 2p costs push.
+    pub(super) fn on_ask_due(&mut self, peer: NodeId) {
+        if !self.exchanges.is_unanswered(peer) {
+            return;
+        }
+        let Some(address) = self.members.address(peer) else { return };
+        let mut letter = self.letter(peer, address);
+        self.repeat_sketches(&mut letter);
         self.post(letter);
     }
 

@@ -1,6 +1,6 @@
 //! Updates as they come in, large ones that were announced, and what others ask for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,15 +20,21 @@ const NEWS_MAX: usize = 16;
 const WANTS_MAX: usize = 1_024;
 /// Announcers that are remembered for each of them.
 const ANNOUNCERS_MAX: usize = 8;
+/// The size that an update is taken to have while only its id is known.
+const SIZE_UNKNOWN: u32 = 32 << 10;
+/// How much longer an announcer has while it sends.
+const MORE_PATIENCE: Duration = Duration::from_secs(1);
 /// Datagrams in reply to one; more goes over a stream.
 const REPLY_DATAGRAMS: usize = 8;
 /// Bytes of one packet of a stream that carries many updates.
 const PACKET_BYTES: usize = 32 << 10;
 
-/// A large update that somebody has.
+/// An update that somebody has and this node lacks.
 #[derive(Debug)]
 pub(super) struct Want {
     size: u32,
+    /// Who was asked last, and is waited for.
+    asked: Option<NodeId>,
     /// Who has it and was not asked yet.
     announcers: VecDeque<NodeId>,
 }
@@ -98,7 +104,9 @@ impl Node {
     /// Keeps a message, this node's or another's, passes it on and delivers what can be.
     pub(super) fn keep_message(&mut self, update: Arc<Update>, step: TraceStep, hot: bool) {
         self.fx.cancel(Timer::Want(update.id));
-        self.wants.remove(&update.id);
+        if self.wants.remove(&update.id).is_some() && self.wants.values().any(|want| want.asked.is_none()) {
+            self.ask_announcers(None);
+        }
         let parts = update.parts();
         let Head::Message { origin, sequence, topic } = parts.head else { unreachable!("a message is kept") };
         if !self.messages.insert(Arc::clone(&update), step, &self.config) {
@@ -149,24 +157,78 @@ impl Node {
             if held || self.wants.len() >= WANTS_MAX && !self.wants.contains_key(&id) {
                 continue;
             }
-            let asked = self.wants.contains_key(&id);
-            let want = self.wants.entry(id).or_insert_with(|| Want { size, announcers: VecDeque::new() });
-            if asked {
-                if want.announcers.len() < ANNOUNCERS_MAX && !want.announcers.contains(&letter.peer) {
-                    want.announcers.push_back(letter.peer);
-                }
-                continue;
+            if !self.wants.contains_key(&id) {
+                self.fx.arm(self.patience(size) * 2, Timer::Want(id));
             }
-            self.fx.arm(patience(size), Timer::Want(id));
-            if self.makes_room(letter, 12) {
-                letter.packet.request(&[id]);
+            let want = self.wants.entry(id).or_insert_with(|| Want { size, asked: None, announcers: VecDeque::new() });
+            want.size = size;
+            let known = want.asked == Some(letter.peer) || want.announcers.contains(&letter.peer);
+            if !known && want.announcers.len() < ANNOUNCERS_MAX {
+                want.announcers.push_back(letter.peer);
+            }
+        }
+        self.ask_announcers(Some(letter));
+    }
+
+    /// Asks for what is wanted and was not asked for: each update of one announcer, and of each announcer no more than
+    /// it can send in time under a bandwidth contract like this node's own. `letter` is a reply that is being written.
+    fn ask_announcers(&mut self, mut letter: Option<&mut Letter>) {
+        let window = self.budget.backlog_max();
+        let mut promised: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for want in self.wants.values() {
+            if let Some(asked) = want.asked {
+                *promised.entry(asked).or_default() += want.size as usize;
+            }
+        }
+        // Each node in an order of its own: those who ask one announcer ask for different things, and then each other.
+        let mut open: Vec<UpdateId> =
+            self.wants.iter().filter(|(_, want)| want.asked.is_none()).map(|(id, _)| *id).collect();
+        open.sort_by_key(|id| id.0 ^ self.identity.id.0);
+        let mut asks: BTreeMap<NodeId, Vec<UpdateId>> = BTreeMap::new();
+        for id in open {
+            let Some(want) = self.wants.get_mut(&id) else { continue };
+            let size = want.size as usize;
+            let has_room =
+                |peer: &NodeId| promised.get(peer).is_none_or(|promised| promised.saturating_add(size) <= window);
+            let Some(place) = want.announcers.iter().position(has_room) else { continue };
+            let peer = want.announcers.remove(place).expect("it was just found");
+            want.asked = Some(peer);
+            *promised.entry(peer).or_default() += size;
+            asks.entry(peer).or_default().push(id);
+            self.fx.arm(self.patience(self.wants[&id].size), Timer::Want(id));
+        }
+        for (peer, ids) in asks {
+            // Whoever opened a stream ends it when a comparison does; what is asked for comes on one of its own.
+            if let Some(letter) = letter.as_deref_mut().filter(|letter| letter.peer == peer && !letter.is_stream()) {
+                self.put_requests(&ids, letter);
+            } else if let Some(address) = self.members.address(peer) {
+                let mut own = self.letter(peer, address);
+                self.put_requests(&ids, &mut own);
+                self.post(own);
             }
         }
     }
 
-    /// Of messages that a comparison found lacking, those that nobody was asked for a moment ago.
-    pub(super) fn not_asked_yet(&mut self, lacking: &[UpdateId]) -> Vec<UpdateId> {
-        let wait = if self.budget.is_limited() { Duration::from_secs(10) } else { self.config.gossip_interval };
+    /// The peer wants to know that this node lives at its address before it sends what was asked for: ask again.
+    pub(super) fn repeat_requests(&mut self, letter: &mut Letter) {
+        let asked: Vec<UpdateId> =
+            self.wants.iter().filter(|(_, want)| want.asked == Some(letter.peer)).map(|(id, _)| *id).collect();
+        self.put_requests(&asked, letter);
+    }
+
+    pub(super) fn put_requests(&mut self, wanted: &[UpdateId], letter: &mut Letter) {
+        let most = if letter.is_stream() { 4_096 } else { (self.frames_max() - 4) / 8 };
+        for ids in wanted.chunks(most) {
+            if self.makes_room(letter, 4 + ids.len() * 8) {
+                letter.packet.request(ids);
+            }
+        }
+    }
+
+    /// Of messages that a comparison with `peer` found lacking, those that nobody was asked for a moment ago.
+    pub(super) fn not_asked_yet(&mut self, lacking: &[UpdateId], peer: NodeId) -> Vec<UpdateId> {
+        let limited = self.budget.is_limited();
+        let wait = if limited { self.patience(SIZE_UNKNOWN) } else { self.config.gossip_interval };
         let mut wanted = Vec::with_capacity(lacking.len());
         for id in lacking {
             if self.wants.contains_key(id) {
@@ -174,7 +236,7 @@ impl Node {
             }
             wanted.push(*id);
             if self.wants.len() < WANTS_MAX {
-                self.wants.insert(*id, Want { size: 0, announcers: VecDeque::new() });
+                self.wants.insert(*id, Want { size: SIZE_UNKNOWN, asked: Some(peer), announcers: VecDeque::new() });
                 self.fx.arm(wait, Timer::Want(*id));
             }
         }
@@ -184,18 +246,30 @@ impl Node {
     /// Whoever was asked did not send it: the next announcer is asked.
     pub(super) fn on_want_due(&mut self, id: UpdateId) {
         let Some(want) = self.wants.get_mut(&id) else { return };
-        let Some(peer) = want.announcers.pop_front() else {
-            // Nobody is left; anti-entropy will find it.
-            self.wants.remove(&id);
-            return;
-        };
-        let wait = patience(want.size);
-        self.fx.arm(wait, Timer::Want(id));
-        if let Some(address) = self.members.address(peer) {
-            let mut letter = self.letter(peer, address);
-            letter.packet.request(&[id]);
-            self.post(letter);
+        match want.asked.take() {
+            // It sends; this may come next.
+            Some(asked) if self.streams.is_receiving_from(asked) => {
+                want.asked = Some(asked);
+                self.fx.arm(MORE_PATIENCE, Timer::Want(id));
+                return;
+            }
+            Some(_) if !want.announcers.is_empty() => {
+                let wait = self.patience(self.wants[&id].size);
+                self.fx.arm(wait, Timer::Want(id));
+            }
+            // Nobody is left, or all are busy; anti-entropy will find it.
+            Some(_) | None => {
+                self.wants.remove(&id);
+            }
         }
+        self.ask_announcers(None);
+    }
+
+    /// How long the asked announcer of an update of that size has: a second, and one more for each 256 KiB, and what
+    /// a bandwidth contract like this node's own takes.
+    fn patience(&self, size: u32) -> Duration {
+        let line = Duration::from_secs(1) + Duration::from_millis(u64::from(size >> 8));
+        line + self.budget.time_for(size as usize)
     }
 
     pub(super) fn on_request(&mut self, list: List<'_>, letter: &mut Letter) {
@@ -204,10 +278,25 @@ impl Node {
         self.send_updates(&updates, letter);
     }
 
+    /// Offers what a peer lacks: small updates go at once, large ones are announced, as in a push. Several peers may find
+    /// out at the same time what one lacks, and it asks one of them.
+    pub(super) fn offer_updates(&mut self, updates: &[Arc<Update>], letter: &mut Letter) {
+        let large = |update: &Arc<Update>| update.bytes().len() > self.config.announce_bytes;
+        let (large, small): (Vec<_>, Vec<_>) = updates.iter().cloned().partition(large);
+        self.send_updates(&small, letter);
+        let size = |update: &Arc<Update>| u32::try_from(update.bytes().len()).unwrap_or(u32::MAX);
+        let list: Vec<_> = large.iter().map(|update| (update.id, size(update))).collect();
+        for part in list.chunks((self.frames_max() - 4) / 12) {
+            if self.makes_room(letter, 4 + part.len() * 12) {
+                letter.packet.announce(part);
+            }
+        }
+    }
+
     /// Sends updates in reply: in a few datagrams, or over a stream if they are many or large.
     pub(super) fn send_updates(&mut self, updates: &[Arc<Update>], letter: &mut Letter) {
         let now = self.fx.now.wall.seconds();
-        let updates: Vec<&Arc<Update>> = updates.iter().filter(|update| update.forget > now).collect();
+        let mut updates: Vec<&Arc<Update>> = updates.iter().filter(|update| update.forget > now).collect();
         let sizes = || updates.iter().map(|update| frame::item_bytes(update.bytes().len()));
         let fits = sizes().all(|size| size + frame::UPDATES_HEAD_BYTES <= self.frames_max())
             && sizes().sum::<usize>() <= REPLY_DATAGRAMS * self.frames_max() / 2;
@@ -219,9 +308,16 @@ impl Node {
             return;
         }
         if let Some(stream) = self.exchange_stream(letter) {
+            let mut room = self.budget.backlog_max().saturating_sub(self.streams.waiting());
+            updates.retain(|update| {
+                let fits = room > 0 && self.streams.begin(stream, update.id);
+                room = room.saturating_sub(if fits { update.bytes().len() } else { 0 });
+                fits
+            });
             let mut packet = Letter::on_stream(stream, letter.peer, letter.to);
             self.put_updates(&updates, &mut packet);
             self.post(packet);
+            self.streams.close_after(stream, &mut self.fx);
         }
     }
 
@@ -257,9 +353,4 @@ impl Node {
             Head::Message { .. } => self.messages.hop(&parts).saturating_add(1),
         }
     }
-}
-
-/// How long the asked announcer of an update of that size has: a second, and one more for each 256 KiB.
-fn patience(size: u32) -> Duration {
-    Duration::from_secs(1) + Duration::from_millis(u64::from(size >> 8))
 }

@@ -197,7 +197,7 @@ impl Node {
             return;
         }
         self.put_accusations(letter);
-        let filling = self.rumors.fill(letter.peer, letter.packet.room(), self.config.announce_bytes);
+        let filling = self.rumors.fill(letter.peer, letter.packet.room());
         self.put_filling(letter, &filling);
     }
 
@@ -256,6 +256,7 @@ impl Node {
             letter.packet.echo(token);
         }
         self.repeat_sketches(letter);
+        self.repeat_requests(letter);
     }
 
     pub(super) fn on_echo(&mut self, token: u64, letter: &mut Letter) {
