@@ -188,7 +188,11 @@ impl Node {
             let size = want.size as usize;
             let has_room =
                 |peer: &NodeId| promised.get(peer).is_none_or(|promised| promised.saturating_add(size) <= window);
-            let Some(place) = want.announcers.iter().position(has_room) else { continue };
+            // Any of them: all nodes hear of it from the same one first, which could not serve them all in time.
+            let mut places: Vec<usize> =
+                (0..want.announcers.len()).filter(|place| has_room(&want.announcers[*place])).collect();
+            self.fx.rng.shuffle(&mut places);
+            let Some(place) = places.first().copied() else { continue };
             let peer = want.announcers.remove(place).expect("it was just found");
             want.asked = Some(peer);
             *promised.entry(peer).or_default() += size;
