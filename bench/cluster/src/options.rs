@@ -20,7 +20,7 @@ cargo run --release --manifest-path bench/cluster/Cargo.toml -- [options]
   --window S     seconds at the end of `idle` over which traffic and CPU are read [120]
   --busy S       seconds for which `busy` keeps all cores busy [60]
   --pauses N     agents that `pause` stops for 2 s, one after the other [5]
-  --kills N      agents that `crash` kills, one after the other [10]
+  --kills N      agents that `crash` kills, one after the other [20]
   --json         print one JSON document in place of the table
 ";
 
@@ -95,7 +95,7 @@ impl Default for Options {
             window: Duration::from_mins(2),
             busy: Duration::from_mins(1),
             pauses: 5,
-            kills: 10,
+            kills: 20,
             is_json: false,
         }
     }

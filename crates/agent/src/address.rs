@@ -1,4 +1,4 @@
-//! Addresses as people write them: host, host:port, [v6]:port.
+//! Addresses as people write them: host, host:port, `[v6]:port`.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 

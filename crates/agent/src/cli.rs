@@ -125,7 +125,7 @@ pub(crate) struct Agent {
     /// Where others reach this node [default: the address that it binds]
     #[arg(long, value_name = "A")]
     pub(crate) advertise: Option<String>,
-    /// Nodes to join through: host, host:port or [v6]:port
+    /// Nodes to join through: `host`, `host:port` or `[v6]:port`
     #[arg(long, value_name = "A", value_delimiter = ',')]
     pub(crate) join: Vec<String>,
     /// Where to serve HTTP [default: 127.0.0.1:4748]
@@ -223,7 +223,7 @@ pub(crate) struct Members {
 pub(crate) struct Join {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// Any nodes of the cluster: host, host:port or [v6]:port
+    /// Any nodes of the cluster: `host`, `host:port` or `[v6]:port`
     #[arg(value_name = "ADDR", required = true)]
     pub(crate) contacts: Vec<String>,
 }

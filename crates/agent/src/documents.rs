@@ -400,7 +400,7 @@ pub(crate) struct TagsDocument {
 /// Contacts to join through.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub(crate) struct Contacts {
-    /// host, host:port or [v6]:port.
+    /// host, host:port or \[v6\]:port.
     pub(crate) contacts: Vec<String>,
 }
 

@@ -188,7 +188,7 @@ settings! {
     rejoin_interval: Duration = [secs(1), secs(1), secs(1)], "duration", "design §2, partition";
     /// How many messages of one origin on one topic are kept. Shared.
     history_count: u32 = [1_000, 1_000, 1_000], "messages", "guess";
-    /// How many bytes of payload of one origin on one topic are kept. Shared.
+    /// How many bytes of messages of one origin on one topic are kept. Shared.
     history_bytes: usize = [4 << 20, 4 << 20, 4 << 20], "bytes", "guess: four messages of the largest size";
     /// How long a message is kept. Shared.
     #[serde(with = "duration::text")]
@@ -199,7 +199,7 @@ settings! {
     payload_bytes_max: usize = [1 << 20, 1 << 20, 1 << 20], "bytes", "design §5: 1 MiB";
     /// An update above this size is announced rather than pushed.
     announce_bytes: usize = [1_024, 1_024, 1_024], "bytes", "design §2: 1 KiB";
-    /// The most updates that are hot at once; the oldest beyond it are left to repair.
+    /// The most updates that are hot at once; beyond it those that were sent most are left to comparisons.
     hot_max: usize = [4_096, 4_096, 4_096], "updates", "guess: a hundred datagrams of claims";
     /// The most streams open at once, either way.
     streams_max: usize = [128, 128, 128], "streams", "guess";

@@ -382,7 +382,9 @@ impl Detector {
             suspicion.accusers.push(accuser);
         }
         let confirmed = suspicion.accusers.len().saturating_sub(1);
-        let deadline = suspicion.started + suspicion_timeout(confirmed, confirmations, peers + 1, config);
+        // The last chance that follows takes two probe timeouts, which are part of the time.
+        let timeout = suspicion_timeout(confirmed, confirmations, peers + 1, config);
+        let deadline = suspicion.started + timeout.saturating_sub(config.probe_timeout_min * 2);
         if fx.timers.due(Timer::Verdict(member)).is_none() {
             fx.timers.set(Timer::Suspicion(member), deadline.max(fx.now.instant));
         }

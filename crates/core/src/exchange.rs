@@ -8,10 +8,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::frame::{SketchHead, Space};
 use crate::identity::NodeId;
 use crate::sketch::{SYMBOLS_MAX, Symbol};
 use crate::time::{Instant, Seconds};
-use crate::wire::{SketchHead, Space};
 
 /// Symbols of the first batch where the space has changed lately: decodes up to about four differences.
 pub(crate) const FIRST_SYMBOLS: usize = 8;

@@ -24,6 +24,10 @@ const AGREEMENTS: usize = 3;
 /// Remote messages are kept up to this many times `messages_bytes_max`; then they are refused.
 const OVERRUN: usize = 2;
 
+/// What a message takes beside its bytes, so that a flood of tiny ones finds the cap too.
+const MESSAGE_OVERHEAD: usize = 256;
+/// Logs without messages that are remembered, so that an origin's next message finds its place.
+const EMPTY_LOGS_MAX: usize = 16_384;
 /// Earlier boots of an origin of which the last delivery is remembered.
 const ENDS_MAX: usize = 16;
 
@@ -111,7 +115,7 @@ impl Messages {
         &mut self.replica
     }
 
-    /// Bytes of all messages held.
+    /// Bytes of all messages held, with what each takes beside its own.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -130,7 +134,7 @@ impl Messages {
 
     pub(crate) fn standing(&self, update: &UpdateRef<'_>, config: &Config) -> Standing {
         let (key, sequence) = subject(update);
-        let full = self.bytes + update.bytes.len() > config.messages_bytes_max * OVERRUN;
+        let full = self.bytes + update.bytes.len() + MESSAGE_OVERHEAD > config.messages_bytes_max * OVERRUN;
         let Some(log) = self.logs.get(&key) else {
             return if full { Standing::Refused } else { Standing::News };
         };
@@ -159,11 +163,11 @@ impl Messages {
             log.late += 1;
         }
         log.bytes += entry.size;
-        self.bytes += entry.size;
+        self.bytes += entry.size + MESSAGE_OVERHEAD;
         if let Some(old) = log.entries.insert(sequence, entry) {
             // Two messages of one subject: the origin is broken; the greater bytes hold everywhere.
             log.bytes -= old.size;
-            self.bytes -= old.size;
+            self.bytes -= old.size + MESSAGE_OVERHEAD;
             let slot = self.replica.slot_of(old.id).expect("logs and replica hold the same");
             self.replica.replace(slot, update);
         } else {
@@ -181,7 +185,7 @@ impl Messages {
             let Some((sequence, entry)) = log.entries.pop_first() else { break };
             log.floor = log.floor.max(Some(sequence));
             log.bytes -= entry.size;
-            self.bytes -= entry.size;
+            self.bytes -= entry.size + MESSAGE_OVERHEAD;
             let slot = self.replica.slot_of(entry.id).expect("logs and replica hold the same");
             self.replica.remove(slot);
         }
@@ -199,10 +203,15 @@ impl Messages {
             let Some(log) = self.logs.get_mut(&key) else { continue };
             if let Some(entry) = log.entries.remove(&sequence) {
                 log.bytes -= entry.size;
-                self.bytes -= entry.size;
+                self.bytes -= entry.size + MESSAGE_OVERHEAD;
             }
             log.floor = log.floor.max(Some(sequence));
-            touched.insert(key);
+            if log.entries.is_empty() && self.logs.len() > EMPTY_LOGS_MAX {
+                self.logs.remove(&key);
+                self.gaps.remove(&key);
+            } else {
+                touched.insert(key);
+            }
         }
         touched.into_iter().flat_map(|key| self.deliver(&key.0, key.1, now)).collect()
     }
@@ -327,11 +336,14 @@ impl Messages {
         }
     }
 
-    /// One more copy of the payload of a message that is held came in.
-    pub(crate) fn count_payload(&mut self, update: &UpdateRef<'_>) {
-        if let Some(step) = self.traces.get_mut(&subject(update)) {
+    /// One more copy of the payload of a message that is held came in. Returns its id.
+    pub(crate) fn count_payload(&mut self, update: &UpdateRef<'_>) -> Option<UpdateId> {
+        let (key, sequence) = subject(update);
+        let id = self.logs.get(&key).and_then(|log| log.entries.get(&sequence)).map(|entry| entry.id);
+        if let Some(step) = self.traces.get_mut(&(key, sequence)) {
             step.payloads += 1;
         }
+        id
     }
 
     /// When and from whom this node got a message.

@@ -25,6 +25,7 @@ use crate::contacts::Contacts;
 use crate::detector::Detector;
 use crate::effects::{Effects, Timer};
 use crate::exchange::Exchanges;
+use crate::frame::{Frame, Frames, Malformed};
 use crate::hash;
 use crate::identity::{Identity, Incarnation, NodeId, Sequence};
 use crate::io::{Event, Input, Member, Message, Output, State, StopReason, Ticket, Token, Warning};
@@ -36,7 +37,7 @@ use crate::stats::{Counters, MemberCounts};
 use crate::streams::Streams;
 use crate::time::{Instant, Now, Seconds};
 use crate::update::{Interner, UpdateId};
-use crate::wire::{Frame, Frames, HEADER_BYTES, Header, Malformed, Reader, VERSION, Version};
+use crate::wire::{HEADER_BYTES, Header, Reader, VERSION, Version};
 
 use claims::Doubt;
 use gossip::Gossip;

@@ -7,14 +7,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::frame::{self, Space};
 use crate::identity::NodeId;
 use crate::map::Map;
 use crate::stop::StopRule;
 use crate::update::{Update, UpdateId};
-use crate::wire::{self, Space};
 
 /// Packets whose contents are remembered, so that feedback about them can be understood.
 const PACKETS_MAX: usize = 64;
+/// Peers that are remembered to know an update.
+const KNOWERS_MAX: usize = 16;
 /// Updates that are looked at for one datagram.
 const LOOK_MAX: usize = 128;
 /// When announcements of a large update end, under a rule that lives on feedback.
@@ -24,8 +26,8 @@ const ANNOUNCE_RULE: StopRule = StopRule::TransmitLimit { lambda: 4.0 };
 struct Hot {
     update: Arc<Update>,
     hop: u8,
-    /// Who brought it: it need not be told.
-    from: Option<NodeId>,
+    /// Who brought it, first or again: they need not be told.
+    knowers: Vec<NodeId>,
     sent: u32,
     /// How often it may still be sent; `None` for no bound.
     left: Option<u32>,
@@ -104,7 +106,8 @@ impl Rumors {
         let large = update.bytes().len() > self.announce_bytes;
         let rule = if large && stop.asks_feedback() { ANNOUNCE_RULE } else { stop };
         let left = rule.sends_max(members);
-        let old = self.hot.insert(id, Hot { update, hop, from, sent: 0, left, known: 0, age });
+        let knowers = from.into_iter().collect();
+        let old = self.hot.insert(id, Hot { update, hop, knowers, sent: 0, left, known: 0, age });
         assert!(old.is_none(), "an update becomes hot once");
         self.queues[queue].insert((0, age, id));
     }
@@ -119,7 +122,7 @@ impl Rumors {
     /// Chooses what to tell `peer` within `room` bytes of items, and counts it as sent.
     pub(crate) fn fill(&mut self, peer: NodeId, room: usize) -> Filling {
         let mut filling = Filling::default();
-        let mut room = room.saturating_sub(wire::UPDATES_HEAD_BYTES);
+        let mut room = room.saturating_sub(frame::UPDATES_HEAD_BYTES);
         let mut chosen: Vec<UpdateId> = Vec::new();
         let mut looks: [VecDeque<UpdateId>; 2] = [0, 1].map(|queue| self.look(queue, peer));
         while let Some(queue) = (0..2).filter(|queue| !looks[*queue].is_empty()).min_by_key(|queue| self.spent[*queue])
@@ -128,7 +131,7 @@ impl Rumors {
             let hot = &self.hot[&id];
             let size = hot.update.bytes().len();
             let (cost, large) =
-                if size > self.announce_bytes { (12 + 3, true) } else { (wire::item_bytes(size), false) };
+                if size > self.announce_bytes { (12 + 3, true) } else { (frame::item_bytes(size), false) };
             if cost > room {
                 continue;
             }
@@ -137,7 +140,7 @@ impl Rumors {
             if large {
                 filling.announced.push((id, u32::try_from(size).unwrap_or(u32::MAX)));
             } else {
-                wire::item(&mut filling.items, hot.hop, hot.update.bytes());
+                frame::item(&mut filling.items, hot.hop, hot.update.bytes());
                 chosen.push(id);
             }
             self.count_sent(id);
@@ -155,7 +158,7 @@ impl Rumors {
 
     /// The first of a queue that `peer` may want.
     fn look(&self, queue: usize, peer: NodeId) -> VecDeque<UpdateId> {
-        let wanted = |id: &UpdateId| self.hot[id].from != Some(peer);
+        let wanted = |id: &UpdateId| !self.hot[id].knowers.contains(&peer);
         self.queues[queue].iter().take(LOOK_MAX).map(|(_, _, id)| *id).filter(wanted).collect()
     }
 
@@ -174,6 +177,16 @@ impl Rumors {
         };
         if ended {
             self.cool(id);
+        }
+    }
+
+    /// `peer` sent an update that is held already.
+    pub(crate) fn note_knower(&mut self, id: UpdateId, peer: NodeId) {
+        if let Some(hot) = self.hot.get_mut(&id)
+            && hot.knowers.len() < KNOWERS_MAX
+            && !hot.knowers.contains(&peer)
+        {
+            hot.knowers.push(peer);
         }
     }
 
@@ -246,7 +259,7 @@ mod tests {
     #[test]
     fn the_least_sent_go_first() {
         let mut rumors = rumors(StopRule::Never, 2);
-        let room = wire::UPDATES_HEAD_BYTES + wire::item_bytes(message(1, 10).bytes().len());
+        let room = frame::UPDATES_HEAD_BYTES + frame::item_bytes(message(1, 10).bytes().len());
         let first = rumors.fill(NodeId(2), room).items;
         let second = rumors.fill(NodeId(2), room).items;
         assert_ne!(first, second);
@@ -272,6 +285,14 @@ mod tests {
             rumors.feedback(packet, known, stop);
         }
         assert!(rumors.is_empty());
+    }
+
+    #[test]
+    fn who_sent_an_update_is_not_told_of_it() {
+        let mut rumors = rumors(StopRule::Never, 1);
+        rumors.note_knower(message(1, 10).id, NodeId(3));
+        assert!(rumors.fill(NodeId(3), 1_000).items.is_empty());
+        assert!(!rumors.fill(NodeId(2), 1_000).items.is_empty());
     }
 
     #[test]

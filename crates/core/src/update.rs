@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::config::is_name;
+use crate::frame::Space;
 use crate::hash;
 use crate::identity::{Identity, Incarnation, NodeId, Sequence, Tags};
 use crate::io::State;
 use crate::map::Map;
 use crate::time::{Seconds, Wall};
-use crate::wire::{Put, Reader, Space, VERSION};
+use crate::wire::{Put, Reader, VERSION};
 
 /// The id of an update: a keyed hash of its header and of the hash of its body (design §2 rule 2).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -352,7 +353,7 @@ mod tests {
     #[test]
     fn a_claim_with_a_short_name_fits_in_48_bytes() {
         let bytes = alive();
-        assert!(crate::wire::item_bytes(bytes.len()) <= 48, "{} bytes", bytes.len());
+        assert!(crate::frame::item_bytes(bytes.len()) <= 48, "{} bytes", bytes.len());
         let claim = UpdateRef::read(&bytes).unwrap();
         assert_eq!(claim.claim_body().unwrap().name, "node-1");
         assert_eq!(claim.claim_address(), Some("10.0.0.1:4747".parse().unwrap()));

@@ -7,12 +7,12 @@ use super::{Node, Phase};
 use crate::contacts;
 use crate::detector::{Heard, Purpose, confirmations};
 use crate::effects::Timer;
+use crate::frame::{Accusation, Space};
 use crate::identity::{Incarnation, NodeId, Record, Tags};
 use crate::io::{Event, Member, MemberChange, State, StopReason, Token, Warning};
 use crate::membership::{Merged, Standing};
 use crate::time::Seconds;
 use crate::update::{self, Head, Update, UpdateRef};
-use crate::wire::{Accusation, Space};
 
 /// Two raised boots within this time mean that another process shares this identity.
 const COPY_PAUSE: Duration = Duration::from_mins(1);
@@ -93,7 +93,15 @@ impl Node {
             return self.hear_of_self(claim);
         }
         match self.members.standing(claim) {
-            Standing::Known | Standing::Stale => return true,
+            Standing::Known => {
+                if !self.rumors.is_empty()
+                    && let Some(held) = self.members.claim(member)
+                {
+                    self.rumors.note_knower(held.id, by);
+                }
+                return true;
+            }
+            Standing::Stale => return true,
             Standing::News => {}
         }
         let latest = self.certificate_forget().plus(self.config.clock_skew_max + self.config.tombstone_ttl / 8);

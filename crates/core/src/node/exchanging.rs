@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::Node;
 use super::letters::Letter;
 use crate::exchange::{Asked, FIRST_SYMBOLS, Next, next_batch};
+use crate::frame::{List, SketchHead, Space};
 use crate::identity::NodeId;
 use crate::io::StreamId;
 use crate::replica::{Comparison, Replica};
 use crate::sketch::SYMBOL_BYTES;
 use crate::streams::Purpose;
 use crate::update::{Update, UpdateId};
-use crate::wire::{List, SketchHead, Space};
 
 /// Bytes of a frame of a sketch beside its symbols: kind, length, head.
 const SKETCH_HEAD_BYTES: usize = 1 + 3 + 19;

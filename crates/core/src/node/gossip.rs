@@ -11,12 +11,12 @@ use super::Node;
 use super::letters::Letter;
 use crate::config::{Config, Forward, Mode};
 use crate::effects::Timer;
+use crate::frame::{Accusation, Space};
 use crate::identity::NodeId;
 use crate::rumors;
 use crate::stop::StopRule;
 use crate::time::Instant;
 use crate::update::Update;
-use crate::wire::{Accusation, Space};
 
 /// Times within one interval that news is passed on at once; a storm waits for the round and fills its datagrams.
 const FORWARDS_MAX: u32 = 3;
@@ -38,6 +38,8 @@ pub(super) struct Gossip {
     interval: Duration,
     /// Something is to be passed on at once.
     pub(super) fresh: bool,
+    /// To whom news went at once a moment ago.
+    told: Vec<NodeId>,
     /// How often that was done since `forwards_since`.
     forwards: u32,
     forwards_since: Instant,
@@ -57,6 +59,7 @@ impl Gossip {
             origin: now,
             interval: config.gossip_interval,
             fresh: false,
+            told: Vec::new(),
             forwards: 0,
             forwards_since: now,
             differs: None,
@@ -157,6 +160,7 @@ impl Node {
         }
         self.gossip.forwards += 1;
         if self.gossip.forwards <= FORWARDS_MAX && self.config.mode != Mode::Pull {
+            self.gossip.told.clear();
             self.push_to_some();
             self.fx.arm_once(self.config.gossip_interval / ECHO_PART, Timer::Echo);
         }
@@ -170,8 +174,12 @@ impl Node {
     }
 
     fn push_to_some(&mut self) {
-        for peer in self.members.pick(&mut self.fx.rng, self.config.fanout, None) {
+        let already = std::mem::take(&mut self.gossip.told);
+        let picked = self.members.pick(&mut self.fx.rng, self.config.fanout + already.len(), None);
+        let others = picked.into_iter().filter(|peer| !already.contains(peer)).take(self.config.fanout);
+        for peer in others {
             self.push_to(peer);
+            self.gossip.told.push(peer);
         }
     }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::Node;
 use super::letters::Letter;
 use crate::effects::Timer;
+use crate::frame::{self, Items, List, Space};
 use crate::identity::NodeId;
 use crate::io::{Event, TraceStep};
 use crate::messages::{Delivery, Standing};
 use crate::queries;
 use crate::update::{Head, Update, UpdateId, UpdateRef};
-use crate::wire::{self, Items, List, Space};
 
 /// More updates than this at once are no news: they come from a comparison, and others compare as well.
 const NEWS_MAX: usize = 16;
@@ -81,7 +81,9 @@ impl Node {
             if message.forget > limit { Standing::Refused } else { self.messages.standing(message, &self.config) };
         match standing {
             Standing::Known => {
-                self.messages.count_payload(message);
+                if let Some(id) = self.messages.count_payload(message) {
+                    self.rumors.note_knower(id, from);
+                }
                 return true;
             }
             Standing::Refused => {
@@ -299,8 +301,8 @@ impl Node {
     pub(super) fn send_updates(&mut self, updates: &[Arc<Update>], letter: &mut Letter) {
         let now = self.fx.now.wall.seconds();
         let mut updates: Vec<&Arc<Update>> = updates.iter().filter(|update| update.forget > now).collect();
-        let sizes = || updates.iter().map(|update| wire::item_bytes(update.bytes().len()));
-        let fits = sizes().all(|size| size + wire::UPDATES_HEAD_BYTES <= self.frames_max())
+        let sizes = || updates.iter().map(|update| frame::item_bytes(update.bytes().len()));
+        let fits = sizes().all(|size| size + frame::UPDATES_HEAD_BYTES <= self.frames_max())
             && sizes().sum::<usize>() <= REPLY_DATAGRAMS * self.frames_max() / 2;
         if letter.is_stream() || fits {
             return self.put_updates(&updates, letter);
@@ -327,14 +329,14 @@ impl Node {
         let most = if letter.is_stream() { PACKET_BYTES } else { self.frames_max() };
         let mut items = Vec::new();
         for update in updates {
-            let size = wire::item_bytes(update.bytes().len());
-            let head = wire::UPDATES_HEAD_BYTES;
+            let size = frame::item_bytes(update.bytes().len());
+            let head = frame::UPDATES_HEAD_BYTES;
             let room = if letter.is_proven() { most } else { letter.packet.room().min(most) };
             if !items.is_empty() && head + items.len() + size > room.min(most) {
                 self.put_items(&items, letter);
                 items.clear();
             }
-            wire::item(&mut items, self.hop_of(update), update.bytes());
+            frame::item(&mut items, self.hop_of(update), update.bytes());
         }
         if !items.is_empty() {
             self.put_items(&items, letter);
@@ -342,7 +344,7 @@ impl Node {
     }
 
     fn put_items(&mut self, items: &[u8], letter: &mut Letter) {
-        if self.makes_room(letter, wire::UPDATES_HEAD_BYTES + items.len()) {
+        if self.makes_room(letter, frame::UPDATES_HEAD_BYTES + items.len()) {
             letter.packet.updates(0, false, items);
         }
     }

@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use super::{ENVELOPE_BYTES, Node, Phase};
 use crate::budget::Class;
 use crate::config::Mode;
+use crate::frame;
 use crate::hash;
 use crate::identity::NodeId;
 use crate::io::{Channel, Output, State, StreamId};
+use crate::packet::Packet;
 use crate::rumors::Filling;
-use crate::wire::{self, Packet};
 
 /// Bytes of a frame that carries a token.
 const TOKEN_FRAME_BYTES: usize = 10;
@@ -61,9 +62,9 @@ impl Letter {
 
     /// One claim that no feedback is wanted about, if it fits.
     pub(super) fn put_claim(&mut self, claim: &[u8]) {
-        if self.packet.room() >= wire::UPDATES_HEAD_BYTES + wire::item_bytes(claim.len()) {
+        if self.packet.room() >= frame::UPDATES_HEAD_BYTES + frame::item_bytes(claim.len()) {
             let mut items = Vec::with_capacity(claim.len() + 4);
-            wire::item(&mut items, 0, claim);
+            frame::item(&mut items, 0, claim);
             self.packet.updates(0, false, &items);
         }
     }

@@ -1,0 +1,340 @@
+//! Frames: what datagrams and packets of streams say.
+//!
+//! Each has a kind; all but the two smallest have a length, so that what a newer minor version adds can be skipped.
+
+use std::net::SocketAddr;
+
+use crate::identity::NodeId;
+use crate::sketch::{SYMBOL_BYTES, Symbol};
+use crate::time::Seconds;
+use crate::update::UpdateId;
+use crate::wire::{Put, Reader, varint_bytes};
+
+/// Frames below this kind have a fixed length and none written; all others can be skipped unread.
+const KIND_SIZED: u8 = 0x10;
+pub(crate) const KIND_PING: u8 = 0x01;
+pub(crate) const KIND_ACK: u8 = 0x02;
+pub(crate) const KIND_PING_REQ: u8 = 0x10;
+pub(crate) const KIND_NACK: u8 = 0x11;
+pub(crate) const KIND_UPDATES: u8 = 0x12;
+pub(crate) const KIND_FEEDBACK: u8 = 0x13;
+pub(crate) const KIND_ACCUSATIONS: u8 = 0x14;
+pub(crate) const KIND_ANNOUNCE: u8 = 0x15;
+pub(crate) const KIND_REQUEST: u8 = 0x16;
+pub(crate) const KIND_SKETCH: u8 = 0x17;
+pub(crate) const KIND_MORE: u8 = 0x18;
+pub(crate) const KIND_SETTLED: u8 = 0x19;
+pub(crate) const KIND_BULK: u8 = 0x1a;
+pub(crate) const KIND_CHALLENGE: u8 = 0x1b;
+pub(crate) const KIND_ECHO: u8 = 0x1c;
+pub(crate) const KIND_JOIN: u8 = 0x1d;
+pub(crate) const KIND_WELCOME: u8 = 0x1e;
+pub(crate) const KIND_ANSWER: u8 = 0x1f;
+pub(crate) const KIND_ANSWERED: u8 = 0x20;
+
+/// Which set of updates a frame is about.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Space {
+    Members = 0,
+    Messages = 2,
+}
+
+impl Space {
+    pub(crate) const ALL: [Self; 2] = [Self::Members, Self::Messages];
+
+    pub(crate) const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Members),
+            2 => Some(Self::Messages),
+            _ => None,
+        }
+    }
+}
+
+/// Somebody could not reach a suspect either: a line passed on while hot, not an update.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Accusation {
+    pub(crate) member: NodeId,
+    pub(crate) incarnation: u64,
+    pub(crate) accuser: NodeId,
+}
+
+/// A batch of symbols of a sketch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct SketchHead {
+    pub(crate) space: Space,
+    /// Random; returning it proves the address of the answerer.
+    pub(crate) exchange: u64,
+    /// Only updates that are forgotten later than this count.
+    pub(crate) as_of: Seconds,
+    /// How many ids the sketch holds.
+    pub(crate) count: u32,
+    /// Which symbol comes first in this batch.
+    pub(crate) offset: u16,
+    /// The asker only asks: the answerer does not ask back for what it lacks itself. So it is in `pull`.
+    pub(crate) one_way: bool,
+}
+
+/// Set beside the space of a sketch that only asks.
+pub(crate) const ONE_WAY: u8 = 0x80;
+
+/// One frame, with its contents still where they came in.
+#[derive(Clone, Debug)]
+pub(crate) enum Frame<'a> {
+    /// Are you there? `root` says what the sender has.
+    Ping { number: u16, root: u64 },
+    /// Yes.
+    Ack { number: u16, root: u64 },
+    /// Please ping that member for me.
+    PingReq { number: u16, target: NodeId, address: SocketAddr },
+    /// It did not answer me either.
+    Nack { number: u16 },
+    /// News. `packet` names it for feedback; `asks` wants feedback in any case.
+    Updates { packet: u16, asks: bool, items: Items<'a> },
+    /// Of the updates of that packet, these were known (bit i for the ith, the first 64).
+    Feedback { packet: u16, known: u64 },
+    /// Suspicions shared.
+    Accusations(List<'a>),
+    /// I have these, ask for them.
+    Announce(List<'a>),
+    /// Send me these.
+    Request(List<'a>),
+    /// Part of a sketch of what I have.
+    Sketch { head: SketchHead, symbols: List<'a> },
+    /// That did not decode: send symbols from here on.
+    More { exchange: u64, from: u16 },
+    /// That decoded: `differences` ids differed, what you lack follows or preceded.
+    Settled { exchange: u64, differences: u32 },
+    /// Too much differs: let us send each other everything.
+    Bulk { space: Space, exchange: u64 },
+    /// Return this token, so that I know that you get what I send to your address.
+    Challenge { token: u64 },
+    /// The token.
+    Echo { token: u64 },
+    /// I am new or was away: tell me who is there.
+    Join,
+    /// That was all I send (`complete`), or a sample: ask one of them for the rest.
+    Welcome { complete: bool },
+    /// An answer to a query.
+    Answer { sequence: u64, payload: &'a [u8] },
+    /// The answer came.
+    Answered { sequence: u64 },
+    /// Of a newer minor version, or about a space that this version does not have.
+    Unknown,
+}
+
+/// Fixed-size entries behind each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List<'a>(&'a [u8]);
+
+impl<'a> List<'a> {
+    fn new(bytes: &'a [u8], entry: usize) -> Option<Self> {
+        bytes.len().is_multiple_of(entry).then_some(Self(bytes))
+    }
+
+    pub(crate) fn accusations(self) -> impl Iterator<Item = Accusation> + 'a {
+        self.0.chunks_exact(24).filter_map(|entry| {
+            let mut entry = Reader::new(entry);
+            let member = NodeId(entry.u64()?);
+            Some(Accusation { member, incarnation: entry.u64()?, accuser: NodeId(entry.u64()?) })
+        })
+    }
+
+    /// Ids with the sizes of their updates.
+    pub(crate) fn announced(self) -> impl Iterator<Item = (UpdateId, u32)> + 'a {
+        self.0.chunks_exact(12).filter_map(|entry| {
+            let mut entry = Reader::new(entry);
+            Some((UpdateId(entry.u64()?), entry.u32()?))
+        })
+    }
+
+    pub(crate) fn ids(self) -> impl Iterator<Item = UpdateId> + 'a {
+        self.0.chunks_exact(8).filter_map(|entry| Reader::new(entry).u64().map(UpdateId))
+    }
+
+    pub(crate) fn symbols(self) -> impl Iterator<Item = Symbol> + 'a {
+        self.0.chunks_exact(SYMBOL_BYTES).filter_map(|entry| Some(Symbol::from_bytes(entry.try_into().ok()?)))
+    }
+}
+
+/// Updates behind each other, each with its length and its hop count.
+#[derive(Clone, Debug)]
+pub(crate) struct Items<'a>(Reader<'a>);
+
+impl<'a> Items<'a> {
+    const fn new(items: Reader<'a>) -> Self {
+        Self(items)
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = (u8, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut reader = self.0;
+        let item = reader.block().and_then(|item| item.split_first());
+        self.0 = if item.is_some() { reader } else { Reader::new(&[]) };
+        item.map(|(hop, bytes)| (*hop, bytes))
+    }
+}
+
+/// How many bytes an update takes among the items of a frame.
+pub(crate) const fn item_bytes(update: usize) -> usize {
+    varint_bytes(update + 1) + 1 + update
+}
+
+/// The largest head of a frame of updates: kind, length, packet, flags.
+pub(crate) const UPDATES_HEAD_BYTES: usize = 1 + 3 + 2 + 1;
+
+/// Bytes that make no sense.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Malformed;
+
+/// Reads frames until the bytes end or make no sense, which is said once.
+#[derive(Debug)]
+pub(crate) struct Frames<'a> {
+    reader: Reader<'a>,
+}
+
+impl<'a> Frames<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { reader: Reader::new(bytes) }
+    }
+
+    fn read(&mut self) -> Option<Frame<'a>> {
+        let kind = self.reader.u8()?;
+        if kind < KIND_SIZED {
+            let (number, root) = (self.reader.u16()?, self.reader.u64()?);
+            return match kind {
+                KIND_PING => Some(Frame::Ping { number, root }),
+                KIND_ACK => Some(Frame::Ack { number, root }),
+                _ => None,
+            };
+        }
+        let content = self.reader.block()?;
+        read_sized(kind, Reader::new(content))
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<Frame<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.reader.is_empty() {
+            return None;
+        }
+        let frame = self.read();
+        if frame.is_none() {
+            self.reader = Reader::new(&[]);
+        }
+        Some(frame.ok_or(Malformed))
+    }
+}
+
+/// `None` where the content makes no sense. Bytes behind the known fields are a newer version's and are not looked at.
+fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
+    let frame = match kind {
+        KIND_PING_REQ => {
+            Frame::PingReq { number: content.u16()?, target: NodeId(content.u64()?), address: content.address()? }
+        }
+        KIND_NACK => Frame::Nack { number: content.u16()? },
+        KIND_UPDATES => {
+            Frame::Updates { packet: content.u16()?, asks: content.u8()? & 1 != 0, items: Items::new(content) }
+        }
+        KIND_FEEDBACK => Frame::Feedback { packet: content.u16()?, known: content.u64()? },
+        KIND_ACCUSATIONS => Frame::Accusations(List::new(content.rest(), 24)?),
+        KIND_ANNOUNCE => Frame::Announce(List::new(content.rest(), 12)?),
+        KIND_REQUEST => Frame::Request(List::new(content.rest(), 8)?),
+        KIND_SKETCH => return read_sketch(content),
+        KIND_MORE => Frame::More { exchange: content.u64()?, from: content.u16()? },
+        KIND_SETTLED => Frame::Settled { exchange: content.u64()?, differences: content.u32()? },
+        KIND_BULK => match Space::from_byte(content.u8()?) {
+            Some(space) => Frame::Bulk { space, exchange: content.u64()? },
+            None => Frame::Unknown,
+        },
+        KIND_CHALLENGE => Frame::Challenge { token: content.u64()? },
+        KIND_ECHO => Frame::Echo { token: content.u64()? },
+        KIND_JOIN => Frame::Join,
+        KIND_WELCOME => Frame::Welcome { complete: content.u8()? & 1 != 0 },
+        KIND_ANSWER => Frame::Answer { sequence: content.u64()?, payload: content.rest() },
+        KIND_ANSWERED => Frame::Answered { sequence: content.u64()? },
+        _ => Frame::Unknown,
+    };
+    Some(frame)
+}
+
+fn read_sketch(mut content: Reader<'_>) -> Option<Frame<'_>> {
+    let kind = content.u8()?;
+    let Some(space) = Space::from_byte(kind & !ONE_WAY) else { return Some(Frame::Unknown) };
+    let head = SketchHead {
+        space,
+        exchange: content.u64()?,
+        as_of: Seconds(content.u32()?),
+        count: content.u32()?,
+        offset: content.u16()?,
+        one_way: kind & ONE_WAY != 0,
+    };
+    Some(Frame::Sketch { head, symbols: List::new(content.rest(), SYMBOL_BYTES)? })
+}
+
+/// Appends an update to the items of a frame.
+pub(crate) fn item(items: &mut Vec<u8>, hop: u8, update: &[u8]) {
+    items.put_size(update.len() + 1);
+    items.push(hop);
+    items.extend_from_slice(update);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn frames_and_fields_of_a_newer_minor_version_are_skipped() {
+        // An unknown kind, then a nack with two more bytes than this version knows, then a ping.
+        let bytes = [&[0x7f, 3, 1, 2, 3][..], &[0x11, 4, 7, 0, 9, 9], &[1, 7, 0, 1, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let read: Vec<_> = Frames::new(&bytes).collect();
+        assert!(
+            matches!(
+                read[..],
+                [Ok(Frame::Unknown), Ok(Frame::Nack { number: 7 }), Ok(Frame::Ping { number: 7, root: 1 })]
+            ),
+            "{read:?}"
+        );
+    }
+
+    #[test]
+    fn a_length_beyond_the_end_is_malformed_and_said_once() {
+        let read: Vec<_> = Frames::new(&[0x12, 200, 1, 0, 0, 0]).collect();
+        assert!(matches!(read[..], [Err(Malformed)]), "{read:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            for frame in Frames::new(&bytes) {
+                match frame {
+                    Ok(Frame::Updates { items, .. }) => drop(items.collect::<Vec<_>>()),
+                    Ok(Frame::Accusations(list)) => drop(list.accusations().collect::<Vec<_>>()),
+                    Ok(Frame::Announce(list)) => drop(list.announced().collect::<Vec<_>>()),
+                    Ok(Frame::Request(list)) => drop(list.ids().collect::<Vec<_>>()),
+                    Ok(Frame::Sketch { symbols, .. }) => drop(symbols.symbols().collect::<Vec<_>>()),
+                    Ok(_) | Err(Malformed) => {}
+                }
+            }
+        }
+
+        #[test]
+        fn items_read_back(items in proptest::collection::vec((any::<u8>(), proptest::collection::vec(any::<u8>(), 0..300)), 0..9)) {
+            let mut bytes = Vec::new();
+            for (hop, update) in &items {
+                let before = bytes.len();
+                item(&mut bytes, *hop, update);
+                prop_assert_eq!(bytes.len() - before, item_bytes(update.len()));
+            }
+            let read: Vec<_> = Items::new(Reader::new(&bytes)).map(|(hop, update)| (hop, update.to_vec())).collect();
+            prop_assert_eq!(read, items);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Frames on their way out.
+
+use std::net::SocketAddr;
+
+use crate::frame::{self, Accusation, ONE_WAY, SketchHead, Space};
+use crate::identity::NodeId;
+use crate::sketch::Symbol;
+use crate::update::UpdateId;
+use crate::wire::{Header, PACKET_BYTES_MAX, Put, VERSION};
+
+/// Frames on their way out: into one datagram, or one packet of a stream.
+///
+/// Each `put` writes a whole frame; [`room`](Self::room) tells what is left.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    bytes: Vec<u8>,
+    /// Bytes before the first frame.
+    empty: usize,
+    limit: usize,
+}
+
+impl Packet {
+    /// A datagram of at most `limit` bytes.
+    pub(crate) fn datagram(header: Header, limit: usize) -> Self {
+        let mut bytes = Vec::with_capacity(64);
+        header.write(&mut bytes);
+        bytes.push(VERSION.to_byte());
+        Self { empty: bytes.len(), bytes, limit }
+    }
+
+    /// A packet on a stream; its length is written when it is finished.
+    pub(crate) fn stream() -> Self {
+        Self { bytes: vec![0; 4], empty: 4, limit: 4 + PACKET_BYTES_MAX }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.bytes.len() == self.empty
+    }
+
+    /// How many more bytes fit.
+    pub(crate) const fn room(&self) -> usize {
+        self.limit.saturating_sub(self.bytes.len())
+    }
+
+    /// More may go out than was thought.
+    pub(crate) fn raise_limit(&mut self, limit: usize) {
+        self.limit = self.limit.max(limit);
+    }
+
+    pub(crate) fn into_datagram(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    pub(crate) fn into_stream(mut self) -> Vec<u8> {
+        let len = u32::try_from(self.bytes.len() - 4).expect("a packet is capped far below 4 GiB");
+        self.bytes[..4].copy_from_slice(&len.to_le_bytes());
+        self.bytes
+    }
+
+    pub(crate) fn ping(&mut self, number: u16, root: u64) {
+        self.fixed(frame::KIND_PING, number, root);
+    }
+
+    pub(crate) fn ack(&mut self, number: u16, root: u64) {
+        self.fixed(frame::KIND_ACK, number, root);
+    }
+
+    pub(crate) fn ping_req(&mut self, number: u16, target: NodeId, address: SocketAddr) {
+        self.sized(frame::KIND_PING_REQ, |to| {
+            to.extend_from_slice(&number.to_le_bytes());
+            to.extend_from_slice(&target.0.to_le_bytes());
+            to.put_address(address);
+        });
+    }
+
+    pub(crate) fn nack(&mut self, number: u16) {
+        self.sized(frame::KIND_NACK, |to| to.extend_from_slice(&number.to_le_bytes()));
+    }
+
+    /// Items as [`item`] wrote them.
+    pub(crate) fn updates(&mut self, packet: u16, asks: bool, items: &[u8]) {
+        self.sized(frame::KIND_UPDATES, |to| {
+            to.extend_from_slice(&packet.to_le_bytes());
+            to.push(asks.into());
+            to.extend_from_slice(items);
+        });
+    }
+
+    pub(crate) fn feedback(&mut self, packet: u16, known: u64) {
+        self.sized(frame::KIND_FEEDBACK, |to| {
+            to.extend_from_slice(&packet.to_le_bytes());
+            to.extend_from_slice(&known.to_le_bytes());
+        });
+    }
+
+    pub(crate) fn accusations(&mut self, accusations: &[Accusation]) {
+        self.sized(frame::KIND_ACCUSATIONS, |to| {
+            for accusation in accusations {
+                to.extend_from_slice(&accusation.member.0.to_le_bytes());
+                to.extend_from_slice(&accusation.incarnation.to_le_bytes());
+                to.extend_from_slice(&accusation.accuser.0.to_le_bytes());
+            }
+        });
+    }
+
+    pub(crate) fn announce(&mut self, updates: &[(UpdateId, u32)]) {
+        self.sized(frame::KIND_ANNOUNCE, |to| {
+            for (id, size) in updates {
+                to.extend_from_slice(&id.0.to_le_bytes());
+                to.extend_from_slice(&size.to_le_bytes());
+            }
+        });
+    }
+
+    pub(crate) fn request(&mut self, ids: &[UpdateId]) {
+        self.sized(frame::KIND_REQUEST, |to| {
+            for id in ids {
+                to.extend_from_slice(&id.0.to_le_bytes());
+            }
+        });
+    }
+
+    pub(crate) fn sketch(&mut self, head: &SketchHead, symbols: &[Symbol]) {
+        self.sized(frame::KIND_SKETCH, |to| {
+            to.push(head.space as u8 | if head.one_way { ONE_WAY } else { 0 });
+            to.extend_from_slice(&head.exchange.to_le_bytes());
+            to.extend_from_slice(&head.as_of.0.to_le_bytes());
+            to.extend_from_slice(&head.count.to_le_bytes());
+            to.extend_from_slice(&head.offset.to_le_bytes());
+            for symbol in symbols {
+                to.extend_from_slice(&symbol.to_bytes());
+            }
+        });
+    }
+
+    pub(crate) fn more(&mut self, exchange: u64, from: u16) {
+        self.sized(frame::KIND_MORE, |to| {
+            to.extend_from_slice(&exchange.to_le_bytes());
+            to.extend_from_slice(&from.to_le_bytes());
+        });
+    }
+
+    pub(crate) fn settled(&mut self, exchange: u64, differences: u32) {
+        self.sized(frame::KIND_SETTLED, |to| {
+            to.extend_from_slice(&exchange.to_le_bytes());
+            to.extend_from_slice(&differences.to_le_bytes());
+        });
+    }
+
+    pub(crate) fn bulk(&mut self, space: Space, exchange: u64) {
+        self.sized(frame::KIND_BULK, |to| {
+            to.push(space as u8);
+            to.extend_from_slice(&exchange.to_le_bytes());
+        });
+    }
+
+    pub(crate) fn challenge(&mut self, token: u64) {
+        self.sized(frame::KIND_CHALLENGE, |to| to.extend_from_slice(&token.to_le_bytes()));
+    }
+
+    pub(crate) fn echo(&mut self, token: u64) {
+        self.sized(frame::KIND_ECHO, |to| to.extend_from_slice(&token.to_le_bytes()));
+    }
+
+    pub(crate) fn join(&mut self) {
+        self.sized(frame::KIND_JOIN, |_| ());
+    }
+
+    pub(crate) fn welcome(&mut self, complete: bool) {
+        self.sized(frame::KIND_WELCOME, |to| to.push(complete.into()));
+    }
+
+    pub(crate) fn answer(&mut self, sequence: u64, payload: &[u8]) {
+        self.sized(frame::KIND_ANSWER, |to| {
+            to.extend_from_slice(&sequence.to_le_bytes());
+            to.extend_from_slice(payload);
+        });
+    }
+
+    pub(crate) fn answered(&mut self, sequence: u64) {
+        self.sized(frame::KIND_ANSWERED, |to| to.extend_from_slice(&sequence.to_le_bytes()));
+    }
+
+    fn fixed(&mut self, kind: u8, number: u16, root: u64) {
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(&number.to_le_bytes());
+        self.bytes.extend_from_slice(&root.to_le_bytes());
+    }
+
+    /// Writes kind, length and content. The length takes one byte where the content is short, as it mostly is; a
+    /// longer content moves up to make room.
+    fn sized(&mut self, kind: u8, content: impl FnOnce(&mut Vec<u8>)) {
+        self.bytes.push(kind);
+        let start = self.bytes.len();
+        self.bytes.push(0);
+        content(&mut self.bytes);
+        let len = self.bytes.len() - start - 1;
+        if len < 0x80 {
+            self.bytes[start] = len.to_le_bytes()[0];
+            return;
+        }
+        let mut prefix = Vec::with_capacity(4);
+        prefix.put_size(len);
+        self.bytes.splice(start..=start, prefix);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Seconds;
+    use crate::wire::HEADER_BYTES;
+
+    fn header() -> Header {
+        let (sender, target) = (NodeId(0x1111_1111_1111_1111), NodeId(0x2222_2222_2222_2222));
+        Header { cluster: 0xaabb_ccdd, sender, target, session: 0x3333_3333_3333_3333 }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
+
+    /// The frames of a datagram, in hex, without its envelope of 31 bytes.
+    fn frames(write: impl FnOnce(&mut Packet)) -> String {
+        let mut packet = Packet::datagram(header(), 1_200);
+        write(&mut packet);
+        hex(&packet.into_datagram()[HEADER_BYTES + 1..])
+    }
+
+    #[test]
+    fn a_ping_with_nothing_to_say_leaves_room_for_the_seal_in_46_bytes() {
+        let mut packet = Packet::datagram(header(), 1_200);
+        packet.ping(7, 0x0102_0304_0506_0708);
+        let bytes = packet.into_datagram();
+        let golden = "ddccbbaa1111111111111111222222222222222233333333333333330000\
+                      10\
+                      0107000807060504030201";
+        assert_eq!(hex(&bytes), golden);
+        // The four bytes of the cluster stay outside the seal's thirty.
+        assert!(bytes.len() - HEADER_BYTES + 4 + 30 <= 46, "{} bytes", bytes.len());
+    }
+
+    #[test]
+    fn golden_frames() {
+        let address = "10.0.0.1:4747".parse().unwrap();
+        let six = "[::1]:4747".parse().unwrap();
+        assert_eq!(frames(|to| to.ack(7, 1)), "0207000100000000000000");
+        assert_eq!(frames(|to| to.ping_req(7, NodeId(5), address)), "101107000500000000000000040a0000018b12");
+        assert_eq!(
+            frames(|to| to.ping_req(7, NodeId(5), six)),
+            "101d0700050000000000000006000000000000000000000000000000018b12"
+        );
+        assert_eq!(frames(|to| to.nack(7)), "11020700");
+        let mut items = Vec::new();
+        frame::item(&mut items, 2, b"abc");
+        assert_eq!(frames(|to| to.updates(9, true, &items)), "12080900010402616263");
+        assert_eq!(frames(|to| to.feedback(9, 5)), "130a09000500000000000000");
+        assert_eq!(frames(|to| to.request(&[UpdateId(3)])), "16080300000000000000");
+        let head =
+            SketchHead { space: Space::Messages, exchange: 4, as_of: Seconds(10), count: 3, offset: 1, one_way: false };
+        assert_eq!(
+            frames(|to| to.sketch(&head, &[Symbol { ids: 6, checks: 7 }])),
+            "171f0204000000000000000a000000030000000100060000000000000007000000"
+        );
+        assert_eq!(frames(|to| to.more(4, 8)), "180a04000000000000000800");
+        assert_eq!(frames(|to| to.settled(4, 2)), "190c040000000000000002000000");
+        assert_eq!(frames(|to| to.bulk(Space::Members, 4)), "1a09000400000000000000");
+        assert_eq!(frames(|to| to.challenge(4)), "1b080400000000000000");
+        assert_eq!(frames(|to| to.echo(4)), "1c080400000000000000");
+        assert_eq!(frames(Packet::join), "1d00");
+        assert_eq!(frames(|to| to.welcome(true)), "1e0101");
+        assert_eq!(frames(|to| to.answer(4, b"hi")), "1f0a04000000000000006869");
+        assert_eq!(frames(|to| to.answered(4)), "20080400000000000000");
+    }
+}
