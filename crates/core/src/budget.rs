@@ -76,6 +76,12 @@ impl Budget {
         other.pay_stream(bytes + bytes.div_ceil(1_400) * STREAM_HEADERS, now)
     }
 
+    /// Pays for the first bytes of a stream, which do not wait for those of others; `false` if they have to.
+    pub(crate) fn pay_opening(&mut self, bytes: usize, now: Instant) -> bool {
+        let Some([_, other]) = &mut self.0 else { return true };
+        other.pay_datagram(bytes + bytes.div_ceil(1_400) * STREAM_HEADERS, now)
+    }
+
     /// No stream waits any more: nothing is set aside.
     pub(crate) fn release(&mut self) {
         if let Some([_, other]) = &mut self.0 {
@@ -89,15 +95,6 @@ impl Budget {
         match &self.0 {
             None => wanted,
             Some([_, other]) => ((other.rate / 4.0 / 1.1) as usize).saturating_sub(2 * STREAM_HEADERS).clamp(1, wanted),
-        }
-    }
-
-    /// How long `bytes` on streams take at worst, with what may wait before them.
-    #[expect(clippy::cast_precision_loss, reason = "updates are small against 2^53")]
-    pub(crate) fn time_for(&self, bytes: usize) -> Duration {
-        match &self.0 {
-            None => Duration::ZERO,
-            Some([_, other]) => BACKLOG + Duration::from_secs_f64(bytes as f64 / other.streams_rate()),
         }
     }
 

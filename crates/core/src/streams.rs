@@ -67,6 +67,8 @@ pub(crate) struct Stream {
     closing: bool,
     /// Updates in the outbox that were asked for: they are not sent twice.
     sending: BTreeSet<UpdateId>,
+    /// Nothing was sent yet.
+    greets: bool,
 }
 
 /// All streams of one node.
@@ -97,9 +99,9 @@ impl Streams {
         self.open.values().map(|stream| stream.waiting).sum()
     }
 
-    /// Whether a packet of that peer has begun to come in.
-    pub(crate) fn is_receiving_from(&self, peer: NodeId) -> bool {
-        self.open.values().any(|stream| stream.peer == Some(peer) && !stream.inbound.is_empty())
+    /// Whether that peer has a stream open to this node: it sends, or will.
+    pub(crate) fn is_expecting(&self, peer: NodeId) -> bool {
+        self.open.values().any(|stream| stream.peer == Some(peer) && stream.purpose == Purpose::Accepted)
     }
 
     /// Whether an update is not on its way on that stream yet; from now on it is.
@@ -262,7 +264,9 @@ impl Streams {
         let size = first.len().min(budget.piece_max(PIECE_BYTES));
         // The oldest is served first: if all shared what there is, none would end in time.
         let waits = self.blocked.first().is_some_and(|oldest| *oldest < id);
-        if waits || !budget.pay_stream(size, fx.now.instant) {
+        // But the greeting of one goes out at once: it says that more will come.
+        let greets = std::mem::take(&mut stream.greets) && budget.pay_opening(size, fx.now.instant);
+        if !greets && (waits || !budget.pay_stream(size, fx.now.instant)) {
             self.blocked.insert(id);
             fx.arm_once(budget.wait_for(size), Timer::Pace);
             return;
@@ -287,6 +291,7 @@ impl Stream {
             writing: false,
             closing: false,
             sending: BTreeSet::new(),
+            greets: true,
         }
     }
 

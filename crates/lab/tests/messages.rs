@@ -141,7 +141,7 @@ fn large_messages_reach_all_under_a_bandwidth_contract_and_hardly_anybody_gets_o
             let mut net = network(seed).nodes(10).loss(0.05).duplication(0.2).config(config).start_joined().unwrap();
             let news: Vec<_> = (0..10).map(|n| net.publish(n, "news", vec![5; 40_000])).collect();
             let all = |net: &Network| news.iter().all(|&ticket| net.reached_all(ticket));
-            net.run_until(all, secs(120)).unwrap_or_else(|failure| panic!("{mode:?}: {failure}"));
+            net.run_until(all, secs(60)).unwrap_or_else(|failure| panic!("{mode:?}: {failure}"));
             let payloads: u64 =
                 net.up().filter_map(|n| net.node(n)).map(|node| node.counters().payloads_received).sum();
             assert!(payloads <= 90 * 5 / 4, "{mode:?}: {payloads} payloads, where 90 would do");

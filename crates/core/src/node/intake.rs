@@ -22,6 +22,8 @@ const WANTS_MAX: usize = 1_024;
 const ANNOUNCERS_MAX: usize = 8;
 /// The size that an update is taken to have while only its id is known.
 const SIZE_UNKNOWN: u32 = 32 << 10;
+/// How often announcers of one update are asked before it is left to anti-entropy.
+const TRIES_MAX: u32 = 8;
 /// How much longer an announcer has while it sends.
 const MORE_PATIENCE: Duration = Duration::from_secs(1);
 /// Datagrams in reply to one; more goes over a stream.
@@ -35,6 +37,8 @@ pub(super) struct Want {
     size: u32,
     /// Who was asked last, and is waited for.
     asked: Option<NodeId>,
+    /// How often somebody was asked.
+    tries: u32,
     /// Who has it and was not asked yet.
     announcers: VecDeque<NodeId>,
 }
@@ -158,9 +162,14 @@ impl Node {
                 continue;
             }
             if !self.wants.contains_key(&id) {
-                self.fx.arm(self.patience(size) * 2, Timer::Want(id));
+                self.fx.arm(self.config.repair_interval, Timer::Want(id));
             }
-            let want = self.wants.entry(id).or_insert_with(|| Want { size, asked: None, announcers: VecDeque::new() });
+            let want = self.wants.entry(id).or_insert_with(|| Want {
+                size,
+                asked: None,
+                tries: 0,
+                announcers: VecDeque::new(),
+            });
             want.size = size;
             let known = want.asked == Some(letter.peer) || want.announcers.contains(&letter.peer);
             if !known && want.announcers.len() < ANNOUNCERS_MAX {
@@ -190,9 +199,14 @@ impl Node {
             let size = want.size as usize;
             let has_room =
                 |peer: &NodeId| promised.get(peer).is_none_or(|promised| promised.saturating_add(size) <= window);
-            let Some(place) = want.announcers.iter().position(has_room) else { continue };
+            // Any of them: all nodes hear of it from the same one first, which could not serve them all in time.
+            let mut places: Vec<usize> =
+                (0..want.announcers.len()).filter(|place| has_room(&want.announcers[*place])).collect();
+            self.fx.rng.shuffle(&mut places);
+            let Some(place) = places.first().copied() else { continue };
             let peer = want.announcers.remove(place).expect("it was just found");
             want.asked = Some(peer);
+            want.tries += 1;
             *promised.entry(peer).or_default() += size;
             asks.entry(peer).or_default().push(id);
             self.fx.arm(self.patience(self.wants[&id].size), Timer::Want(id));
@@ -236,7 +250,10 @@ impl Node {
             }
             wanted.push(*id);
             if self.wants.len() < WANTS_MAX {
-                self.wants.insert(*id, Want { size: SIZE_UNKNOWN, asked: Some(peer), announcers: VecDeque::new() });
+                self.wants.insert(
+                    *id,
+                    Want { size: SIZE_UNKNOWN, asked: Some(peer), tries: TRIES_MAX, announcers: VecDeque::new() },
+                );
                 self.fx.arm(wait, Timer::Want(*id));
             }
         }
@@ -247,15 +264,16 @@ impl Node {
     pub(super) fn on_want_due(&mut self, id: UpdateId) {
         let Some(want) = self.wants.get_mut(&id) else { return };
         match want.asked.take() {
-            // It sends; this may come next.
-            Some(asked) if self.streams.is_receiving_from(asked) => {
+            // It sends, or has promised to.
+            Some(asked) if self.streams.is_expecting(asked) => {
                 want.asked = Some(asked);
                 self.fx.arm(MORE_PATIENCE, Timer::Want(id));
                 return;
             }
-            Some(_) if !want.announcers.is_empty() => {
-                let wait = self.patience(self.wants[&id].size);
-                self.fx.arm(wait, Timer::Want(id));
+            Some(asked) if want.tries < TRIES_MAX => {
+                // It is busy, or one of the two datagrams was lost: it may be asked again.
+                want.announcers.push_back(asked);
+                self.fx.arm(self.config.repair_interval, Timer::Want(id));
             }
             // Nobody is left, or all are busy; anti-entropy will find it.
             Some(_) | None => {
@@ -265,11 +283,11 @@ impl Node {
         self.ask_announcers(None);
     }
 
-    /// How long the asked announcer of an update of that size has: a second, and one more for each 256 KiB, and what
-    /// a bandwidth contract like this node's own takes.
+    /// How long the asked announcer of an update of that size has: a second, and one more for each 256 KiB, and another
+    /// where it may be under a bandwidth contract. A stream that it has opened by then is waited for as long as it lasts.
     fn patience(&self, size: u32) -> Duration {
-        let line = Duration::from_secs(1) + Duration::from_millis(u64::from(size >> 8));
-        line + self.budget.time_for(size as usize)
+        let opening = if self.budget.is_limited() { Duration::from_secs(2) } else { Duration::from_secs(1) };
+        opening + Duration::from_millis(u64::from(size >> 8))
     }
 
     pub(super) fn on_request(&mut self, list: List<'_>, letter: &mut Letter) {
