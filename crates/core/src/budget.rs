@@ -66,8 +66,10 @@ impl Budget {
 
     /// Pays for a datagram, or says that it must not go out.
     pub(crate) fn pay_datagram(&mut self, class: Class, bytes: usize, now: Instant) -> bool {
-        let Some(buckets) = &mut self.0 else { return true };
-        buckets[class as usize].pay_datagram(bytes + DATAGRAM_HEADERS, now)
+        let Some([urgent, other]) = &mut self.0 else { return true };
+        let bytes = bytes + DATAGRAM_HEADERS;
+        // An ack that carries a large claim is more than its bucket ever holds.
+        class == Class::Urgent && urgent.pay_datagram(bytes, now) || other.pay_datagram(bytes, now)
     }
 
     /// Pays for a piece of a stream, or says that it has to wait.

@@ -268,12 +268,13 @@ impl ConfigBuilder {
         span("repair_interval", self.repair_interval, ms(1), secs(3_600))?;
         within("mtu_bytes", self.mtu_bytes, 1_200, 65_000)?;
         within("announce_bytes", self.announce_bytes, 256, 1_024)?;
+        let least = BANDWIDTH_LEAST + 4 * (self.mtu_bytes as u64 + 28);
         check(
             "bandwidth_max",
             self.bandwidth_max,
-            self.bandwidth_max == 0 || self.bandwidth_max >= BANDWIDTH_LEAST,
+            self.bandwidth_max == 0 || self.bandwidth_max >= least,
             &format!(
-                "0 for no bound, or at least {BANDWIDTH_LEAST} bytes per second, which acks and probes are always granted"
+                "0 for no bound, or at least {least} bytes per second: {BANDWIDTH_LEAST} for acks and probes, and four of the largest datagrams"
             ),
         )
     }
@@ -316,8 +317,8 @@ impl ConfigBuilder {
         check(
             "history_bytes",
             self.history_bytes,
-            self.history_bytes >= self.payload_bytes_max,
-            &format!("at least payload_bytes_max ({}), so that one message fits", self.payload_bytes_max),
+            self.history_bytes >= self.payload_bytes_max + 1_024,
+            &format!("at least payload_bytes_max ({}) and 1024, so that one message fits", self.payload_bytes_max),
         )?;
         check(
             "messages_bytes_max",

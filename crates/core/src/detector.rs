@@ -7,7 +7,7 @@
 //!
 //! **Invariant:** a timer that comes late by more than half a probe timeout judges nobody (design §4).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ struct Probe {
 #[derive(Debug)]
 struct Indirect {
     relays: Vec<NodeId>,
-    nacks: usize,
+    nacks: BTreeSet<NodeId>,
     stream: Option<StreamId>,
 }
 
@@ -203,7 +203,7 @@ impl Detector {
             fx.arm(timeout, Timer::Probe(number));
             return Step::Ping { target, address };
         }
-        probe.indirect = Some(Indirect { relays: Vec::new(), nacks: 0, stream: None });
+        probe.indirect = Some(Indirect { relays: Vec::new(), nacks: BTreeSet::new(), stream: None });
         // A relay sends its nack after 1.6 timeouts of its own.
         fx.arm(timeout * 2, Timer::Probe(number));
         Step::Indirect { target, address }
@@ -221,7 +221,7 @@ impl Detector {
     pub(crate) fn conclude(&mut self, number: u16, config: &Config, fx: &mut Effects) -> Step {
         let exhausted = self.probes.get(&number).and_then(|probe| probe.indirect.as_ref());
         match exhausted {
-            Some(indirect) if indirect.stream.is_none() && indirect.nacks >= indirect.relays.len() => {
+            Some(indirect) if indirect.stream.is_none() && indirect.nacks.len() >= indirect.relays.len() => {
                 self.fail(number, config, fx)
             }
             Some(_) | None => Step::Wait,
@@ -255,10 +255,9 @@ impl Detector {
         let Some(indirect) = self.probes.get_mut(&number).and_then(|probe| probe.indirect.as_mut()) else {
             return Step::Wait;
         };
-        if !indirect.relays.contains(&from) || indirect.nacks >= indirect.relays.len() {
+        if !indirect.relays.contains(&from) || !indirect.nacks.insert(from) {
             return Step::Wait;
         }
-        indirect.nacks += 1;
         self.conclude(number, config, fx)
     }
 
@@ -280,7 +279,7 @@ impl Detector {
         let Some(probe) = self.probes.remove(&number) else { return Step::Wait };
         fx.cancel(Timer::Probe(number));
         let missed = match &probe.indirect {
-            Some(indirect) if !indirect.relays.is_empty() => indirect.relays.len() - indirect.nacks,
+            Some(indirect) if !indirect.relays.is_empty() => indirect.relays.len() - indirect.nacks.len(),
             Some(_) | None => 1,
         };
         self.worsen(u32::from(missed > 0), config);
@@ -398,10 +397,9 @@ impl Detector {
 
     /// A member is no longer suspect: it contradicted, or is dead, or left.
     pub(crate) fn acquit(&mut self, member: NodeId, fx: &mut Effects) {
-        if self.suspicions.remove(&member).is_some() {
-            fx.cancel(Timer::Suspicion(member));
-            fx.cancel(Timer::Verdict(member));
-        }
+        self.suspicions.remove(&member);
+        fx.cancel(Timer::Suspicion(member));
+        fx.cancel(Timer::Verdict(member));
     }
 
     fn next_number(&mut self) -> u16 {

@@ -135,6 +135,12 @@ impl Exchanges {
         (!answering.symbols.is_empty()).then_some(answering)
     }
 
+    /// Whether a comparison of that number is open with a peer, either way.
+    pub(crate) fn is_open(&self, peer: NodeId, space: Space, exchange: u64) -> bool {
+        let asked = self.asked(peer, space).is_some_and(|asked| asked.exchange == exchange);
+        asked || self.answering.get(&(peer, space)).is_some_and(|answering| answering.exchange == exchange)
+    }
+
     /// The comparison with that peer is over.
     pub(crate) fn end_answering(&mut self, peer: NodeId, space: Space) {
         self.answering.remove(&(peer, space));

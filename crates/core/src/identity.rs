@@ -51,7 +51,7 @@ impl Incarnation {
 
     /// An incarnation from its two parts, or `None` if one of them is too large.
     pub const fn from_parts(boot: u64, refutations: u64) -> Option<Self> {
-        if boot >= 1 << 40 || refutations >= 1 << Self::REFUTATION_BITS {
+        if boot > BOOT_MAX || refutations >= 1 << Self::REFUTATION_BITS {
             return None;
         }
         Some(Self(boot << Self::REFUTATION_BITS | refutations))
@@ -83,6 +83,9 @@ impl fmt::Display for Incarnation {
         }
     }
 }
+
+/// The highest boot: it fills the upper half of a [`Sequence`], and one more must still fit.
+pub const BOOT_MAX: u64 = u32::MAX as u64 - 1;
 
 /// The place of a message among those of one origin on one topic: boot, then a count from 1.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -83,7 +83,7 @@ pub enum Command {
         /// Addresses of any nodes of the cluster.
         contacts: Vec<SocketAddr>,
     },
-    /// Leave for good: tell everybody, then [`Event::Stopped`]. Done when others know, or after `leave_timeout`.
+    /// Leave for good: tell others for five rounds, at most for `leave_timeout`, then [`Event::Stopped`].
     Leave,
     /// Strike a dead or left member from the list, everywhere.
     Remove {
@@ -413,7 +413,7 @@ pub enum Reply {
         /// Which.
         contact: SocketAddr,
     },
-    /// Others know that this node left, or `leave_timeout` passed.
+    /// Others were told for five rounds, or `leave_timeout` passed.
     Left,
     /// The message was given its place.
     Published {
@@ -436,7 +436,7 @@ pub enum Refusal {
         rule: String,
     },
     /// The messages that the fleet has not yet drained fill the store; try again later.
-    #[error("the message store is full ({bytes} of {limit} bytes); what is there has to expire first")]
+    #[error("messages are published faster than they drain ({bytes} of {limit} bytes kept); try again later")]
     Full {
         /// Bytes held.
         bytes: usize,
@@ -463,7 +463,9 @@ pub enum Refusal {
     #[error("this node is leaving")]
     Leaving,
     /// What had to be durable first could not be stored.
-    #[error("the data directory does not take writes")]
+    #[error(
+        "nothing of this node's own is durable now: its boot is being stored, or the data directory takes no writes"
+    )]
     NotDurable,
 }
 

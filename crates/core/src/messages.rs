@@ -8,6 +8,7 @@
 //! interval, because three peers may lack what is still on its way; the origin's own agreement counts at once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,8 +149,8 @@ impl Messages {
         Standing::News
     }
 
-    /// Takes in a message that is news. `false` if the limits pushed it out at once.
-    pub(crate) fn insert(&mut self, update: Arc<Update>, step: TraceStep, config: &Config) -> bool {
+    /// Takes in a message that is news. Returns the ids of those that the limits pushed out for it, itself perhaps.
+    pub(crate) fn insert(&mut self, update: Arc<Update>, step: TraceStep, config: &Config) -> Vec<UpdateId> {
         let (key, sequence) = subject(&update.parts());
         let entry = Entry { id: update.id, size: update.bytes().len(), hop: step.hop, received_at: step.at };
         let kept = update.parts().message_body().map_or(0, |body| body.kept);
@@ -174,13 +175,13 @@ impl Messages {
             self.replica.insert(update);
         }
         self.trace(&key, sequence, step, config.traces_max);
-        self.trim(&key, config);
-        self.logs.get(&key).is_some_and(|log| log.entries.contains_key(&sequence))
+        self.trim(&key, config)
     }
 
-    /// Lets the lowest sequences go until the limits hold.
-    fn trim(&mut self, key: &Key, config: &Config) {
-        let Some(log) = self.logs.get_mut(key) else { return };
+    /// Lets the lowest sequences go until the limits hold; returns their ids.
+    fn trim(&mut self, key: &Key, config: &Config) -> Vec<UpdateId> {
+        let mut gone = Vec::new();
+        let Some(log) = self.logs.get_mut(key) else { return gone };
         while log.entries.len() > config.history_count as usize || log.bytes > config.history_bytes {
             let Some((sequence, entry)) = log.entries.pop_first() else { break };
             log.floor = log.floor.max(Some(sequence));
@@ -188,7 +189,9 @@ impl Messages {
             self.bytes -= entry.size + MESSAGE_OVERHEAD;
             let slot = self.replica.slot_of(entry.id).expect("logs and replica hold the same");
             self.replica.remove(slot);
+            gone.push(entry.id);
         }
+        gone
     }
 
     /// Takes out messages whose time is over, given their slots. Returns what can be delivered because of that.
@@ -205,7 +208,10 @@ impl Messages {
                 log.bytes -= entry.size;
                 self.bytes -= entry.size + MESSAGE_OVERHEAD;
             }
-            log.floor = log.floor.max(Some(sequence));
+            if !is_reserved(&key.0) {
+                // Queries live for different times: one that runs out says nothing about those before it.
+                log.floor = log.floor.max(Some(sequence));
+            }
             if log.entries.is_empty() && self.logs.len() > EMPTY_LOGS_MAX {
                 self.logs.remove(&key);
                 self.gaps.remove(&key);
@@ -220,6 +226,9 @@ impl Messages {
     pub(crate) fn deliver(&mut self, topic: &str, origin: NodeId, now: Wall) -> Vec<Delivery> {
         let key = (topic.to_owned(), origin);
         let mut deliveries = Vec::new();
+        if is_reserved(topic) {
+            return deliveries;
+        }
         self.gaps.remove(&key);
         let late = self.logs.get_mut(&key).map_or(0, |log| std::mem::take(&mut log.late));
         if late > 0 {
@@ -258,8 +267,8 @@ impl Messages {
 
     fn next_after_delivered(&self, key: &Key) -> Option<(Sequence, Entry)> {
         let log = self.logs.get(key)?;
-        let from = log.delivered.map_or(Sequence(0), |delivered| Sequence(delivered.0 + 1));
-        log.entries.range(from..).next().map(|(sequence, entry)| (*sequence, *entry))
+        let behind = log.delivered.map_or(Bound::Unbounded, Bound::Excluded);
+        log.entries.range((behind, Bound::Unbounded)).next().map(|(sequence, entry)| (*sequence, *entry))
     }
 
     /// A comparison with `peer` found no difference; `live` peers exist, and whom a gap waits for has had `patience`.
@@ -350,6 +359,11 @@ impl Messages {
     pub(crate) fn trace_step(&self, topic: &str, origin: NodeId, sequence: Sequence) -> Option<TraceStep> {
         self.traces.get(&((topic.to_owned(), origin), sequence)).copied()
     }
+}
+
+/// What travels on these topics is not for subscribers.
+pub(crate) fn is_reserved(topic: &str) -> bool {
+    topic.starts_with('>')
 }
 
 fn subject(update: &UpdateRef<'_>) -> (Key, Sequence) {
@@ -445,7 +459,7 @@ mod tests {
         let body = MessageBody { kept: 1, ..MessageBody::test(b"") };
         let bytes = message_bytes(ORIGIN, Sequence::new(1, 500), "t", Seconds(1_000), &body);
         let update = Arc::new(Update::new(&UpdateRef::read(&bytes).unwrap(), &[0; 16]));
-        messages.insert(update, step(), &config);
+        assert!(messages.insert(update, step(), &config).is_empty());
         assert!(messages.deliver("t", ORIGIN, Wall::default()).is_empty(), "499 exists");
         assert_eq!(arrive(&mut messages, &config, Sequence::new(1, 499)), [499, 500]);
     }

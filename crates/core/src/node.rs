@@ -27,7 +27,7 @@ use crate::effects::{Effects, Timer};
 use crate::exchange::Exchanges;
 use crate::frame::{Frame, Frames, Malformed};
 use crate::hash;
-use crate::identity::{Identity, Incarnation, NodeId, Sequence};
+use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Sequence};
 use crate::io::{Event, Input, Member, Message, Output, State, StopReason, Ticket, Token, Warning};
 use crate::membership::Members;
 use crate::messages::Messages;
@@ -123,7 +123,7 @@ impl Node {
         let token_key: [u8; 16] =
             std::array::from_fn(|_| u8::try_from(fx.rng.below(256)).expect("a byte is below 256"));
         let first_number = u16::try_from(fx.rng.below(1 << 16)).expect("below 2^16");
-        let boot = identity.stored.boot + 1;
+        let boot = (identity.stored.boot + 1).min(BOOT_MAX);
         let known = identity.stored.members.clone();
         let mut node = Self {
             cluster: hash::short(&secret, config.cluster.as_bytes()),

@@ -19,8 +19,8 @@ use crate::wire::{HELLO_BYTES, Header, PACKET_BYTES_MAX, Reader, VERSION, Versio
 const PIECE_BYTES: usize = 16 << 10;
 /// A stream over which nothing came or went for this long ends.
 const IDLE: Duration = Duration::from_secs(15);
-/// Bytes that may wait to be sent on one stream; a transfer larger than that is cut short and repair finishes it.
-const OUTBOX_BYTES_MAX: usize = 64 << 20;
+/// Bytes that may wait on all streams together; a transfer beyond that is cut short and repair finishes it.
+const OUTBOXES_BYTES_MAX: usize = 64 << 20;
 
 /// Why this node opened a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -151,10 +151,11 @@ impl Streams {
         }
     }
 
-    /// Queues bytes; `false` if too much waits already.
+    /// Queues bytes; `false` if too much waits already, on this stream and others.
     pub(crate) fn send(&mut self, id: StreamId, bytes: Vec<u8>, fx: &mut Effects, budget: &mut Budget) -> bool {
+        let total: usize = self.open.values().map(|stream| stream.waiting).sum();
         let Some(stream) = self.open.get_mut(&id) else { return false };
-        if stream.waiting + bytes.len() > OUTBOX_BYTES_MAX {
+        if total + bytes.len() > OUTBOXES_BYTES_MAX {
             return false;
         }
         stream.waiting += bytes.len();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::config::is_name;
 use crate::frame::Space;
 use crate::hash;
-use crate::identity::{Identity, Incarnation, NodeId, Sequence, Tags};
+use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Sequence, Tags};
 use crate::io::State;
 use crate::map::Map;
 use crate::time::{Seconds, Wall};
@@ -73,12 +73,12 @@ impl<'a> UpdateRef<'a> {
                 Head::Claim { member: author, incarnation: Incarnation::from_parts(boot, count)?, state }
             }
             Space::Messages => {
-                let (boot, count) = (u32::try_from(boot).ok()?, u32::try_from(count).ok()?);
+                let count = u32::try_from(count).ok()?;
                 let topic = reader.short_text()?;
-                if count == 0 || forget == Seconds::NEVER || topic.is_empty() {
+                if count == 0 || count == u32::MAX || boot > BOOT_MAX || forget == Seconds::NEVER || topic.is_empty() {
                     return None;
                 }
-                Head::Message { origin: author, sequence: Sequence::new(boot.into(), count), topic }
+                Head::Message { origin: author, sequence: Sequence::new(boot, count), topic }
             }
         };
         Some(Self { bytes, head, forget, body: reader.rest() })
@@ -388,7 +388,7 @@ mod tests {
         }
 
         #[test]
-        fn a_message_reads_back(boot in 1_u64..1 << 32, count in 1_u32.., topic in "[a-z]{1,255}", payload: Vec<u8>) {
+        fn a_message_reads_back(boot in 1_u64..=BOOT_MAX, count in 1_u32..u32::MAX, topic in "[a-z]{1,255}", payload: Vec<u8>) {
             let sequence = Sequence::new(boot, count);
             let body = MessageBody { published_at: Wall::from_micros(3), kept: 2, payload: &payload };
             let bytes = message_bytes(NodeId(9), sequence, &topic, Seconds(5), &body);

@@ -218,22 +218,141 @@ fn a_stream_of_another_cluster_is_told_and_closed() {
     assert_eq!(node.member_counts().alive, 2);
 }
 
+/// A stream from `peer` to `node` that is past its greetings, so that what follows is taken for packets.
+fn greeted(node: &mut Node, peer: &mut Node, when: Now) -> StreamId {
+    let command = Command::Join { contacts: vec![address(9)] };
+    peer.handle_input(when, Input::Command { ticket: Ticket(2), command });
+    let greeting = drain(peer).into_iter().find_map(|output| match output {
+        Output::Transmit { channel: Channel::Stream(_), bytes, .. } => Some(bytes),
+        Output::Transmit { .. } | Output::Close { .. } | Output::Persist { .. } | Output::Event(_) => None,
+    });
+    let stream = StreamId(101);
+    node.handle_input(when, Input::StreamOpened { stream, from: address(2) });
+    drain(node);
+    node.handle_input(when, Input::StreamBytes { stream, bytes: &greeting.expect("a contact is greeted") });
+    let closed = drain(node).into_iter().any(|output| matches!(output, Output::Close { .. }));
+    assert!(!closed, "a proper greeting is accepted");
+    stream
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value.to_le_bytes()[0]);
+    bytes
+}
+
+/// A frame of that kind with its length.
+fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
+    [&[kind][..], &varint(content.len() as u64), content].concat()
+}
+
+/// A frame that carries one update.
+fn carrying(update: &[u8]) -> Vec<u8> {
+    frame(0x12, &[&[0, 0, 0][..], &varint(update.len() as u64 + 1), &[1], update].concat())
+}
+
+/// Numbers at which something may break.
+fn edge() -> impl Strategy<Value = u64> {
+    let word = u64::from(u32::MAX);
+    let edges = vec![0, 1, 2, (1 << 20) - 1, 1 << 20, word - 1, word, (1 << 40) - 1, 1 << 40, u64::MAX];
+    prop_oneof![4 => proptest::sample::select(edges), 1 => any::<u64>()]
+}
+
+/// Claims and messages that are well formed, with edges for numbers; about the node (2), its peer (3) and strangers.
+fn update() -> impl Strategy<Value = Vec<u8>> {
+    let seconds = prop_oneof![Just(1_800_000_100_u32), Just(u32::MAX), Just(0), any::<u32>()];
+    let author = prop_oneof![Just(2_u64), Just(3), Just(4), edge()];
+    (any::<bool>(), seconds, author, edge(), edge(), 0_u8..6, edge()).prop_map(
+        |(is_claim, forget, author, boot, count, state, last)| {
+            let mut bytes = vec![if is_claim { 0 } else { 2 }];
+            if !is_claim || state >= 2 {
+                bytes[0] |= 0x10;
+                bytes.extend_from_slice(&forget.to_le_bytes());
+            }
+            bytes.extend_from_slice(&author.to_le_bytes());
+            bytes.extend(varint(boot));
+            bytes.extend(varint(count));
+            if is_claim {
+                bytes.push(state);
+                bytes.extend_from_slice(&last.to_le_bytes());
+                bytes.extend_from_slice(&[0, 0, 0, 0, 0x10, 0x10, 1, 4, 10, 0, 0, 7, 1, 1, 1, b'x', 0]);
+            } else {
+                bytes.extend_from_slice(&[1, b't', 0, 0, 0, 0, 0, 0, 0, 0]);
+                bytes.extend(varint(last));
+                bytes.push(b'!');
+            }
+            bytes
+        },
+    )
+}
+
+/// Frames of every kind: with an update at its edges, or with any content.
+fn frames() -> impl Strategy<Value = Vec<u8>> {
+    let any_content = (0x0f_u8..0x24, proptest::collection::vec(any::<u8>(), 0..60))
+        .prop_map(|(kind, content)| frame(kind, &content));
+    prop_oneof![update().prop_map(|update| carrying(&update)), any_content]
+}
+
+#[test]
+fn a_message_with_the_highest_numbers_is_delivered_at_most_once() {
+    let (mut node, mut peer) = acquainted(Config::default);
+    let (good, when) = next_datagram(&mut peer, is_ping);
+    for last in [u64::from(u32::MAX) - 1, u64::from(u32::MAX)] {
+        let head = [&[0x12][..], &1_800_000_100_u32.to_le_bytes(), &9_u64.to_le_bytes()].concat();
+        let update = [head, varint(last), varint(last), b"\x01t\0\0\0\0\0\0\0\0\0!".to_vec()].concat();
+        let datagram = [&good[..=HEADER], &carrying(&update)].concat();
+        node.handle_input(when, Input::Datagram { from: address(2), bytes: &datagram });
+        let messages = drain(&mut node).iter().filter(|o| matches!(o, Output::Event(Event::Message(_)))).count();
+        assert_eq!(messages, usize::from(last < u64::from(u32::MAX)));
+    }
+}
+
+#[test]
+fn nobody_drives_a_node_to_the_end_of_its_boots() {
+    let (mut node, mut peer) = acquainted(Config::default);
+    let (good, when) = next_datagram(&mut peer, is_ping);
+    for boot in [(1 << 40) - 1, u64::from(u32::MAX) - 1, 1 << 21] {
+        let body = b"\x07\0\0\0\0\0\0\0\0\0\0\0\x10\x10\x01\x04\x0a\0\0\x01\x8b\x12\x02n1\0";
+        let update = [&[0][..], &2_u64.to_le_bytes(), &varint(boot), &[0, 0], &body[..]].concat();
+        let datagram = [&good[..=HEADER], &carrying(&update)].concat();
+        node.handle_input(when, Input::Datagram { from: address(2), bytes: &datagram });
+        drain(&mut node);
+        assert_eq!(node.incarnation().boot(), 1, "boot {boot} is not outbid");
+    }
+    let command = Command::Publish { topic: "news".to_owned(), payload: b"still here".to_vec() };
+    node.handle_input(when, Input::Command { ticket: Ticket(5), command });
+    assert!(drain(&mut node).iter().any(|o| matches!(o, Output::Event(Event::Done { result: Ok(_), .. }))));
+}
+
+#[test]
+fn everything_is_sent_only_to_who_compares_with_this_node() {
+    let (mut node, mut peer) = acquainted(Config::default);
+    let command = Command::Publish { topic: "news".to_owned(), payload: vec![7; 100_000] };
+    node.handle_input(now(1), Input::Command { ticket: Ticket(9), command });
+    drain(&mut node);
+    let (_, when) = next_datagram(&mut peer, is_ping);
+    let stream = greeted(&mut node, &mut peer, when);
+    let bulk = frame(0x1a, &[2, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let packet = [&u32::try_from(bulk.len()).unwrap().to_le_bytes()[..], &bulk].concat();
+    node.handle_input(when, Input::StreamBytes { stream, bytes: &packet });
+    assert!(drain(&mut node).is_empty());
+    assert_eq!(node.counters().dropped.unexpected, 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn no_bytes_in_datagrams_or_streams_make_a_node_panic(
-        inputs in proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 0..120)), 1..20)
+        inputs in proptest::collection::vec((any::<bool>(), frames()), 1..20)
     ) {
         let (mut node, mut peer) = acquainted(Config::default);
         let (good, when) = next_datagram(&mut peer, is_ping);
-        let stream = StreamId(101);
-        node.handle_input(when, Input::StreamOpened { stream, from: address(2) });
-        drain(&mut node);
-        // A proper greeting, so that the bytes behind it are taken for packets.
-        let greeting = [&good[..HEADER], &[0x10], &[0; 8]].concat();
-        node.handle_input(when, Input::StreamBytes { stream, bytes: &greeting });
-        drain(&mut node);
+        let stream = greeted(&mut node, &mut peer, when);
         for (by_stream, bytes) in inputs {
             if by_stream {
                 let packet = [&u32::try_from(bytes.len()).unwrap().to_le_bytes()[..], &bytes].concat();
@@ -244,6 +363,10 @@ proptest! {
             }
             drain(&mut node);
         }
+        // Whatever was claimed about it, it lives on and publishes, unless a copy of it seemed to run.
+        let command = Command::Publish { topic: "news".to_owned(), payload: Vec::new() };
+        node.handle_input(when, Input::Command { ticket: Ticket(5), command });
+        drain(&mut node);
         prop_assert_eq!(node.member(node.id()).map(|me| me.state), Some(rumormill_core::State::Alive));
     }
 

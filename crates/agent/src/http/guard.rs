@@ -4,16 +4,21 @@ use std::net::IpAddr;
 
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::http::header::HOST;
+use axum::http::header::{HOST, ORIGIN};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Refused;
 
-/// Refuses requests that name another host: a page of a foreign site whose name was pointed at this machine.
+/// Refuses requests that name another host (a page of a foreign site whose name was pointed at this machine) and
+/// requests that a page of another site made: a browser says so in `Origin`.
 pub(super) async fn only_this_machine(request: Request, next: Next) -> Response {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    match host {
+    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    if let Some(origin) = header(ORIGIN).filter(|origin| !is_own_origin(origin)) {
+        let sentence = format!("pages of {origin} may not speak to this agent");
+        return Refused::new(StatusCode::FORBIDDEN, "foreign_origin", sentence).into_response();
+    }
+    match header(HOST) {
         Some(host) if !is_this_machine(host) => {
             let sentence = format!("this agent is not {host}; name it localhost or by its loopback address");
             Refused::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", sentence).into_response()
@@ -21,6 +26,10 @@ pub(super) async fn only_this_machine(request: Request, next: Next) -> Response 
         // Without a host it is no browser.
         Some(_) | None => next.run(request).await,
     }
+}
+
+fn is_own_origin(origin: &str) -> bool {
+    origin.split_once("://").is_some_and(|(_, host)| is_this_machine(host))
 }
 
 fn is_this_machine(host: &str) -> bool {
@@ -35,6 +44,16 @@ fn is_this_machine(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_of_other_sites_are_refused_and_those_of_this_machine_are_not() {
+        for origin in ["http://127.0.0.1:4748", "http://localhost:4748", "http://[::1]:4748"] {
+            assert!(is_own_origin(origin), "{origin}");
+        }
+        for origin in ["http://evil.example", "https://127.0.0.1.evil.example", "null", ""] {
+            assert!(!is_own_origin(origin), "{origin}");
+        }
+    }
 
     #[test]
     fn only_names_of_this_machine_are_served() {

@@ -8,7 +8,7 @@ use crate::contacts;
 use crate::detector::{Heard, Purpose, confirmations};
 use crate::effects::Timer;
 use crate::frame::{Accusation, Space};
-use crate::identity::{Incarnation, NodeId, Record, Tags};
+use crate::identity::{BOOT_MAX, Incarnation, NodeId, Record, Tags};
 use crate::io::{Event, Member, MemberChange, State, StopReason, Token, Warning};
 use crate::membership::{Merged, Standing};
 use crate::time::Seconds;
@@ -16,6 +16,8 @@ use crate::update::{self, Head, Update, UpdateRef};
 
 /// Two raised boots within this time mean that another process shares this identity.
 const COPY_PAUSE: Duration = Duration::from_mins(1);
+/// A claim about this node from further ahead than so many boots is no restored backup.
+const BOOTS_AHEAD_MAX: u64 = 1 << 20;
 /// Known members are written down this long after a change.
 const REMEMBER_AFTER: Duration = Duration::from_secs(2);
 /// Addresses of members that are written down.
@@ -245,14 +247,25 @@ impl Node {
         if !newer || matches!(self.phase, Phase::Leaving(_)) {
             return !newer;
         }
+        if incarnation.boot().saturating_sub(self.incarnation.boot()) > BOOTS_AHEAD_MAX {
+            // Nobody restarts that often: who says so wants this node to run out of boots.
+            self.fx.counters.dropped.refused += 1;
+            return false;
+        }
         let session = claim.claim_body().map_or(0, |body| body.session);
         if incarnation.boot() > self.incarnation.boot() || session != self.identity.session {
             self.rise_above(incarnation.boot(), state == State::Alive && session != self.identity.session);
             return false;
         }
+        let above = incarnation.max(self.incarnation).next();
+        if above.boot() != self.incarnation.boot() {
+            // Out of refutations: the next boot has to be durable first.
+            self.rise_above(self.incarnation.boot(), false);
+            return false;
+        }
         self.fx.counters.refutations += 1;
         self.detector.worsen(1, &self.config);
-        self.adopt_own_claim(incarnation.max(self.incarnation).next());
+        self.adopt_own_claim(above);
         false
     }
 
@@ -275,6 +288,9 @@ impl Node {
         self.warn("boot", warning);
         self.raised_at = Some(now);
         let above = boot.max(stored) + 1;
+        if above > BOOT_MAX {
+            return self.stop(StopReason::BootNotStored);
+        }
         if self.identity.durable {
             let records = self.boot_records(above);
             self.phase = Phase::Raising(self.fx.persist(records), above);
@@ -343,7 +359,8 @@ impl Node {
         let Accusation { member, accuser, .. } = accusation;
         let incarnation = Incarnation(accusation.incarnation);
         let Some((held, state, _)) = self.members.version(member) else { return };
-        if incarnation != held || member == self.identity.id || accuser == self.identity.id {
+        let strange = !self.members.is_live(accuser);
+        if incarnation != held || strange || member == self.identity.id || accuser == self.identity.id {
             return;
         }
         match state {

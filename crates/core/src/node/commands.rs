@@ -18,6 +18,11 @@ impl Node {
         if matches!(self.phase, Phase::Leaving(_)) {
             return self.done(ticket, Err(Refusal::Leaving));
         }
+        let speaks = matches!(command, Command::Publish { .. } | Command::Query { .. } | Command::SetTags { .. });
+        if speaks && matches!(self.phase, Phase::Raising(..)) {
+            // Its sequences may have been used in the life that it has just heard of.
+            return self.done(ticket, Err(Refusal::NotDurable));
+        }
         let result = match command {
             Command::Join { contacts } => {
                 if contacts.is_empty() {
@@ -87,7 +92,8 @@ impl Node {
             return Err(invalid("payload", format!("{} bytes", payload.len()), &format!("at most {limit} bytes")));
         }
         let (bytes, limit) = (self.messages.bytes() + payload.len(), self.config.messages_bytes_max);
-        if bytes > limit || self.rumors.len() >= self.config.hot_max {
+        let backlog = self.members.live() > 0 && self.rumors.len() >= self.config.hot_max;
+        if bytes > limit || backlog {
             return Err(Refusal::Full { bytes, limit });
         }
         Ok(self.put_message(topic, payload, self.config.history_age))

@@ -177,11 +177,10 @@ impl Node {
     }
 
     pub(super) fn on_bulk(&mut self, space: Space, exchange: u64, letter: &mut Letter) {
-        self.exchanges.end_answering(letter.peer, space);
-        if self.exchanges.asked_by_number(letter.peer, exchange).is_some() {
+        // Only who compares with this node gets everything, and once.
+        if letter.is_stream() && self.exchanges.is_open(letter.peer, space, exchange) {
+            self.exchanges.end_answering(letter.peer, space);
             self.exchanges.end_asked(letter.peer, space);
-        }
-        if letter.is_stream() {
             let everything: Vec<Arc<Update>> = self.replica(space).iter().cloned().collect();
             self.offer_updates(&everything, letter);
             self.hurry();

@@ -140,9 +140,9 @@ impl Node {
             return;
         }
         let step = self.config.gossip_interval;
-        let passed = self.fx.now.instant.since(self.gossip.origin).as_micros() / step.as_micros();
-        let passed = u32::try_from(passed).unwrap_or(u32::MAX - 1);
-        let at = self.gossip.origin + step * (passed + 1) + self.gossip.interval.saturating_sub(step);
+        let passed = self.fx.now.instant.since(self.gossip.origin).as_micros() % step.as_micros();
+        let passed = Duration::from_micros(u64::try_from(passed).expect("below an interval"));
+        let at = self.fx.now.instant + step.saturating_sub(passed) + self.gossip.interval.saturating_sub(step);
         if self.fx.timers.due(Timer::Round).is_none_or(|due| due > at) {
             self.fx.timers.set(Timer::Round, at);
         }
@@ -288,7 +288,10 @@ impl Node {
         // A large packet, or a rule that lives on feedback, gets its answer now; others with the next ack.
         if (asks || items >= 8) && letter.packet.room() >= 12 {
             letter.packet.feedback(packet, known);
-        } else if self.gossip.feedback.len() < FEEDBACK_MAX {
+        } else if self.members.is_live(letter.peer) {
+            if self.gossip.feedback.len() >= FEEDBACK_MAX {
+                self.gossip.feedback.pop_first();
+            }
             self.gossip.feedback.insert(letter.peer, (packet, known));
         }
     }

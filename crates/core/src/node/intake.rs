@@ -1,6 +1,6 @@
 //! Updates as they come in, large ones that were announced, and what others ask for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,10 @@ use crate::update::{Head, Update, UpdateId, UpdateRef};
 
 /// More updates than this at once are no news: they come from a comparison, and others compare as well.
 const NEWS_MAX: usize = 16;
+/// Repair intervals that a gap stays open while updates are announced or asked for.
+const WANTING_REPAIRS: u32 = 6;
+/// Ids that one request may name.
+const REQUEST_MAX: usize = 4_096;
 /// Large updates that are waited for.
 const WANTS_MAX: usize = 1_024;
 /// Announcers that are remembered for each of them.
@@ -113,8 +117,12 @@ impl Node {
         }
         let parts = update.parts();
         let Head::Message { origin, sequence, topic } = parts.head else { unreachable!("a message is kept") };
-        if !self.messages.insert(Arc::clone(&update), step, &self.config) {
-            // The limits pushed it out at once: comparisons must not fetch it again.
+        let pushed_out = self.messages.insert(Arc::clone(&update), step, &self.config);
+        for id in &pushed_out {
+            self.rumors.cool(*id);
+        }
+        if pushed_out.contains(&update.id) {
+            // The limits leave no room for it: comparisons must not fetch it again.
             self.messages.replica_mut().refuse(update.id, update.forget);
             return;
         }
@@ -130,27 +138,24 @@ impl Node {
         self.deliver(deliveries);
     }
 
-    /// Tells the application; what travels on reserved topics is not for it.
+    /// Tells the application.
     pub(super) fn deliver(&mut self, deliveries: Vec<Delivery>) {
         for delivery in deliveries {
-            match delivery {
-                Delivery::Message(message) if !message.topic.starts_with('>') => {
-                    self.fx.event(Event::Message(message));
-                }
-                Delivery::Missed { topic, origin, count } if !topic.starts_with('>') => {
-                    self.fx.event(Event::Missed { topic, origin, count });
-                }
-                Delivery::Message(_) | Delivery::Missed { .. } => {}
-            }
+            self.fx.event(match delivery {
+                Delivery::Message(message) => Event::Message(message),
+                Delivery::Missed { topic, origin, count } => Event::Missed { topic, origin, count },
+            });
         }
     }
 
     /// A comparison with that peer found no difference in messages.
     pub(super) fn note_agreement(&mut self, peer: NodeId) {
-        // What was announced or asked for exists: it is on its way.
-        if self.messages.has_gaps() && self.wants.is_empty() {
+        if self.messages.has_gaps() {
+            // What was announced or asked for may be on its way, though not for ever.
+            let rounds = if self.wants.is_empty() { 1 } else { WANTING_REPAIRS };
             let (live, now) = (self.members.live(), self.fx.now.wall);
-            let deliveries = self.messages.note_agreement(peer, live, now, self.config.repair_interval);
+            let patience = self.config.repair_interval * rounds;
+            let deliveries = self.messages.note_agreement(peer, live, now, patience);
             self.deliver(deliveries);
         }
     }
@@ -292,7 +297,9 @@ impl Node {
 
     pub(super) fn on_request(&mut self, list: List<'_>, letter: &mut Letter) {
         let held = |id| self.members.replica().get(id).or_else(|| self.messages.replica().get(id)).cloned();
-        let updates: Vec<Arc<Update>> = list.ids().filter_map(held).collect();
+        // Each once, however often it is named.
+        let ids: BTreeSet<UpdateId> = list.ids().take(REQUEST_MAX).collect();
+        let updates: Vec<Arc<Update>> = ids.into_iter().filter_map(held).collect();
         self.send_updates(&updates, letter);
     }
 

@@ -79,7 +79,9 @@ impl Node {
             Purpose::LastChance => {
                 // It answers, so it has heard the suspicion with the ping and will contradict.
                 self.fx.cancel(Timer::Verdict(acked.target));
-                self.fx.arm(self.config.suspicion_timeout_min, Timer::Suspicion(acked.target));
+                if self.is_suspect(acked.target) {
+                    self.fx.arm(self.config.suspicion_timeout_min, Timer::Suspicion(acked.target));
+                }
             }
             Purpose::Doubt => self.dismiss_doubt(acked.target),
             Purpose::Turn | Purpose::Hearsay => {}
@@ -199,6 +201,9 @@ impl Node {
 
     /// A suspect had its time: it gets a last chance, and one more peer is asked what it knows.
     pub(super) fn on_suspicion_due(&mut self, member: NodeId, due: Instant) {
+        if !self.is_suspect(member) {
+            return;
+        }
         let timeout = self.detector.timeout(&self.config, self.members.rtt(member));
         if self.fx.now.instant.since(due) > timeout / 2 {
             self.detector.worsen(1, &self.config);
@@ -216,8 +221,12 @@ impl Node {
             // This node was away itself: whatever it missed may still be in its sockets.
             return self.on_suspicion_due(member, due);
         }
-        if self.members.version(member).is_some_and(|(_, state, _)| state == State::Suspect) {
+        if self.is_suspect(member) {
             self.declare_dead(member);
         }
+    }
+
+    fn is_suspect(&self, member: NodeId) -> bool {
+        self.members.version(member).is_some_and(|(_, state, _)| state == State::Suspect)
     }
 }

@@ -178,7 +178,8 @@ impl Node {
 
     fn hear_answer(&mut self, from: NodeId, sequence: Sequence, payload: &[u8]) {
         let now = self.fx.now.instant;
-        let Some(asked) = self.queries.asked_mut(sequence) else {
+        let stranger = from != self.identity.id && !self.members.is_live(from);
+        let Some(asked) = self.queries.asked_mut(sequence).filter(|_| !stranger) else {
             self.fx.counters.dropped.unexpected += 1;
             return;
         };
