@@ -13,19 +13,22 @@ use super::problem::Refused;
 /// Refuses requests that name another host (a page of a foreign site whose name was pointed at this machine) and
 /// requests that a page of another site made: a browser says so in `Origin`.
 pub(super) async fn only_this_machine(request: Request, next: Next) -> Response {
+    match refusal(&request) {
+        Some(refused) => refused.into_response(),
+        None => next.run(request).await,
+    }
+}
+
+fn refusal(request: &Request) -> Option<Refused> {
     let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
     if let Some(origin) = header(ORIGIN).filter(|origin| !is_own_origin(origin)) {
         let sentence = format!("pages of {origin} may not speak to this agent");
-        return Refused::new(StatusCode::FORBIDDEN, "foreign_origin", sentence).into_response();
+        return Some(Refused::new(StatusCode::FORBIDDEN, "foreign_origin", sentence));
     }
-    match header(HOST) {
-        Some(host) if !is_this_machine(host) => {
-            let sentence = format!("this agent is not {host}; name it localhost or by its loopback address");
-            Refused::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", sentence).into_response()
-        }
-        // Without a host it is no browser.
-        Some(_) | None => next.run(request).await,
-    }
+    // Without a host it is no browser.
+    let host = header(HOST).filter(|host| !is_this_machine(host))?;
+    let sentence = format!("this agent is not {host}; name it localhost or by its loopback address");
+    Some(Refused::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", sentence))
 }
 
 fn is_own_origin(origin: &str) -> bool {
