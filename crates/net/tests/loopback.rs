@@ -98,17 +98,17 @@ async fn history_comes_before_what_is_new() {
 async fn a_store_that_is_full_refuses_at_once_or_waits() {
     let config = ConfigBuilder {
         payload_bytes_max: 1_000,
-        history_bytes: 1_000,
-        messages_bytes_max: 1_000,
+        history_bytes: 2_024,
+        messages_bytes_max: 2_024,
         ..ConfigBuilder::local()
     };
     let a = node("a").config(config).start().await.unwrap();
     let error = a.publish("news", vec![0; 1_001]).await.unwrap_err();
     assert_eq!(error.to_string(), "payload is 1001 bytes, must be at most 1000 bytes");
     a.publish("news", vec![0; 900]).await.unwrap();
-    let error = a.try_publish("other", vec![0; 200]).await.unwrap_err();
+    let error = a.try_publish("other", vec![0; 900]).await.unwrap_err();
     assert!(matches!(error, RequestError::Refused(Refusal::Full { .. })), "{error}");
-    let wait = tokio::time::timeout(Duration::from_millis(50), a.publish("other", vec![0; 200]));
+    let wait = tokio::time::timeout(Duration::from_millis(50), a.publish("other", vec![0; 900]));
     assert!(wait.await.is_err());
 }
 
