@@ -472,6 +472,20 @@ mod tests {
     }
 
     #[test]
+    fn round_trips_adapt_the_probe_timeout_between_its_bounds() {
+        let config = Config::default();
+        let mut detector = Detector::new(0);
+        assert_eq!(detector.timeout(&config, None), config.probe_timeout, "nothing is measured yet");
+        (0..50).for_each(|_| detector.round_trip.sample(Duration::from_micros(200)));
+        assert_eq!(detector.timeout(&config, None), config.probe_timeout_min);
+        assert_eq!(detector.timeout(&config, Some(Duration::from_millis(100))), Duration::from_millis(300));
+        (0..50).for_each(|_| detector.round_trip.sample(Duration::from_millis(90)));
+        let adapted = detector.timeout(&config, None);
+        assert!((Duration::from_millis(80)..Duration::from_millis(200)).contains(&adapted), "{adapted:?}");
+        assert_eq!(detector.timeout(&config, Some(Duration::from_secs(9))), config.probe_timeout);
+    }
+
+    #[test]
     fn a_pair_has_nobody_to_confirm_and_waits_the_least_time() {
         let config = Config::default();
         let alone = confirmations(1, &config);

@@ -165,6 +165,12 @@ impl<'a> Items<'a> {
     const fn new(items: Reader<'a>) -> Self {
         Self(items)
     }
+
+    /// The updates alone, as owned bytes.
+    #[cfg(test)]
+    pub(crate) fn of(items: &'a [u8]) -> Vec<Vec<u8>> {
+        Self(Reader::new(items)).map(|(_, update)| update.to_vec()).collect()
+    }
 }
 
 impl<'a> Iterator for Items<'a> {

@@ -255,6 +255,9 @@ mod tests {
         frame::item(&mut items, 2, b"abc");
         assert_eq!(frames(|to| to.updates(9, true, &items)), "12080900010402616263");
         assert_eq!(frames(|to| to.feedback(9, 5)), "130a09000500000000000000");
+        let accusation = Accusation { member: NodeId(1), incarnation: 2, accuser: NodeId(3) };
+        assert_eq!(frames(|to| to.accusations(&[accusation])), "1418010000000000000002000000000000000300000000000000");
+        assert_eq!(frames(|to| to.announce(&[(UpdateId(3), 5_000)])), "150c030000000000000088130000");
         assert_eq!(frames(|to| to.request(&[UpdateId(3)])), "16080300000000000000");
         let head =
             SketchHead { space: Space::Messages, exchange: 4, as_of: Seconds(10), count: 3, offset: 1, one_way: false };

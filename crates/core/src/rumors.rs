@@ -288,6 +288,25 @@ mod tests {
     }
 
     #[test]
+    fn a_storm_of_claims_leaves_messages_half_of_each_datagram() {
+        let mut rumors = Rumors { announce_bytes: 1_024, ..Rumors::default() };
+        let stop = StopRule::Never;
+        for member in 1..=200 {
+            let address = "10.0.0.1:4747".parse().unwrap();
+            rumors.heat(crate::update::tests::claim_of(NodeId(member), address), 0, None, stop, 99, 4_096);
+        }
+        (1..=20).for_each(|n| rumors.heat(message(n, 100), 0, None, stop, 99, 4_096));
+        let bytes: usize = (0..4)
+            .flat_map(|_| frame::Items::of(&rumors.fill(NodeId(2), 1_100).items))
+            .filter(|update| {
+                UpdateRef::read(update).is_some_and(|u| matches!(u.head, crate::update::Head::Message { .. }))
+            })
+            .map(|update| update.len())
+            .sum();
+        assert!((1_800..=2_600).contains(&bytes), "{bytes} of some 4,300 bytes");
+    }
+
+    #[test]
     fn who_sent_an_update_is_not_told_of_it() {
         let mut rumors = rumors(StopRule::Never, 1);
         rumors.note_knower(message(1, 10).id, NodeId(3));

@@ -326,10 +326,18 @@ const fn state_from_byte(byte: u8) -> Option<State> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// A claim of that member, alive.
+    pub(crate) fn claim_of(member: NodeId, address: SocketAddr) -> Arc<Update> {
+        let identity = Identity { id: member, addresses: vec![address], ..identity() };
+        let body = claim_body(&identity, Seconds(1), &identity.tags);
+        let bytes = claim_bytes(member, Incarnation::of_boot(1), State::Alive, Seconds::NEVER, &body);
+        Arc::new(Update::new(&UpdateRef::read(&bytes).unwrap(), &[0; 16]))
+    }
 
     fn identity() -> Identity {
         Identity {
@@ -357,6 +365,26 @@ mod tests {
         let claim = UpdateRef::read(&bytes).unwrap();
         assert_eq!(claim.claim_body().unwrap().name, "node-1");
         assert_eq!(claim.claim_address(), Some("10.0.0.1:4747".parse().unwrap()));
+    }
+
+    #[test]
+    fn golden_updates_and_their_ids() {
+        let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        let claim = alive();
+        assert_eq!(
+            hex(&claim),
+            "0088776655443322110100000700000000000000 00f15365 1010 01 040a0000018b12 066e6f64652d31 00"
+                .replace(' ', "")
+        );
+        let body = MessageBody { published_at: Wall::from_micros(3), kept: 2, payload: b"hi" };
+        let message = message_bytes(NodeId(9), Sequence::new(1, 7), "news", Seconds(5), &body);
+        assert_eq!(
+            hex(&message),
+            "12 05000000 0900000000000000 01 07 046e657773 0300000000000000 02 6869".replace(' ', "")
+        );
+        let secret = hash::secret_of_name("rumor");
+        let ids = [&claim, &message].map(|bytes| format!("{:016x}", UpdateRef::read(bytes).unwrap().id(&secret).0));
+        assert_eq!(ids, ["41122dbe83424a46", "2870b57c65888bb5"]);
     }
 
     #[test]
