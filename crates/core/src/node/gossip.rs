@@ -220,7 +220,9 @@ impl Node {
         let mut letter = self.letter(peer, address);
         if asks {
             self.put_sketches(&mut letter, self.config.mode == Mode::Pull);
-            self.fx.arm(self.config.gossip_interval / 2, Timer::Ask(peer));
+            if self.config.mode == Mode::Pull {
+                self.fx.arm(self.config.gossip_interval / 2, Timer::Ask(peer));
+            }
         }
         if pushes {
             self.fill(&mut letter);
@@ -229,7 +231,8 @@ impl Node {
     }
 
     /// Question or answer got lost: the question is put once more, within the round. Asking takes two datagrams, and
-    /// without this a loss of p would cost pull as much as a loss of 2p costs push.
+    /// without this a loss of p would cost pull as much as a loss of 2p costs push. In push-pull the push makes up for
+    /// it (decision 0007).
     pub(super) fn on_ask_due(&mut self, peer: NodeId) {
         if !self.exchanges.is_unanswered(peer) {
             return;
