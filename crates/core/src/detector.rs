@@ -395,6 +395,16 @@ impl Detector {
         self.suspicions.get(&member)?.accusers.first().copied()
     }
 
+    /// A member has just said that it is alive: pings that went to its earlier self judge nobody.
+    pub(crate) fn abandon(&mut self, target: NodeId, fx: &mut Effects) {
+        let pending: Vec<u16> =
+            self.probes.iter().filter(|(_, probe)| probe.target == target).map(|(number, _)| *number).collect();
+        for number in pending {
+            self.probes.remove(&number);
+            fx.cancel(Timer::Probe(number));
+        }
+    }
+
     /// A member is no longer suspect: it contradicted, or is dead, or left.
     pub(crate) fn acquit(&mut self, member: NodeId, fx: &mut Effects) {
         self.suspicions.remove(&member);
@@ -469,6 +479,18 @@ mod tests {
         for (got, want) in seconds.iter().zip([13.2, 7.7, 4.482, 2.2_f64]) {
             assert!((got - want).abs() < 0.01, "{seconds:?}");
         }
+    }
+
+    #[test]
+    fn a_probe_of_a_member_that_has_spoken_since_judges_nobody() {
+        let config = Config::default();
+        let mut fx = Effects::new(crate::time::Now::default(), 1);
+        let mut detector = Detector::new(0);
+        let (address, timeout) = ("127.0.0.1:1".parse().unwrap(), Duration::from_millis(100));
+        let number = detector.start(NodeId(2), address, Purpose::Turn, timeout, &mut fx).unwrap();
+        detector.abandon(NodeId(2), &mut fx);
+        assert_eq!(fx.timers.next(), None);
+        assert_eq!(detector.on_probe_due(number, Instant::ZERO, &config, &mut fx), Step::Wait);
     }
 
     #[test]

@@ -155,6 +155,7 @@ impl Node {
         match state {
             State::Alive => {
                 self.detector.acquit(id, &mut self.fx);
+                self.detector.abandon(id, &mut self.fx);
                 self.contacts.note_member(address);
                 self.arm_probing();
             }
