@@ -37,7 +37,7 @@ pub(super) struct Letter {
     allowance: Option<usize>,
     /// Something did not fit the allowance.
     held_back: bool,
-    /// This node just contradicted a claim about itself, or was taken for somebody else: its claim goes along.
+    /// This node was taken for somebody else: its claim goes along.
     pub(super) shows_self: bool,
     class: Class,
 }
