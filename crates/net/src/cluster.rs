@@ -254,7 +254,7 @@ impl Cluster {
         self.0.joiner.join(&contacts).await
     }
 
-    /// Leaves for good: tells everybody, and stops. Returns once others know, or after `leave_timeout`.
+    /// Leaves for good: tells everybody, and stops. Returns after telling others for five rounds, at most `leave_timeout`.
     ///
     /// # Errors
     /// [`RequestError::Closed`] if the node has stopped already.
