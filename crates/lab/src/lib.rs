@@ -1,9 +1,11 @@
-//! The laboratory: real [`Node`](rumormill_core::Node)s that exchange real bytes on a virtual network, in virtual time.
+//! The laboratory: how gossip spreads, shown, measured and predicted.
 //!
-//! A [`Network`] owns the nodes, one clock, the links between them and one random generator, so that a run is a
-//! function of its seed and [`Options`]. It plays the driver's part of the core's contract (one input, then all
-//! outputs, then the deadline) and hands over waiting input before a due timeout. Checkers ([`check`]) look at every step;
-//! the first breach ends the run with a line that replays it.
+//! Two things run here. **Models** are textbook epidemics and their relatives on bare arrays, a million nodes and more
+//! ([`spread`]). The **virtual network** ([`Network`]) runs real [`Node`](rumormill_core::Node)s that exchange real
+//! bytes in virtual time: it owns the nodes, one clock, the links between them and one random generator, so that a run
+//! is a function of its seed and [`Options`]. It plays the driver's part of the core's contract (one input, then all
+//! outputs, then the deadline) and hands over waiting input before a due timeout. Checkers ([`check`]) look at every
+//! step; the first breach ends the run with a line that replays it.
 //!
 //! ```
 //! use std::time::Duration;
@@ -14,29 +16,22 @@
 //! assert_eq!(net.now(), Duration::from_millis(10));
 //! ```
 
-mod act;
-pub mod check;
-mod clock;
-mod disk;
-mod failure;
-mod host;
-mod link;
-mod measure;
+pub mod chart;
+mod error;
+pub mod jobs;
 mod network;
-mod observe;
-mod options;
-mod queue;
-mod run;
 pub mod seeds;
-mod streams;
-mod trace;
+mod summary;
 
-pub use act::{Act, DiskFate, Planned};
-pub use failure::Failure;
-pub use link::Link;
-pub use measure::{Arrival, Change, Measured, MessageKey, Note, Spread, Traffic};
+pub use error::Error;
 pub use network::Network;
-pub use options::Options;
+pub use network::act::{Act, DiskFate, Planned};
+pub use network::check;
+pub use network::failure::Failure;
+pub use network::link::Link;
+pub use network::measure::{Arrival, Change, Measured, MessageKey, Note, Spread, Traffic};
+pub use network::options::Options;
+pub use summary::Summary;
 
 use std::time::Duration;
 

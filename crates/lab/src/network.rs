@@ -1,5 +1,20 @@
 //! The virtual network: how it is set up and what can be done to it. What can be seen of it is in `observe`.
 
+pub(crate) mod act;
+pub mod check;
+mod clock;
+mod disk;
+pub(crate) mod failure;
+mod host;
+pub(crate) mod link;
+pub(crate) mod measure;
+mod observe;
+pub(crate) mod options;
+mod queue;
+mod run;
+mod streams;
+mod trace;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,17 +23,17 @@ use rumormill_core::io::Ticket;
 use rumormill_core::rng::Rng;
 use rumormill_core::{Command, Config, Identity, Interner, Node, NodeId, Refusal, Reply, Tags};
 
-use crate::act::{Act, DiskFate, Planned};
-use crate::check::Checkers;
-use crate::clock::Clock;
-use crate::host::{Host, address, derived_seed};
-use crate::link::{Cuts, Link};
-use crate::measure::{Measured, MessageKey, Traffic};
-use crate::options::Options;
-use crate::queue::{Queue, Turn};
-use crate::run::Due;
-use crate::streams::Connections;
-use crate::trace::Trace;
+use self::act::{Act, DiskFate, Planned};
+use self::check::Checkers;
+use self::clock::Clock;
+use self::host::{Host, address, derived_seed};
+use self::link::{Cuts, Link};
+use self::measure::{Measured, MessageKey, Traffic};
+use self::options::Options;
+use self::queue::{Queue, Turn};
+use self::run::Due;
+use self::streams::Connections;
+use self::trace::Trace;
 use crate::{Failure, micros};
 
 /// Nodes, numbered from 0, on a virtual network. See the [crate's documentation](crate).
@@ -270,7 +285,7 @@ impl Network {
             return;
         }
         if disk == DiskFate::Lost {
-            self.hosts[node].disk = crate::disk::Disk::default();
+            self.hosts[node].disk = disk::Disk::default();
             self.take_new_id(node);
         }
         let alone = self.hosts[node].disk.stored().members.is_empty();

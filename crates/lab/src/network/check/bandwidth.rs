@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Verdict, breach};
-use crate::link::SEGMENT_BYTES;
+use crate::network::link::SEGMENT_BYTES;
 
 /// Checks that no node hands more than `bandwidth_max` bytes, headers included, to the network in any window
 /// of one second.

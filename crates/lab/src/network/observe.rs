@@ -7,12 +7,12 @@ use std::time::Duration;
 use rumormill_core::io::Ticket;
 use rumormill_core::{Event, Node, NodeId, Refusal, Reply, State};
 
+use super::Network;
+use super::check::{Breach, agreement, delivery};
+use super::host::address;
+use super::link::Link;
+use super::measure::{Measured, MessageKey};
 use crate::Failure;
-use crate::check::{Breach, agreement, delivery};
-use crate::host::address;
-use crate::link::Link;
-use crate::measure::{Measured, MessageKey};
-use crate::network::Network;
 
 /// Getters and questions; none changes the run.
 impl Network {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rumormill_core::{Event, MemberChange, NodeId, Sequence};
 
-use crate::link::SEGMENT_BYTES;
+use super::link::SEGMENT_BYTES;
 
 /// What one node sent.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -7,9 +7,9 @@ use rumormill_core::io::StreamId;
 use rumormill_core::rng::Rng;
 use rumormill_core::{Node, NodeId, Tags};
 
-use crate::clock::Clock;
-use crate::disk::Disk;
-use crate::streams::ConnectionId;
+use super::clock::Clock;
+use super::disk::Disk;
+use super::streams::ConnectionId;
 
 /// A machine. Its address stays, its node may die and start again.
 #[derive(Debug)]

@@ -11,11 +11,11 @@ use std::net::SocketAddr;
 use rumormill_core::Input;
 use rumormill_core::io::StreamId;
 
-use crate::host::{address, at_address};
-use crate::link::{RETRANSMISSION_TIMEOUT_MAX, RETRANSMISSION_TIMEOUT_MIN};
-use crate::network::Network;
-use crate::queue::Turn;
-use crate::run::Due;
+use super::Network;
+use super::host::{address, at_address};
+use super::link::{RETRANSMISSION_TIMEOUT_MAX, RETRANSMISSION_TIMEOUT_MIN};
+use super::queue::Turn;
+use super::run::Due;
 
 /// A stream, numbered through the whole run.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

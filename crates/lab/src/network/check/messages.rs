@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rumormill_core::{Event, Message, NodeId, Sequence};
 
 use super::{Verdict, breach};
-use crate::measure::MessageKey;
-use crate::trace::fingerprint;
+use crate::network::measure::MessageKey;
+use crate::network::trace::fingerprint;
 
 /// Checks, for every life of every node, by topic and origin: sequences only rise, and a gap between two messages of one
 /// boot was told by `Missed`, exactly, or with more after a restart: what comes late of an earlier boot is told as well. And across all nodes: one message has one payload.

@@ -7,8 +7,8 @@ use rumormill_core::config::{ConfigBuilder, Forward, Mode};
 use rumormill_core::rng::Rng;
 use rumormill_core::{StopRule, duration};
 
-use crate::act::{Act, DiskFate, Planned};
-use crate::link::Link;
+use super::act::{Act, DiskFate, Planned};
+use super::link::Link;
 
 /// The options of a run.
 #[derive(Clone, Debug)]

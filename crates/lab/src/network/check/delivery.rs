@@ -6,7 +6,7 @@ use std::time::Duration;
 use rumormill_core::NodeId;
 
 use super::{Verdict, breach};
-use crate::measure::{MessageKey, Spread};
+use crate::network::measure::{MessageKey, Spread};
 
 /// The present life of a node that is up.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ mod tests {
     use rumormill_core::Sequence;
 
     use super::*;
-    use crate::measure::Arrival;
+    use crate::network::measure::Arrival;
 
     fn life(node: usize, since: u64) -> Life {
         Life { node, life: 1, since: Duration::from_secs(since), missed: BTreeSet::new() }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use rumormill_core::io::{StreamId, Ticket};
 use rumormill_core::{Channel, Command, Event, Input, Instant, Output, Reply};
 
-use crate::act::Act;
-use crate::check::{Breach, Verdict};
-use crate::host::{NEVER, address, at_address};
-use crate::measure::{Arrival, Change, MessageKey, Note};
-use crate::network::Network;
-use crate::queue::Turn;
-use crate::streams::ConnectionId;
+use super::Network;
+use super::act::Act;
+use super::check::{Breach, Verdict};
+use super::host::{NEVER, address, at_address};
+use super::measure::{Arrival, Change, MessageKey, Note};
+use super::queue::Turn;
+use super::streams::ConnectionId;
 use crate::{Failure, micros};
 
 /// What is due at a moment of virtual time.

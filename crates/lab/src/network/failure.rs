@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::check::Breach;
+use super::check::Breach;
 
 /// A rule was broken, or something did not come true in time. Shows the line that replays the run.
 #[derive(Clone, Eq, PartialEq)]

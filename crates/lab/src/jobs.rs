@@ -1,0 +1,72 @@
+//! Independent pieces of work on all cores, with results as if they had been done one after the other.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+use rumormill_core::rng::Rng;
+
+/// Who looks on while long work is done: a progress bar, somebody who may press Ctrl-C.
+pub trait Watch: Sync {
+    /// So many of so many pieces are done.
+    fn on_progress(&self, done: usize, of: usize);
+
+    /// Whether work that was not begun shall be begun.
+    fn goes_on(&self) -> bool;
+}
+
+/// Nobody looks on.
+#[derive(Clone, Copy, Debug)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn on_progress(&self, _: usize, _: usize) {}
+
+    fn goes_on(&self) -> bool {
+        true
+    }
+}
+
+/// Does each job on some core; results come in the order of the jobs, `None` for those that were not begun because the
+/// watch said stop. A job must depend on nothing but its own description, so that the number of cores changes nothing.
+pub fn run_each<J: Sync, R: Send>(jobs: &[J], watch: &dyn Watch, work: impl Fn(&J) -> R + Sync) -> Vec<Option<R>> {
+    let done = AtomicUsize::new(0);
+    let one = |job: &J| {
+        let result = watch.goes_on().then(|| work(job));
+        if result.is_some() {
+            watch.on_progress(done.fetch_add(1, Ordering::Relaxed) + 1, jobs.len());
+        }
+        result
+    };
+    jobs.par_iter().with_max_len(1).map(one).collect()
+}
+
+/// The seed of the nth of several runs that share one: each run can be repeated alone, on any core.
+pub fn seed_of_run(seed: u64, run: u64) -> u64 {
+    Rng::new(Rng::new(seed).bits() ^ run.wrapping_mul(0x9e37_79b9_7f4a_7c15)).bits()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_the_order_of_the_jobs() {
+        let jobs: Vec<u64> = (0..1_000).collect();
+        let results = run_each(&jobs, &Unwatched, |job| seed_of_run(7, *job));
+        let one_by_one: Vec<_> = jobs.iter().map(|job| Some(seed_of_run(7, *job))).collect();
+        assert_eq!(results, one_by_one);
+    }
+
+    #[test]
+    fn who_says_stop_keeps_what_is_done() {
+        struct Once(AtomicUsize);
+        impl Watch for Once {
+            fn on_progress(&self, _: usize, _: usize) {}
+            fn goes_on(&self) -> bool {
+                self.0.fetch_add(1, Ordering::Relaxed) < 3
+            }
+        }
+        let results = run_each(&[(); 100], &Once(AtomicUsize::new(0)), |()| ());
+        assert_eq!(results.iter().flatten().count(), 3);
+    }
+}
