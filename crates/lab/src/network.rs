@@ -56,6 +56,8 @@ pub struct Network {
     pub(crate) measured: Measured,
     /// Every life that a process had, by its start.
     pub(crate) lives: Vec<Life>,
+    /// Which of them failed, by time.
+    pub(crate) failed: Vec<usize>,
     pub(crate) trace: Trace,
     pub(crate) tickets: u64,
     pub(crate) results: BTreeMap<Ticket, Result<Reply, Refusal>>,
@@ -87,6 +89,7 @@ impl Network {
             checkers: None,
             measured: Measured::default(),
             lives: Vec::new(),
+            failed: Vec::new(),
             trace: Trace::new(seed),
             tickets: 0,
             results: BTreeMap::new(),
@@ -559,7 +562,11 @@ impl Network {
     /// Notes how a life ends, if the node is up.
     pub(crate) fn end_of_life(&mut self, node: usize, end: End) {
         if self.is_up(node) {
-            self.lives[self.hosts[node].life_index].end = Some((Duration::from_micros(self.now), end));
+            let life = self.hosts[node].life_index;
+            self.lives[life].end = Some((Duration::from_micros(self.now), end));
+            if end == End::Failed {
+                self.failed.push(life);
+            }
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) fn is_one(key: &str) -> bool {
 ///
 /// # Errors
 /// That there is no such setting, or that this is no value for it.
-pub fn with(settings: &ConfigBuilder, key: &str, value: &str) -> Result<ConfigBuilder, Error> {
+pub(crate) fn with(settings: &ConfigBuilder, key: &str, value: &str) -> Result<ConfigBuilder, Error> {
     let mut table = table_of(settings);
     let Some(present) = table.get(key) else {
         return Err(Error::value(key, value, unknown(key, &[])));

@@ -169,6 +169,11 @@ impl Network {
         &self.lives
     }
 
+    /// Those of them that ended by a failure, from the nth on, by time.
+    pub fn failures(&self, from: usize) -> impl Iterator<Item = Life> {
+        self.failed.iter().skip(from).map(|&life| self.lives[life])
+    }
+
     /// A hash over all inputs that nodes were given: equal for equal runs.
     pub fn trace_hash(&self) -> u64 {
         self.trace.hash()

@@ -353,3 +353,112 @@ impl From<Planned> for Fault {
         Self { at, what: act.into() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn whom() -> impl Strategy<Value = Whom> {
+        prop_oneof![
+            prop::collection::vec(0..100_000_usize, 1..5).prop_map(Whom::Nodes),
+            (1..=1_000_u32).prop_map(|thousandths| Whom::Share(f64::from(thousandths) / 1_000.0)),
+            (f64::MIN_POSITIVE..=1.0).prop_map(Whom::Share),
+        ]
+    }
+
+    /// To the microsecond, up to a month.
+    fn times() -> impl Strategy<Value = Duration> {
+        prop_oneof![0..10_000_000_u64, 0..=2_592_000_000_000_u64].prop_map(Duration::from_micros)
+    }
+
+    fn what() -> impl Strategy<Value = What> {
+        let fates = prop_oneof![Just(DiskFate::Kept), Just(DiskFate::Lost)];
+        prop_oneof![
+            whom().prop_map(What::Crash),
+            whom().prop_map(What::Kill),
+            (whom(), fates).prop_map(|(whom, disk)| What::Restart(whom, disk)),
+            (whom(), times()).prop_map(|(whom, length)| What::Pause(whom, length)),
+            (whom(), times()).prop_map(|(whom, length)| What::Slow(whom, length)),
+            prop::collection::vec(whom(), 0..4).prop_map(What::Partition),
+            (whom(), whom()).prop_map(|(from, to)| What::OneWay(from, to)),
+            Just(What::Heal),
+            (0.0..=1.0, times()).prop_map(|(share, down)| What::Churn { share, down }),
+            whom().prop_map(What::DiskFails),
+            whom().prop_map(What::DiskWorks),
+            (whom(), times()).prop_map(|(whom, ahead)| What::Clock(whom, ahead)),
+            whom().prop_map(What::Leave),
+            (whom(), "[a-z_]{1,8}", "[a-z0-9:.@= -]{0,8}").prop_map(|(whom, key, value)| What::Set(whom, key, value)),
+            (0..10_000_usize, times()).prop_map(|(count, within)| What::Add(count, within)),
+            (whom(), 0..1_000_000_usize).prop_map(|(whom, bytes)| What::Publish(whom, bytes)),
+        ]
+    }
+
+    fn works() -> impl Strategy<Value = Work> {
+        let by = prop_oneof![
+            (0..10_000_usize).prop_map(Publishers::Count),
+            prop::collection::vec(0..10_000_usize, 1..5).prop_map(Publishers::Nodes),
+        ];
+        (times(), by, 0..1_000_000_usize).prop_map(|(at, by, bytes)| Work { at, by, bytes })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_reads_back_as_the_same(what in what(), at in times(), work in works()) {
+            let fault = Fault { at, what };
+            prop_assert_eq!(fault.to_string().parse::<Fault>(), Ok(fault));
+            prop_assert_eq!(work.to_string().parse::<Work>(), Ok(work));
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "[a-z0-9:@,/.=n-]{0,24}") {
+            drop((text.parse::<Fault>(), text.parse::<Work>()));
+        }
+    }
+
+    #[test]
+    fn faults_read_as_people_write_them() {
+        for text in [
+            "crash:0.5@10s",
+            "crash:n17@5s",
+            "restart:n17@20s",
+            "restart:n17:lost@20s",
+            "pause:n3:4s@5s",
+            "partition:0.5@10s",
+            "partition:n1,n2/n3@10s",
+            "partition:none@10s",
+            "heal@40s",
+            "oneway:n1:n2@5s",
+            "slow:0.04:2s@5s",
+            "churn:0.01/s@0s",
+            "churn:0.01/s:3s@0s",
+            "set:1:stop=feedback-counter:2@5s",
+            "add:50:1s@5s",
+            "disk-fails:n1@5s",
+        ] {
+            assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
+        }
+        assert_eq!("10:64@5s".parse::<Work>().unwrap().to_string(), "10:64@5s");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_the_rule() {
+        for (text, rule) in [
+            ("crash:n3", "with @ and a time"),
+            ("crash@3s", "nodes by name"),
+            ("crash:1.5@3s", "above 0 and at most 1"),
+            ("crash:NaN@3s", "above 0 and at most 1"),
+            ("crash:n3,m4@3s", "\"m4\" is none"),
+            ("crash:n3@soon", "times such as"),
+            ("explode:n3@3s", "one of crash"),
+            ("pause:n3@3s", "written as pause:n3:4s"),
+            ("churn:0.01@3s", "written as churn:0.01/s"),
+            ("heal:n3@3s", "plain heal"),
+            ("set:n3:fanout@3s", "written as set:n3:fanout=4"),
+        ] {
+            let said = text.parse::<Fault>().unwrap_err();
+            assert!(said.contains(rule), "{text}: {said}");
+        }
+    }
+}
