@@ -4,6 +4,7 @@
 //! The parts of a node (members, detector, rumors, messages, …) do not know each other. Each keeps its own state
 //! and says in its return value what happened; the handlers carry that from one to the next.
 
+mod acquaint;
 mod claims;
 mod commands;
 mod exchanging;
@@ -39,6 +40,7 @@ use crate::time::{Instant, Now, Seconds};
 use crate::update::{Interner, UpdateId};
 use crate::wire::{HEADER_BYTES, Header, Reader, VERSION, Version};
 
+pub use acquaint::FullView;
 use claims::Doubt;
 use gossip::Gossip;
 use intake::Want;

@@ -29,11 +29,11 @@ impl Spectator {
         thread::spawn(move || runtime.block_on(listen()));
         Ok(Self { shown: io::stderr().is_terminal().then(|| Mutex::new(0)) })
     }
+}
 
-    /// Whether Ctrl-C was pressed.
-    pub(super) fn was_stopped(&self) -> bool {
-        STOPPED.load(Ordering::Relaxed)
-    }
+/// Whether Ctrl-C was pressed: what was asked for may be done only in part.
+pub(super) fn was_stopped() -> bool {
+    STOPPED.load(Ordering::Relaxed)
 }
 
 /// The first Ctrl-C lets what was begun end; the second ends the process, as it would without us.
@@ -65,7 +65,7 @@ impl Watch for Spectator {
     }
 
     fn goes_on(&self) -> bool {
-        !self.was_stopped()
+        !was_stopped()
     }
 }
 

@@ -7,7 +7,7 @@ use rumormill_core::StopRule;
 use rumormill_core::config::Mode;
 use rumormill_lab::spread::{self, Distribution, Parameters, Timing};
 
-use super::spectator::Spectator;
+use super::spectator::{self, Spectator};
 use super::{Drawing, word};
 use crate::commands::Output;
 use crate::failure::Failure;
@@ -77,7 +77,7 @@ pub(super) fn run(flags: Spread, output: Output) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut outcome = spread::run(&parameters, &spectator)?;
     outcome.elapsed = Some(begun.elapsed().as_secs_f64());
-    if spectator.was_stopped() {
+    if spectator::was_stopped() {
         print::note(format!("stopped after {} of {runs} runs", outcome.parameters.runs));
     }
     if output.json {

@@ -134,6 +134,22 @@ impl Node {
         self.arm_round();
     }
 
+    /// Rounds as they are once nothing has changed for long, and nothing to pass on.
+    pub(super) fn settle_rounds(&mut self) {
+        self.gossip.fresh = false;
+        self.fx.cancel(Timer::Echo);
+        self.gossip.interval = self.config.gossip_interval_max;
+        if self.goes_on_asking() {
+            self.arm_round();
+        }
+    }
+
+    /// Whether the next round follows although there is nothing to tell: beyond the repair interval it would only do
+    /// what repair does.
+    fn goes_on_asking(&self) -> bool {
+        self.config.mode != Mode::Push && self.gossip.interval < self.config.repair_interval
+    }
+
     /// On a multiple of the interval, so that a laboratory can run rounds in step.
     fn arm_round(&mut self) {
         if self.members.live() == 0 {
@@ -208,9 +224,7 @@ impl Node {
         if still_hot && self.config.mode != Mode::Pull {
             self.gossip.interval = self.config.gossip_interval;
         }
-        // Beyond the repair interval rounds would only do what repair does.
-        let asks_on = self.config.mode != Mode::Push && self.gossip.interval < self.config.repair_interval;
-        if asks_on || self.gossip.interval == self.config.gossip_interval {
+        if self.goes_on_asking() || self.gossip.interval == self.config.gossip_interval {
             self.arm_round();
         }
     }
