@@ -21,6 +21,7 @@ mod error;
 pub mod jobs;
 mod network;
 pub mod seeds;
+pub mod spread;
 mod summary;
 
 pub use error::Error;
