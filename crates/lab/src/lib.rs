@@ -24,6 +24,7 @@ mod network;
 pub mod scenario;
 pub mod seeds;
 mod settings;
+pub mod spread;
 mod summary;
 
 pub use error::Error;

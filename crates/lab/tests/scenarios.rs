@@ -1,4 +1,5 @@
 //! A scenario is a command line: what it prints runs it again.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use rumormill_lab::jobs::Unwatched;
 use rumormill_lab::scenario::{Draft, Outcome, run};

@@ -64,14 +64,14 @@ impl Failure {
         if self.knew.len() <= observer {
             self.knew.resize(observer + 1, NEVER);
         }
-        let steps = u32::try_from(micros(at - self.at) / STEP_MICROS).unwrap_or(NEVER);
+        let steps = u32::try_from(micros(at.saturating_sub(self.at)) / STEP_MICROS).unwrap_or(NEVER);
         self.knew[observer] = self.knew[observer].min(steps);
     }
 
     fn fate(&self, net: &Network) -> Fate {
         // With its old id it is the same member, which is back; with another id the old member stays dead.
         let is_back = |life: &&Life| life.id == self.life.id && life.from >= self.at && life.life > self.life.life;
-        let until = net.lives().iter().find(is_back).map_or(net.now(), |life| life.from);
+        let until = net.lives().iter().find(is_back).map_or_else(|| net.now(), |life| life.from);
         let outlived = |life: &&Life| {
             life.node != self.life.node && life.from <= self.at && life.end.is_none_or(|(end, _)| end >= until)
         };

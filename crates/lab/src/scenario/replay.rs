@@ -54,8 +54,12 @@ impl fmt::Display for Scenario {
         let preset_word = settings::shown(&toml::Value::try_from(preset).expect("a preset is a word"));
         line.unless(*preset == plain.preset, "preset", preset_word);
         line.settings(self);
-        fault.iter().for_each(|fault| line.always("fault", fault));
-        publish.iter().for_each(|work| line.always("publish", work));
+        for fault in fault {
+            line.always("fault", fault);
+        }
+        for work in publish {
+            line.always("publish", work);
+        }
         line.unless(settle.is_zero(), "settle", time(settle));
         line.switch(*check, "check");
         f.write_str(&line.0)

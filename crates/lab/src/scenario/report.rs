@@ -144,7 +144,7 @@ pub(super) fn of(run: &Run) -> Outcome {
         let spreading = Spreading::of(net, publication)?;
         spreading.after.iter().for_each(|&after| heard.reached(after));
         heard.of += spreading.alive.saturating_sub(1);
-        Some(spreading.message((publication.at - *begun).as_secs_f64()))
+        Some(spreading.message(publication.at.saturating_sub(*begun).as_secs_f64()))
     });
     let messages = messages.collect();
     let failures = failures.fates(net).map(|fate| {
@@ -198,7 +198,7 @@ struct Spreading {
     after: Vec<f64>,
     hops: Vec<f64>,
     /// Copies that came to those of which this is known, and how many those are.
-    copies: u64,
+    copies: usize,
     traced: usize,
 }
 
@@ -224,12 +224,12 @@ impl Spreading {
             if arrival.node == publication.node || lives[arrival.node] != arrival.life {
                 continue;
             }
-            spreading.after.push((arrival.at - publication.at).as_secs_f64());
+            spreading.after.push(arrival.at.saturating_sub(publication.at).as_secs_f64());
             spreading.hops.push(f64::from(arrival.hops));
             let step = net.node(arrival.node).and_then(|node| node.trace_step(&key.topic, key.origin, key.sequence));
             if let Some(step) = step {
                 spreading.traced += 1;
-                spreading.copies += u64::from(step.payloads);
+                spreading.copies += step.payloads as usize;
             }
         }
         Some(spreading)
@@ -247,20 +247,24 @@ impl Spreading {
             last: times.map(|times| times.max),
             average: times.map(|times| times.mean),
             hops: Extent::of(&hops),
-            redundancy: (traced > 0).then(|| copies as f64 / count(traced) - 1.0),
+            redundancy: (traced > 0).then(|| count(copies) / count(traced) - 1.0),
         }
     }
 }
 
 fn per_node(net: &Network, span: f64) -> PerNode {
     let rates = |amount: &dyn Fn(&crate::Traffic) -> u64| {
-        let rates: Vec<_> = net.measured().traffic.iter().map(|sent| amount(sent) as f64 / span.max(1e-6)).collect();
+        let rates: Vec<_> = net.measured().traffic.iter().map(|sent| number(amount(sent)) / span.max(1e-6)).collect();
         Extent::of(&rates).expect("a network has nodes")
     };
     PerNode {
         datagrams_per_second: rates(&|sent| sent.datagrams),
         bytes_per_second: rates(&crate::Traffic::wire_bytes),
     }
+}
+
+fn number(amount: u64) -> f64 {
+    count(usize::try_from(amount).expect("64-bit machines"))
 }
 
 /// How something became known, of several times that it did.

@@ -105,7 +105,7 @@ impl Run {
 
     /// Virtual time since the run began.
     pub fn elapsed(&self) -> Duration {
-        self.net.now() - self.begun
+        self.net.now().saturating_sub(self.begun)
     }
 
     /// The same run ends here when it is repeated.
@@ -121,10 +121,10 @@ impl Run {
 
     fn advance(&mut self, to: Duration) -> Result<(), Failure> {
         while self.is_joining() && self.elapsed() < to {
-            self.net.run_for(LOOK_CLOSELY.min(to - self.elapsed()))?;
+            self.net.run_for(LOOK_CLOSELY.min(to.saturating_sub(self.elapsed())))?;
             self.look_for_joined();
         }
-        self.net.run_for(to - self.elapsed())?;
+        self.net.run_for(to.saturating_sub(self.elapsed()))?;
         self.observe();
         Ok(())
     }
