@@ -442,7 +442,7 @@ mod tests {
     fn scenario(faults: &[&str], works: &[&str]) -> Scenario {
         Scenario {
             nodes: 50,
-            duration: Duration::from_secs(60),
+            duration: Duration::from_mins(1),
             fault: faults.iter().map(|text| text.parse().unwrap()).collect(),
             publish: works.iter().map(|text| text.parse().unwrap()).collect(),
             ..Scenario::default()
