@@ -23,6 +23,7 @@ mod network;
 pub mod seeds;
 pub mod spread;
 mod summary;
+pub mod theory;
 
 pub use error::Error;
 pub use network::Network;
