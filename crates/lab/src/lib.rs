@@ -26,6 +26,7 @@ pub mod seeds;
 mod settings;
 pub mod spread;
 mod summary;
+pub mod theory;
 
 pub use error::Error;
 pub use network::Network;
