@@ -1,6 +1,7 @@
 //! `rumor lab`: the laboratory on the command line. A command reads flags into parameters and prints outcomes; what is
 //! computed and drawn is the laboratory's.
 
+mod run;
 mod spectator;
 mod spread;
 
@@ -22,12 +23,15 @@ use crate::print;
 pub(crate) enum Lab {
     /// Let a rumor spread in a textbook model, beside the theory
     Spread(spread::Spread),
+    /// Run real nodes on a virtual network, under faults
+    Run(Box<run::Run>),
 }
 
 /// Runs a command of the laboratory.
 pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
     match command {
         Lab::Spread(flags) => spread::run(flags, output),
+        Lab::Run(flags) => run::run(*flags, output),
     }
 }
 
