@@ -16,11 +16,14 @@
 //! assert_eq!(net.now(), Duration::from_millis(10));
 //! ```
 
+pub mod averaging;
 pub mod chart;
+pub mod detection;
 mod error;
 pub mod jobs;
 mod network;
 pub mod seeds;
+pub mod sketches;
 mod summary;
 
 pub use error::Error;
