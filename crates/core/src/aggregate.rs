@@ -135,16 +135,18 @@ mod tests {
                 masses[taker.index(values.len())].absorb(given);
             }
             let mut all = Mass::NONE;
-            masses.iter().for_each(|mass| all.absorb(*mass));
+            for mass in &masses {
+                all.absorb(*mass);
+            }
             let (expected, most) = (values.iter().sum::<f64>(), largest(values.iter().copied()) * 50.0);
             prop_assert!((all.sum - expected).abs() <= rounding(400, most), "{expected} became {}", all.sum);
-            prop_assert!((all.weight - values.len() as f64).abs() <= rounding(400, 50.0));
+            prop_assert!((all.weight - f64::from(u8::try_from(values.len()).unwrap())).abs() <= rounding(400, 50.0));
         }
     }
 
     #[test]
     fn the_mean_of_the_largest_numbers_does_not_overflow() {
-        assert_eq!(average(f64::MAX, f64::MAX), f64::MAX);
+        assert_eq!(average(f64::MAX, f64::MAX).to_bits(), f64::MAX.to_bits());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! The parts of a node (members, detector, rumors, messages, …) do not know each other. Each keeps its own state
 //! and says in its return value what happened; the handlers carry that from one to the next.
 
+mod acquaint;
 mod claims;
 mod commands;
 mod exchanging;
@@ -39,6 +40,7 @@ use crate::time::{Instant, Now, Seconds};
 use crate::update::{Interner, UpdateId};
 use crate::wire::{HEADER_BYTES, Header, Reader, VERSION, Version};
 
+pub use acquaint::FullView;
 use claims::Doubt;
 use gossip::Gossip;
 use intake::Want;
@@ -134,7 +136,7 @@ impl Node {
             raised_at: None,
             members: Members::new(identity.id, now.wall),
             detector: Detector::new(first_number),
-            rumors: Rumors::new(config.announce_bytes),
+            rumors: Rumors::new(&config),
             messages: Messages::new(now.wall),
             exchanges: Exchanges::default(),
             streams: Streams::new(config.streams_max),
@@ -281,7 +283,7 @@ impl Node {
             Frame::PingReq { number, target, address } => self.on_ping_req(number, target, address, letter),
             Frame::Nack { number } => self.on_nack(number, letter.peer),
             Frame::Updates { packet, asks, items } => self.on_updates(packet, asks, items, letter),
-            Frame::Feedback { packet, known } => self.rumors.feedback(packet, known, self.config.stop),
+            Frame::Feedback { packet, known } => self.rumors.feedback(packet, known, &mut self.fx.rng),
             Frame::Accusations(list) => list.accusations().for_each(|accusation| self.on_accusation(accusation)),
             Frame::Announce(list) => self.on_announce(list, letter),
             Frame::Request(list) => self.on_request(list, letter),

@@ -9,11 +9,10 @@
 //! runs; a mean of logarithms would be smaller.
 
 use std::fmt;
-use std::str::FromStr;
 
 use rumormill_core::aggregate::{Mass, average};
 use rumormill_core::rng::Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::chart::{Axis, Chart, Series};
 use crate::jobs::{self, Watch};
@@ -30,7 +29,7 @@ const ROUNDING: f64 = 1e-24;
 const ERRORS: [f64; 4] = [0.01, 1e-4, 1e-6, 1e-8];
 
 /// Who meets whom in a cycle of push-pull averaging: `n` exchanges among `n` nodes (Jelasity et al. 2005, GETPAIR).
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pairing {
     /// Every node begins one exchange with a random other one, in an order that is new in each cycle: `GETPAIR_SEQ`.
@@ -44,8 +43,6 @@ pub enum Pairing {
 }
 
 impl Pairing {
-    const ALL: [Self; 4] = [Self::Permuted, Self::RandomEdges, Self::PerfectMatching, Self::FixedOrder];
-
     const fn as_str(self) -> &'static str {
         match self {
             Self::Permuted => "permuted",
@@ -59,17 +56,6 @@ impl Pairing {
 impl fmt::Display for Pairing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Pairing {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|pairing| pairing.as_str() == text);
-        known.ok_or_else(|| {
-            format!("{text:?} is not a pairing; write permuted, random-edges, perfect-matching or fixed-order")
-        })
     }
 }
 
@@ -139,7 +125,7 @@ pub struct Outcome {
     pub pairing: Option<Pairing>,
     /// How many cycles.
     pub cycles: usize,
-    /// How many runs.
+    /// How many runs were done.
     pub runs: usize,
     /// The seed.
     pub seed: u64,
@@ -189,7 +175,7 @@ pub fn run(parameters: &Parameters, watch: &dyn Watch) -> Result<Outcome, Error>
     let numbers: Vec<u64> = (0..parameters.runs as u64).collect();
     let one = |number: &u64| one_run(parameters, jobs::seed_of_run(parameters.seed, *number));
     let runs: Vec<Run> = jobs::run_each(&numbers, watch, one).into_iter().flatten().collect();
-    Ok(Outcome::of(parameters, &runs))
+    if runs.is_empty() { Err(Error::Stopped) } else { Ok(Outcome::of(parameters, &runs)) }
 }
 
 fn one_run(parameters: &Parameters, seed: u64) -> Run {
@@ -323,7 +309,7 @@ impl Outcome {
             method: if parameters.pairing().is_some() { "push-pull" } else { "push-sum" },
             pairing: parameters.pairing(),
             cycles: parameters.cycles,
-            runs: parameters.runs,
+            runs: runs.len(),
             seed: parameters.seed,
             variance_factor: Factor { mean: mean_of(&ratios), sd: Summary::of(&own).map_or(0.0, |own| own.sd) },
             theory: mean_of(&theory),
@@ -406,7 +392,7 @@ mod tests {
 
     #[test]
     fn the_average_stays_whatever_the_method() {
-        for pairing in Pairing::ALL {
+        for pairing in [Pairing::Permuted, Pairing::RandomEdges, Pairing::PerfectMatching, Pairing::FixedOrder] {
             let mut values: Vec<f64> = (0..100).map(f64::from).collect();
             let mut order: Vec<usize> = (0..100).collect();
             cycle(&mut values, pairing, &mut order, &mut Rng::new(3));
@@ -424,13 +410,5 @@ mod tests {
     fn a_seed_gives_the_same_numbers_again() {
         let parameters = parameters(Method::PushSum, 50);
         assert_eq!(run(&parameters, &Unwatched).unwrap(), run(&parameters, &Unwatched).unwrap());
-    }
-
-    #[test]
-    fn pairings_read_as_they_print() {
-        for pairing in Pairing::ALL {
-            assert_eq!(pairing.to_string().parse(), Ok(pairing));
-        }
-        assert!("random".parse::<Pairing>().is_err());
     }
 }

@@ -7,10 +7,9 @@
 //! Beside it: how often the probe of a live member fails because messages get lost.
 
 use std::fmt;
-use std::str::FromStr;
 
 use rumormill_core::rng::Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::chart::{Axis, Chart, Series};
 use crate::jobs::{self, Watch};
@@ -22,7 +21,7 @@ mod theory;
 pub use theory::{false_positives, first_detection, late};
 
 /// In which order a member probes the others.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// Each time a random one (SWIM §3.1).
@@ -32,8 +31,6 @@ pub enum Order {
 }
 
 impl Order {
-    const ALL: [Self; 2] = [Self::Random, Self::RoundRobin];
-
     const fn as_str(self) -> &'static str {
         match self {
             Self::Random => "random",
@@ -45,15 +42,6 @@ impl Order {
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Order {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|order| order.as_str() == text);
-        known.ok_or_else(|| format!("{text:?} is not an order; write random or round-robin"))
     }
 }
 
@@ -106,7 +94,7 @@ pub struct Outcome {
     pub nodes: usize,
     /// How long a period is, in seconds.
     pub period: f64,
-    /// How many runs.
+    /// How many runs were done.
     pub runs: usize,
     /// The seed.
     pub seed: u64,
@@ -154,7 +142,7 @@ pub fn run(parameters: &Parameters, watch: &dyn Watch) -> Result<Outcome, Error>
         (periods_to_detection(parameters, rng), failed)
     };
     let runs: Vec<(usize, usize)> = jobs::run_each(&numbers, watch, one).into_iter().flatten().collect();
-    Ok(Outcome::of(parameters, &runs))
+    Outcome::of(parameters, &runs).ok_or(Error::Stopped)
 }
 
 fn periods_to_detection(parameters: &Parameters, rng: &mut Rng) -> usize {
@@ -186,31 +174,32 @@ fn probe_fails(loss: f64, relays: usize, rng: &mut Rng) -> bool {
 }
 
 impl Outcome {
-    fn of(parameters: &Parameters, runs: &[(usize, usize)]) -> Self {
+    fn of(parameters: &Parameters, runs: &[(usize, usize)]) -> Option<Self> {
         let periods: Vec<f64> = runs.iter().map(|(periods, _)| count(*periods)).collect();
         let probes = runs.len() * parameters.nodes;
         let failed: usize = runs.iter().map(|(_, failed)| failed).sum();
-        let longest = runs.iter().map(|(periods, _)| *periods).max().unwrap_or_default();
+        let first_detection = Summary::of(&periods)?;
+        let longest = runs.iter().map(|(periods, _)| *periods).max()?;
         let late = |after: usize| runs.iter().filter(|(periods, _)| *periods > after).count();
-        Self {
+        Some(Self {
             nodes: parameters.nodes,
             period: parameters.period,
-            runs: parameters.runs,
+            runs: runs.len(),
             seed: parameters.seed,
             order: parameters.order,
             loss: parameters.loss,
             relays: parameters.relays,
-            first_detection: Summary::of(&periods).unwrap_or(Summary { mean: 0.0, sd: 0.0, min: 0.0, max: 0.0 }),
-            theory: first_detection(parameters.order, parameters.nodes),
+            first_detection,
+            theory: self::first_detection(parameters.order, parameters.nodes),
             bound: (parameters.order == Order::RoundRobin).then(|| 2 * (parameters.nodes - 1) - 1),
             false_positives: FalsePositives {
                 probes,
-                per_probe: count(failed) / count(probes.max(1)),
+                per_probe: count(failed) / count(probes),
                 theory: false_positives(parameters.loss, parameters.relays),
             },
-            late: (0..=longest).map(|after| count(late(after)) / count(runs.len().max(1))).collect(),
+            late: (0..=longest).map(|after| count(late(after)) / count(runs.len())).collect(),
             elapsed: None,
-        }
+        })
     }
 
     /// The share of crashes that somebody has noticed, against time.
@@ -253,7 +242,7 @@ mod tests {
 
     #[test]
     fn of_two_the_other_notices_in_the_first_period() {
-        for order in Order::ALL {
+        for order in [Order::Random, Order::RoundRobin] {
             let outcome = run(&Parameters { nodes: 2, order, ..Parameters::default() }, &Unwatched).unwrap();
             assert_eq!((outcome.first_detection.max, outcome.theory, outcome.bound.unwrap_or(1)), (1.0, 1.0, 1));
         }

@@ -24,6 +24,7 @@ pub mod jobs;
 mod network;
 pub mod seeds;
 pub mod sketches;
+pub mod spread;
 mod summary;
 
 pub use error::Error;

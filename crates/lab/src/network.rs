@@ -21,7 +21,7 @@ use std::time::Duration;
 use rumormill_core::config::ConfigBuilder;
 use rumormill_core::io::Ticket;
 use rumormill_core::rng::Rng;
-use rumormill_core::{Command, Config, Identity, Interner, Node, NodeId, Refusal, Reply, Tags};
+use rumormill_core::{Command, Config, FullView, Identity, Interner, Node, NodeId, Refusal, Reply, Tags};
 
 use self::act::{Act, DiskFate, Planned};
 use self::check::Checkers;
@@ -200,33 +200,73 @@ impl Network {
     /// If a setting breaks its rule.
     #[must_use]
     pub fn start_cold(mut self, contact: usize, within: Duration) -> Self {
+        let nodes = self.options.nodes;
+        assert!(contact < nodes, "the contact n{contact} is one of {nodes} nodes");
+        self.configure();
+        self.follow_plan();
+        self.add(nodes, contact, within);
+        self
+    }
+
+    /// Starts all nodes within a second and gives them complete views, as if they had joined a while ago; measurements
+    /// and the plan begin then. For the way there see [`start_cold`](Self::start_cold).
+    ///
+    /// # Errors
+    /// The first rule that was broken.
+    ///
+    /// # Panics
+    /// If a setting breaks its rule, or `members_max` is below the number of nodes.
+    pub fn start_joined(self) -> Result<Self, Failure> {
+        self.start_joined_within(Duration::from_secs(1))
+    }
+
+    /// The same with nodes that start at random moments `within` a span: rounds of a node lie on multiples of the
+    /// interval since its start, so that those of nodes that start in one instant are in step.
+    ///
+    /// # Errors
+    /// The first rule that was broken.
+    ///
+    /// # Panics
+    /// As [`start_joined`](Self::start_joined).
+    pub fn start_joined_within(mut self, within: Duration) -> Result<Self, Failure> {
+        self.configure();
+        for _ in 0..self.options.nodes {
+            self.add_machine(None, within);
+        }
+        self.run_for(within + self.options.disk_delay)?;
+        self.acquaint();
+        self.reset_measurements();
+        self.follow_plan();
+        Ok(self)
+    }
+
+    fn configure(&mut self) {
         self.config =
             self.options.config.clone().build().unwrap_or_else(|error| panic!("failed to read config: {error}"));
         if let Some(checkers) = &mut self.checkers {
             checkers.configure(&self.config);
         }
-        for Planned { at, act } in std::mem::take(&mut self.options.plan) {
-            self.queue.push(micros(at), Turn::Input, Due::Act(Box::new(act)));
-        }
-        let nodes = self.options.nodes;
-        assert!(contact < nodes, "the contact n{contact} is one of {nodes} nodes");
-        self.add(nodes, contact, within);
-        self
     }
 
-    /// Starts all nodes and lets them join, until every view is complete; measurements begin then.
-    ///
-    /// # Errors
-    /// The first rule that was broken, or that views are not complete after two minutes.
-    ///
-    /// # Panics
-    /// If a setting breaks its rule.
-    pub fn start_joined(self) -> Result<Self, Failure> {
-        let mut network = self.start_cold(0, Duration::from_secs(1));
-        network.run_for(Duration::from_secs(1))?;
-        network.run_until(Self::everyone_knows_everyone, Duration::from_mins(2))?;
-        network.reset_measurements();
-        Ok(network)
+    /// The plan's times count from now.
+    fn follow_plan(&mut self) {
+        for Planned { at, act } in std::mem::take(&mut self.options.plan) {
+            self.queue.push(self.now + micros(at), Turn::Input, Due::Act(Box::new(act)));
+        }
+    }
+
+    /// Gives each node a complete view.
+    fn acquaint(&mut self) {
+        let now = Clock::default().read(self.now);
+        let view = FullView::of(self.hosts.iter().filter_map(|host| host.node.as_ref()), now);
+        for node in 0..self.hosts.len() {
+            let host = &mut self.hosts[node];
+            if let Some(machine) = &mut host.node {
+                machine.acquaint(host.clock.read(self.now), &view);
+                self.drain(node);
+            }
+        }
+        assert!(self.everyone_knows_everyone(), "each was given a complete view");
     }
 }
 
@@ -236,16 +276,22 @@ impl Network {
     /// that is new itself starts at once.
     pub fn add(&mut self, nodes: usize, contact: usize, within: Duration) {
         for _ in 0..nodes {
-            let node = self.hosts.len();
-            let clock = Clock::drawn(self.options.clock_skew, self.options.clock_drift_ppm, &mut self.rng);
-            self.hosts.push(Host::new(NodeId::NONE, format!("n{node}"), clock));
-            self.take_new_id(node);
-            self.measured.traffic.push(Traffic::default());
-            let delay = self.below(micros(within) + 1);
-            let start_after = if node == contact { 0 } else { delay };
-            let contact = (node != contact).then_some(contact);
-            self.queue.push(self.now + start_after, Turn::Input, Due::Start { node, contact });
+            self.add_machine(Some(contact), within);
         }
+    }
+
+    /// Adds a machine whose node starts `within` a span and joins through `contact`, unless it is that contact itself.
+    fn add_machine(&mut self, contact: Option<usize>, within: Duration) {
+        let node = self.hosts.len();
+        let clock = Clock::drawn(self.options.clock_skew, self.options.clock_drift_ppm, &mut self.rng);
+        self.hosts.push(Host::new(NodeId::NONE, format!("n{node}"), clock));
+        self.take_new_id(node);
+        self.measured.traffic.push(Traffic::default());
+        let delay = self.below(micros(within) + 1);
+        let is_contact = contact == Some(node);
+        let start_after = if is_contact { 0 } else { delay };
+        let contact = contact.filter(|_| !is_contact);
+        self.queue.push(self.now + start_after, Turn::Input, Due::Start { node, contact });
     }
 
     /// Adds a machine with a copy of a node's disk, name and identity, as a careless operator would.

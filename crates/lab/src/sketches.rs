@@ -81,7 +81,7 @@ pub struct Outcome {
     pub difference: usize,
     /// How many ids the larger set had.
     pub size: usize,
-    /// How many differences were drawn.
+    /// How many differences were decoded.
     pub trials: usize,
     /// The seed.
     pub seed: u64,
@@ -119,7 +119,7 @@ pub fn run(parameters: &Parameters, watch: &dyn Watch) -> Result<Outcome, Error>
     let numbers: Vec<u64> = (0..parameters.trials as u64).collect();
     let one = |number: &u64| symbols_needed(&difference_of(parameters, *number));
     let needed: Vec<usize> = jobs::run_each(&numbers, watch, one).into_iter().flatten().collect();
-    Ok(Outcome::of(parameters, &needed))
+    Outcome::of(parameters, &needed).ok_or(Error::Stopped)
 }
 
 /// The ids that differ in a trial.
@@ -161,19 +161,20 @@ fn decodes(symbols: &[Symbol], first: usize) -> bool {
     matches!(decode(symbols[..first].to_vec()), Decoded::Complete(_))
 }
 
-/// Measures how long it takes to encode a whole set and to decode differences, on this machine and on one core, with
-/// sketches of `symbols` symbols.
+/// Measures how long it takes to encode a whole set and to decode the first trial's difference, on this machine and on one
+/// core, with sketches that are just long enough for it.
 ///
 /// # Errors
 /// A parameter that breaks its rule.
-pub fn speed(parameters: &Parameters, symbols: usize) -> Result<Speed, Error> {
+pub fn speed(parameters: &Parameters) -> Result<Speed, Error> {
     parameters.check()?;
+    let ids = difference_of(parameters, 0);
+    let symbols = symbols_needed(&ids);
+    let difference = symbols_of(&ids, symbols);
     let set = random_ids(parameters.size, parameters.seed);
     let encode = fastest(|| {
         black_box(Sketch::grown(symbols, set.iter().copied()));
     });
-    let ids = difference_of(parameters, 0);
-    let difference = symbols_of(&ids, symbols_needed(&ids));
     let decode = fastest(|| {
         black_box(decode(difference.clone()));
     });
@@ -209,13 +210,12 @@ pub fn published(difference: usize) -> f64 {
 }
 
 impl Outcome {
-    fn of(parameters: &Parameters, needed: &[usize]) -> Self {
+    fn of(parameters: &Parameters, needed: &[usize]) -> Option<Self> {
         let mut per_difference: Vec<f64> =
             needed.iter().map(|symbols| count(*symbols) / count(parameters.difference)).collect();
         per_difference.sort_by(f64::total_cmp);
-        let symbols_per_difference =
-            Summary::of(&per_difference).unwrap_or(Summary { mean: 0.0, sd: 0.0, min: 0.0, max: 0.0 });
-        Self {
+        let symbols_per_difference = Summary::of(&per_difference)?;
+        Some(Self {
             difference: parameters.difference,
             size: parameters.size,
             trials: needed.len(),
@@ -227,7 +227,7 @@ impl Outcome {
             decode_ns_per_difference: None,
             decoded: shares(&per_difference),
             elapsed: None,
-        }
+        })
     }
 
     /// Takes in what was measured.
@@ -238,11 +238,6 @@ impl Outcome {
             decode_ns_per_difference: Some(speed.decode_ns_per_difference),
             ..self
         }
-    }
-
-    /// The mean number of symbols of a sketch.
-    pub fn symbols(&self) -> f64 {
-        self.symbols_per_difference.mean * count(self.difference)
     }
 
     /// How many differences were decoded, against the length of the sketch.
