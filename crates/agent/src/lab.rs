@@ -1,7 +1,10 @@
 //! `rumor lab`: the laboratory on the command line. A command reads flags into parameters and prints outcomes; what is
 //! computed and drawn is the laboratory's.
 
+mod average;
+mod detection;
 mod run;
+mod sketch;
 mod spectator;
 mod spread;
 
@@ -25,6 +28,12 @@ pub(crate) enum Lab {
     Spread(spread::Spread),
     /// Run real nodes on a virtual network, under faults
     Run(Box<run::Run>),
+    /// Reconcile two sets with sketches: symbols, bytes and time for each difference
+    Sketch(sketch::Sketch),
+    /// Average a number over all nodes, in pairs or by push-sum, beside the theory
+    Average(average::Average),
+    /// Crash a member and see how soon another notices, beside the theory
+    Detection(detection::Detection),
 }
 
 /// Runs a command of the laboratory.
@@ -32,6 +41,9 @@ pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
     match command {
         Lab::Spread(flags) => spread::run(flags, output),
         Lab::Run(flags) => run::run(*flags, output),
+        Lab::Sketch(flags) => sketch::run(flags, output),
+        Lab::Average(flags) => average::run(flags, output),
+        Lab::Detection(flags) => detection::run(flags, output),
     }
 }
 

@@ -16,7 +16,9 @@
 //! assert_eq!(net.now(), Duration::from_millis(10));
 //! ```
 
+pub mod averaging;
 pub mod chart;
+pub mod detection;
 mod error;
 pub mod jobs;
 pub mod memory;
@@ -24,6 +26,7 @@ mod network;
 pub mod scenario;
 pub mod seeds;
 mod settings;
+pub mod sketches;
 pub mod spread;
 mod summary;
 pub mod theory;

@@ -121,10 +121,11 @@ pub(super) fn run(flags: Run, output: Output) -> Result<(), Failure> {
     running.go(&spectator)?;
     let (elapsed, running_for) = (begun.elapsed(), started.elapsed());
     let grown = memory::resident().zip(resident).map(|(now, before)| now.saturating_sub(before));
+    let machines = u32::try_from(running.network().len()).expect("a network fits into memory");
     let mut outcome = running.outcome();
     outcome.elapsed = Some(elapsed.as_secs_f64());
     outcome.events_per_second = Some(rate(outcome.events, running_for.as_secs_f64()));
-    outcome.memory_per_node = grown.map(|bytes| rate(bytes, running.network().len() as f64));
+    outcome.memory_per_node = grown.map(|bytes| rate(bytes, f64::from(machines)));
     if let Some(end) = running.ended_early() {
         print::note(format!(
             "stopped after {} of virtual time: what follows is of the time until then",
