@@ -86,6 +86,8 @@ pub struct Node {
     doubts: BTreeMap<NodeId, Doubt>,
     wants: BTreeMap<UpdateId, Want>,
     warned: BTreeMap<&'static str, Instant>,
+    /// Datagrams are written on it, and copied from it at the length that they got.
+    paper: Vec<u8>,
     /// Updates are looked through again from this second on.
     fade_at: Seconds,
 }
@@ -148,6 +150,7 @@ impl Node {
             doubts: BTreeMap::new(),
             wants: BTreeMap::new(),
             warned: BTreeMap::new(),
+            paper: Vec::new(),
             fade_at: now.wall.seconds(),
             identity,
             config,
