@@ -205,12 +205,10 @@ impl Timers {
 
     /// Takes out the first timer that is due, with the moment at which it should have come.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<(Timer, Instant)> {
-        let single = self.single.iter().zip(SINGLE).map(|(at, timer)| (*at, timer));
-        let queued = self.queue.peek().map(|Reverse(first)| *first);
-        let (at, timer) = single.chain(queued).min()?;
-        if at > now || at == NEVER {
-            return None;
-        }
+        let at = self.next().filter(|at| *at <= now)?;
+        let single = self.single.iter().position(|due| *due == at).map(|place| SINGLE[place]);
+        let queued = self.queue.peek().filter(|Reverse(first)| first.0 == at).map(|Reverse(first)| first.1);
+        let timer = single.into_iter().chain(queued).min()?;
         self.cancel(timer);
         Some((timer, at))
     }

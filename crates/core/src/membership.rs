@@ -154,11 +154,16 @@ impl Members {
 
     /// Where a member is reached.
     pub(crate) fn address(&self, id: NodeId) -> Option<SocketAddr> {
-        self.claim(id).and_then(|claim| claim.parts().claim_address())
+        self.claim(id).and_then(|claim| claim.claim_address())
+    }
+
+    /// What this node holds a member for, removed ones included.
+    pub(crate) fn state(&self, id: NodeId) -> Option<State> {
+        self.claim(id).map(|claim| claim.claim_state())
     }
 
     pub(crate) fn is_live(&self, id: NodeId) -> bool {
-        self.slot_of(id).is_some_and(|slot| self.state_at(slot).is_live())
+        self.state(id).is_some_and(State::is_live)
     }
 
     pub(crate) fn rtt(&self, id: NodeId) -> Option<Duration> {
@@ -176,12 +181,14 @@ impl Members {
 
     /// Whether `address` is this member's and has proven that what is sent there arrives.
     pub(crate) fn is_proven(&self, id: NodeId, address: SocketAddr) -> bool {
-        self.slot_of(id).is_some_and(|slot| self.rows[slot as usize].proven && self.address(id) == Some(address))
+        self.slot_of(id).is_some_and(|slot| {
+            self.rows[slot as usize].proven && self.replica.at(slot).claim_address() == Some(address)
+        })
     }
 
     pub(crate) fn prove(&mut self, id: NodeId, address: SocketAddr) {
-        if self.address(id) == Some(address)
-            && let Some(slot) = self.slot_of(id)
+        if let Some(slot) = self.slot_of(id)
+            && self.replica.at(slot).claim_address() == Some(address)
         {
             self.rows[slot as usize].proven = true;
         }
@@ -239,7 +246,7 @@ impl Members {
 
     fn supersede(&mut self, slot: Slot, claim: Arc<Update>, now: Seconds) {
         let (old, new) = (name_at(&self.replica, slot), name_hash(body(&claim.parts()).name));
-        let moved = self.replica.at(slot).parts().claim_address() != claim.parts().claim_address();
+        let moved = self.replica.at(slot).claim_address() != claim.claim_address();
         if old != new {
             Arc::make_mut(&mut self.by_name).remove(old, slot, |slot| name_at(&self.replica, slot));
         }
@@ -349,7 +356,7 @@ impl Members {
 
     /// Where the live members but this node are reached.
     pub(crate) fn live_addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.live.iter().filter_map(|slot| self.replica.at(*slot).parts().claim_address())
+        self.live.iter().filter_map(|slot| self.replica.at(*slot).claim_address())
     }
 
     /// Whom to probe next: everybody once, then again in a new order (SWIM §4.3).
@@ -386,7 +393,7 @@ impl Members {
     }
 
     fn state_at(&self, slot: Slot) -> State {
-        version(&self.replica.at(slot).parts()).1
+        self.replica.at(slot).claim_state()
     }
 
     /// A member as an application sees it; `None` also for one that was removed.

@@ -59,7 +59,8 @@ const WARNING_PAUSE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Node {
     identity: Identity,
-    config: Config,
+    /// The nodes of a laboratory share it.
+    config: Arc<Config>,
     secret: [u8; 16],
     /// Keys the tokens that prove addresses.
     token_key: [u8; 16],
@@ -111,15 +112,22 @@ impl Node {
     ///
     /// # Panics
     /// If the name, the addresses or the tags of `identity` break their rules: ask [`Identity::check`] first.
-    pub fn new(identity: Identity, config: Config, seed: u64, now: Now) -> Self {
+    pub fn new(identity: Identity, config: impl Into<Arc<Config>>, seed: u64, now: Now) -> Self {
         Self::sharing(identity, config, seed, now, Interner::default())
     }
 
-    /// Like [`new`](Self::new), for many nodes in one process that share the bytes of their updates.
+    /// Like [`new`](Self::new), for many nodes in one process that share the bytes of their updates, and settings.
     ///
     /// # Panics
     /// As [`new`](Self::new).
-    pub fn sharing(identity: Identity, config: Config, seed: u64, now: Now, interner: Interner) -> Self {
+    pub fn sharing(
+        identity: Identity,
+        config: impl Into<Arc<Config>>,
+        seed: u64,
+        now: Now,
+        interner: Interner,
+    ) -> Self {
+        let config = config.into();
         assert_eq!(identity.check(), Ok(()), "an identity is checked before a node is made of it");
         assert_ne!(identity.id, NodeId::NONE, "zero is nobody's id");
         let mut fx = Effects::new(now, seed);
@@ -377,7 +385,7 @@ impl Node {
     }
 
     /// The settings.
-    pub const fn config(&self) -> &Config {
+    pub fn config(&self) -> &Config {
         &self.config
     }
 

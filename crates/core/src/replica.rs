@@ -161,8 +161,8 @@ impl Replica {
             self.as_of = target;
         }
         let gone = Seconds(seconds.0.saturating_sub(GONE_SECONDS));
-        self.fading = self.fading.split_off(&(gone, UpdateId(0)));
-        self.refused = self.refused.split_off(&(seconds.after(), UpdateId(0)));
+        drop_before(&mut self.fading, gone);
+        drop_before(&mut self.refused, seconds.after());
         self.refused_overflow &= !self.refused.is_empty();
         self.fading.range(..(seconds.after(), UpdateId(0))).filter_map(|(_, id)| self.slot_of(*id)).collect()
     }
@@ -181,7 +181,10 @@ impl Replica {
         assert!(from <= to && change <= self.changes);
         let since = usize::try_from(self.changes - change).ok()?;
         let kept = self.ring.len().checked_sub(since)?;
-        let mut symbols = self.prefix(to)[from..].to_vec();
+        let mut symbols = match self.sketch.symbols().get(from..to) {
+            Some(kept) => kept.to_vec(),
+            None => self.prefix(to).split_off(from),
+        };
         for id in self.ring.range(kept..) {
             sketch::toggle(&mut symbols, from, id.0);
         }
@@ -273,6 +276,13 @@ impl Replica {
             let ids = self.updates.iter().filter(|update| update.forget > self.as_of).map(|update| update.id.0);
             self.sketch = Arc::new(Sketch::grown(kept * 2, ids));
         }
+    }
+}
+
+/// Lets entries go that are older than `until`.
+fn drop_before(entries: &mut BTreeSet<(Seconds, UpdateId)>, until: Seconds) {
+    if entries.first().is_some_and(|(oldest, _)| *oldest < until) {
+        *entries = entries.split_off(&(until, UpdateId(0)));
     }
 }
 

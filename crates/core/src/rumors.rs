@@ -127,29 +127,28 @@ impl Rumors {
         if self.hot.is_empty() {
             return filling;
         }
-        let chosen = self.choose(peer, room.saturating_sub(frame::UPDATES_HEAD_BYTES));
+        let mut chosen = self.choose(peer, room.saturating_sub(frame::UPDATES_HEAD_BYTES));
         let is_small = |size: &usize| *size <= self.announce_bytes;
         let sizes = chosen.iter().map(|id| self.hot[id].update.bytes().len());
         filling.items.reserve_exact(sizes.filter(is_small).map(frame::item_bytes).sum());
-        let mut pushed = Vec::with_capacity(chosen.len());
-        for id in chosen {
-            let hot = &self.hot[&id];
+        for id in &chosen {
+            let hot = &self.hot[id];
             let size = hot.update.bytes().len();
             if size > self.announce_bytes {
-                filling.announced.push((id, u32::try_from(size).unwrap_or(u32::MAX)));
+                filling.announced.push((*id, u32::try_from(size).unwrap_or(u32::MAX)));
             } else {
                 frame::item(&mut filling.items, hot.hop, hot.update.bytes());
-                pushed.push(id);
             }
-            self.count_sent(id);
+            self.count_sent(*id);
         }
-        if !pushed.is_empty() {
+        chosen.retain(|id| filling.announced.iter().all(|(announced, _)| announced != id));
+        if !chosen.is_empty() {
             self.packet = self.packet.wrapping_add(1);
             filling.packet = self.packet;
             if self.packets.len() == PACKETS_MAX {
                 self.packets.pop_front();
             }
-            self.packets.push_back((self.packet, pushed));
+            self.packets.push_back((self.packet, chosen));
         }
         filling
     }
@@ -208,7 +207,10 @@ impl Rumors {
 
     /// A receiver says which updates of a packet it knew.
     pub(crate) fn feedback(&mut self, packet: u16, known: u64, stop: StopRule) {
-        let Some(at) = self.packets.iter().position(|(number, _)| *number == packet) else { return };
+        // Packets lie in the order of their numbers, which wrap around.
+        let Some(&(first, _)) = self.packets.front() else { return };
+        let place = |number: u16| number.wrapping_sub(first);
+        let Ok(at) = self.packets.binary_search_by_key(&place(packet), |(number, _)| place(*number)) else { return };
         let (_, ids) = self.packets.remove(at).expect("it was just found");
         for (place, id) in ids.into_iter().enumerate() {
             let knew = place < 64 && known >> place & 1 != 0;

@@ -211,7 +211,7 @@ impl Node {
 
     /// Lifeguard's buddy rule: who writes to a suspect says so, that it may contradict.
     fn put_suspicion(&self, letter: &mut Letter) {
-        let suspect = self.members.version(letter.peer).is_some_and(|(_, state, _)| state == State::Suspect);
+        let suspect = self.members.state(letter.peer) == Some(State::Suspect);
         if suspect && let Some(claim) = self.members.claim(letter.peer) {
             letter.put_claim(claim.bytes());
         }
