@@ -1,6 +1,10 @@
 //! A chart as data: what is drawn as SVG or PNG, written as CSV, and shown on a terminal.
 
+use std::path::Path;
+
 use serde::Serialize;
+
+use crate::Error;
 
 /// Curves over two axes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -53,6 +57,18 @@ pub enum Kind {
     Measured,
     /// A formula: drawn dashed.
     Theory,
+}
+
+impl Chart {
+    /// Draws it into a file, as SVG or PNG by the ending of its name.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        Err(Error::value("plot", path.display(), "left out: nothing draws yet"))
+    }
+
+    /// Writes its points to a file, as comma-separated values.
+    pub fn write_csv(&self, path: &Path) -> Result<(), Error> {
+        Err(Error::value("csv", path.display(), "left out: nothing writes yet"))
+    }
 }
 
 impl Axis {

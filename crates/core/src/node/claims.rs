@@ -350,7 +350,7 @@ impl Node {
     }
 
     fn pass_on(&mut self, accusation: Accusation) {
-        self.gossip.accuse(accusation, self.config.stop, self.members.live() + 1);
+        self.gossip.accuse(accusation, &self.config, self.members.live() + 1);
         self.note_change(Space::Members);
         self.gossip.fresh = true;
     }

@@ -71,13 +71,14 @@ impl Gossip {
     }
 
     /// Makes an accusation hot.
-    pub(super) fn accuse(&mut self, accusation: Accusation, stop: StopRule, members: usize) {
+    pub(super) fn accuse(&mut self, accusation: Accusation, config: &Config, members: usize) {
         if self.accusations.len() == ACCUSATIONS_MAX {
             self.accusations.remove(0);
         }
         // Under a rule without a bound accusations still have one: they are lines, not updates.
-        let bound = StopRule::TransmitLimit { lambda: 4.0 };
-        self.accusations.push((accusation, stop.sends_max(members).or_else(|| bound.sends_max(members))));
+        let sends_max = |stop: StopRule| stop.sends_max(members, config.fanout);
+        let left = sends_max(config.stop).or_else(|| sends_max(StopRule::TransmitLimit { lambda: 4.0 }));
+        self.accusations.push((accusation, left));
     }
 
     /// Accusations for one datagram, counted as sent.
@@ -117,7 +118,7 @@ impl Node {
             return;
         }
         let members = self.members.live() + 1;
-        self.rumors.heat(update, hop, from, self.config.stop, members, self.config.hot_max);
+        self.rumors.heat(update, hop, from, members);
         self.gossip.fresh = true;
     }
 
