@@ -3,6 +3,7 @@
 
 mod average;
 mod detection;
+mod run;
 mod sketch;
 mod spectator;
 mod spread;
@@ -25,6 +26,8 @@ use crate::print;
 pub(crate) enum Lab {
     /// Let a rumor spread in a textbook model, beside the theory
     Spread(spread::Spread),
+    /// Run real nodes on a virtual network, under faults
+    Run(Box<run::Run>),
     /// Reconcile two sets with sketches: symbols, bytes and time for each difference
     Sketch(sketch::Sketch),
     /// Average a number over all nodes, in pairs or by push-sum, beside the theory
@@ -37,6 +40,7 @@ pub(crate) enum Lab {
 pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
     match command {
         Lab::Spread(flags) => spread::run(flags, output),
+        Lab::Run(flags) => run::run(*flags, output),
         Lab::Sketch(flags) => sketch::run(flags, output),
         Lab::Average(flags) => average::run(flags, output),
         Lab::Detection(flags) => detection::run(flags, output),
