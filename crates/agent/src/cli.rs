@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use rumormill_core::duration;
 
 use crate::failure::Failure;
+use crate::lab::Lab;
 use crate::logs::Level;
 
 /// Gossip for a fleet of machines: members, failures and messages, with no server in the middle.
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Make the network worse on purpose, where agents run with --allow-faults
     #[command(subcommand)]
     Fault(Fault),
+    /// Show, measure and predict how gossip spreads, with no cluster at all
+    #[command(subcommand)]
+    Lab(Lab),
     /// Print the completions of a shell
     Completions(Completions),
 }

@@ -15,7 +15,7 @@ use clap::CommandFactory;
 
 use crate::cli::{self, Cli, Command};
 use crate::failure::Failure;
-use crate::{daemon, dev, print};
+use crate::{daemon, dev, lab, print};
 
 /// What a command has to say, to people or to programs.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,7 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::Info(flags) => info::show(&flags, output),
         Command::Logs(flags) => info::logs(&flags, output),
         Command::Fault(command) => fault::run(command, output),
+        Command::Lab(command) => lab::run(command, output),
         Command::Completions(flags) => completions(&flags),
     }
 }

@@ -9,6 +9,7 @@ mod dev;
 mod documents;
 mod failure;
 mod http;
+mod lab;
 mod logs;
 mod print;
 mod settings;

@@ -128,7 +128,7 @@ settings! {
     /// How often a node compares itself with one random peer, in every mode.
     #[serde(with = "duration::text")]
     repair_interval: Duration = [secs(10), secs(20), secs(10)], "duration", "design; Demers et al. 1987 §1.3, anti-entropy as a backup";
-    /// When a rumor is no longer pushed: never, feedback-counter:K or transmit-limit:LAMBDA.
+    /// When a rumor is no longer pushed: never, blind-counter:K, blind-coin:K, feedback-counter:K, feedback-coin:K, forward-once or transmit-limit:LAMBDA.
     stop: StopRule = [StopRule::TransmitLimit { lambda: 4.0 }, StopRule::TransmitLimit { lambda: 4.0 }, StopRule::TransmitLimit { lambda: 4.0 }], "rule", "memberlist retransmit_mult 4";
     /// Whether a new rumor is passed on at once or at the next round.
     forward: Forward = [Forward::AtOnce, Forward::AtOnce, Forward::AtOnce], "word", "design: pass a new one on at once";
@@ -268,6 +268,13 @@ impl ConfigBuilder {
         span("repair_interval", self.repair_interval, ms(1), secs(3_600))?;
         within("mtu_bytes", self.mtu_bytes, 1_200, 65_000)?;
         within("announce_bytes", self.announce_bytes, 256, 1_024)?;
+        check("stop", self.stop, self.stop.breach().is_none(), self.stop.breach().unwrap_or_default())?;
+        check(
+            "stop",
+            self.stop,
+            !matches!(self.stop, StopRule::MedianCounter { .. }),
+            "a rule that needs no more than sends and feedback: median-counter compares counters, which messages do not carry",
+        )?;
         let least = BANDWIDTH_LEAST + 4 * (self.mtu_bytes as u64 + 28);
         check(
             "bandwidth_max",

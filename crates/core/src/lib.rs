@@ -1,5 +1,6 @@
 //! The gossip protocols of Rumormill as one deterministic state machine: no sockets, no clock, no threads.
 
+pub mod aggregate;
 mod budget;
 pub mod config;
 mod contacts;
@@ -32,7 +33,7 @@ pub mod wire;
 pub use config::{Config, ConfigBuilder, ConfigError};
 pub use identity::{Identity, Incarnation, NodeId, Record, Sequence, Stored, Tags};
 pub use io::{Channel, Command, Event, Input, Member, MemberChange, Message, Output, Refusal, Reply, State};
-pub use node::Node;
-pub use stop::StopRule;
+pub use node::{FullView, Node};
+pub use stop::{Interest, StopRule};
 pub use time::{Instant, Now, Seconds, Wall};
 pub use update::Interner;

@@ -29,7 +29,7 @@ pub(crate) type Version = (Incarnation, State, Seconds);
 const NOWHERE: u32 = u32::MAX;
 
 /// What this node knows of a member beyond its claim, which lies in the replica at the same slot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Row {
     id: NodeId,
     since: Seconds,
@@ -63,7 +63,7 @@ pub(crate) struct Merged {
 }
 
 /// All members, this node among them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Members {
     me: NodeId,
     replica: Replica,
@@ -89,6 +89,15 @@ impl Members {
             cursor: 0,
             counts: [0; 5],
         }
+    }
+
+    /// A copy of a view that nobody has yet, as the member `me` has it: in a probe order of its own.
+    pub(crate) fn seen_by(&self, me: NodeId, rng: &mut Rng) -> Self {
+        let mut seen = Self { me, cursor: 0, ..self.clone() };
+        let own = seen.slot_of(me).expect("whoever is given a view is part of it");
+        seen.exit(own);
+        seen.reorder(rng);
+        seen
     }
 
     pub(crate) const fn replica(&self) -> &Replica {
@@ -338,13 +347,17 @@ impl Members {
     /// Whom to probe next: everybody once, then again in a new order (SWIM §4.3).
     pub(crate) fn next_probe(&mut self, rng: &mut Rng) -> Option<NodeId> {
         if self.cursor >= self.live.len() {
-            rng.shuffle(&mut self.live);
-            (0..self.live.len()).for_each(|place| self.mark_place(place));
-            self.cursor = 0;
+            self.reorder(rng);
         }
         let slot = *self.live.get(self.cursor)?;
         self.cursor += 1;
         Some(self.rows[slot as usize].id)
+    }
+
+    fn reorder(&mut self, rng: &mut Rng) {
+        rng.shuffle(&mut self.live);
+        (0..self.live.len()).for_each(|place| self.mark_place(place));
+        self.cursor = 0;
     }
 
     /// Who holds a name, decided from the claims alone: live before others, then the earlier first boot, then the

@@ -4,6 +4,7 @@
 //! The parts of a node (members, detector, rumors, messages, …) do not know each other. Each keeps its own state
 //! and says in its return value what happened; the handlers carry that from one to the next.
 
+mod acquaint;
 mod claims;
 mod commands;
 mod exchanging;
@@ -28,7 +29,7 @@ use crate::exchange::Exchanges;
 use crate::frame::{Frame, Frames, Malformed};
 use crate::hash;
 use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Sequence};
-use crate::io::{Event, Input, Member, Message, Output, State, StopReason, Ticket, Token, Warning};
+use crate::io::{Event, Input, Member, Message, Output, State, StopReason, Ticket, Token, TraceStep, Warning};
 use crate::membership::Members;
 use crate::messages::Messages;
 use crate::queries::Queries;
@@ -39,6 +40,7 @@ use crate::time::{Instant, Now, Seconds};
 use crate::update::{Interner, UpdateId};
 use crate::wire::{HEADER_BYTES, Header, Reader, VERSION, Version};
 
+pub use acquaint::FullView;
 use claims::Doubt;
 use gossip::Gossip;
 use intake::Want;
@@ -134,7 +136,7 @@ impl Node {
             raised_at: None,
             members: Members::new(identity.id, now.wall),
             detector: Detector::new(first_number),
-            rumors: Rumors::new(config.announce_bytes),
+            rumors: Rumors::new(&config),
             messages: Messages::new(now.wall),
             exchanges: Exchanges::default(),
             streams: Streams::new(config.streams_max),
@@ -281,7 +283,7 @@ impl Node {
             Frame::PingReq { number, target, address } => self.on_ping_req(number, target, address, letter),
             Frame::Nack { number } => self.on_nack(number, letter.peer),
             Frame::Updates { packet, asks, items } => self.on_updates(packet, asks, items, letter),
-            Frame::Feedback { packet, known } => self.rumors.feedback(packet, known, self.config.stop),
+            Frame::Feedback { packet, known } => self.rumors.feedback(packet, known, &mut self.fx.rng),
             Frame::Accusations(list) => list.accusations().for_each(|accusation| self.on_accusation(accusation)),
             Frame::Announce(list) => self.on_announce(list, letter),
             Frame::Request(list) => self.on_request(list, letter),
@@ -404,6 +406,11 @@ impl Node {
     /// The last `count` messages kept on a topic, by time of publication.
     pub fn history(&self, topic: &str, count: usize) -> Vec<Arc<Message>> {
         self.messages.history(topic, count)
+    }
+
+    /// When and from whom this node got one of its last messages, and how many copies.
+    pub fn trace_step(&self, topic: &str, origin: NodeId, sequence: Sequence) -> Option<TraceStep> {
+        self.messages.trace_step(topic, origin, sequence)
     }
 
     /// What was counted since the start.

@@ -27,7 +27,7 @@ const GONE_SECONDS: u32 = 60;
 const REFUSED_MAX: usize = 4_096;
 
 /// One space of one node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Replica {
     updates: Vec<Arc<Update>>,
     by_id: SlotIndex,

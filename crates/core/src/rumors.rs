@@ -7,10 +7,12 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::config::Config;
 use crate::frame::{self, Space};
 use crate::identity::NodeId;
 use crate::map::Map;
-use crate::stop::StopRule;
+use crate::rng::Rng;
+use crate::stop::{Interest, StopRule};
 use crate::update::{Update, UpdateId};
 
 /// Packets whose contents are remembered, so that feedback about them can be understood.
@@ -29,10 +31,7 @@ struct Hot {
     /// Who brought it, first or again: they need not be told.
     knowers: Vec<NodeId>,
     sent: u32,
-    /// How often it may still be sent; `None` for no bound.
-    left: Option<u32>,
-    /// Contacts in a row that knew it.
-    known: u32,
+    interest: Interest,
     age: u64,
 }
 
@@ -48,10 +47,15 @@ pub(crate) struct Filling {
 }
 
 /// The hot updates of one node, in all spaces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Rumors {
+    /// When an update stops being hot.
+    stop: StopRule,
+    /// To how many peers a round sends.
+    fanout: usize,
     /// Larger updates are announced.
     announce_bytes: usize,
+    hot_max: usize,
     hot: Map<UpdateId, Hot>,
     /// By space: (sent, newest first, id).
     queues: [BTreeSet<(u32, u64, UpdateId)>; 2],
@@ -63,8 +67,19 @@ pub(crate) struct Rumors {
 }
 
 impl Rumors {
-    pub(crate) fn new(announce_bytes: usize) -> Self {
-        Self { announce_bytes, ..Self::default() }
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            stop: config.stop,
+            fanout: config.fanout,
+            announce_bytes: config.announce_bytes,
+            hot_max: config.hot_max,
+            hot: Map::default(),
+            queues: [BTreeSet::new(), BTreeSet::new()],
+            spent: [0; 2],
+            born: 0,
+            packet: 0,
+            packets: VecDeque::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -81,35 +96,30 @@ impl Rumors {
     }
 
     /// Makes an update hot in a cluster of `members`. Beyond `hot_max` the one that was sent most cools.
-    pub(crate) fn heat(
-        &mut self,
-        update: Arc<Update>,
-        hop: u8,
-        from: Option<NodeId>,
-        stop: StopRule,
-        members: usize,
-        hot_max: usize,
-    ) {
+    pub(crate) fn heat(&mut self, update: Arc<Update>, hop: u8, from: Option<NodeId>, members: usize) {
         let queue = queue_of(&update);
         if self.queues[queue].is_empty() {
             // A space that had nothing to send does not save up its share.
             self.spent[queue] = self.spent[queue].max(self.spent[1 - queue]);
         }
-        if self.hot.len() >= hot_max
+        if self.hot.len() >= self.hot_max
             && let Some(most) = self.queues.iter().filter_map(|queue| queue.last().copied()).max()
         {
             self.cool(most.2);
         }
         self.born += 1;
         let (id, age) = (update.id, u64::MAX - self.born);
-        // Nobody tells what it knew of an announcement: a rule that lives on feedback would never end it.
-        let large = update.bytes().len() > self.announce_bytes;
-        let rule = if large && stop.asks_feedback() { ANNOUNCE_RULE } else { stop };
-        let left = rule.sends_max(members);
+        let interest = self.rule_of(&update).begin(members, self.fanout);
         let knowers = from.into_iter().collect();
-        let old = self.hot.insert(id, Hot { update, hop, knowers, sent: 0, left, known: 0, age });
+        let old = self.hot.insert(id, Hot { update, hop, knowers, sent: 0, interest, age });
         assert!(old.is_none(), "an update becomes hot once");
         self.queues[queue].insert((0, age, id));
+    }
+
+    /// Nobody tells what it knew of an announcement: a rule that lives on feedback would never end it.
+    fn rule_of(&self, update: &Update) -> StopRule {
+        let large = update.bytes().len() > self.announce_bytes;
+        if large && self.stop.asks_feedback() { ANNOUNCE_RULE } else { self.stop }
     }
 
     /// An update is superseded, or its rule says stop.
@@ -120,7 +130,7 @@ impl Rumors {
     }
 
     /// Chooses what to tell `peer` within `room` bytes of items, and counts it as sent.
-    pub(crate) fn fill(&mut self, peer: NodeId, room: usize) -> Filling {
+    pub(crate) fn fill(&mut self, peer: NodeId, room: usize, rng: &mut Rng) -> Filling {
         let mut filling = Filling::default();
         let mut room = room.saturating_sub(frame::UPDATES_HEAD_BYTES);
         let mut chosen: Vec<UpdateId> = Vec::new();
@@ -143,7 +153,7 @@ impl Rumors {
                 frame::item(&mut filling.items, hot.hop, hot.update.bytes());
                 chosen.push(id);
             }
-            self.count_sent(id);
+            self.count_sent(id, rng);
         }
         if !chosen.is_empty() {
             self.packet = self.packet.wrapping_add(1);
@@ -162,20 +172,14 @@ impl Rumors {
         self.queues[queue].iter().take(LOOK_MAX).map(|(_, _, id)| *id).filter(wanted).collect()
     }
 
-    fn count_sent(&mut self, id: UpdateId) {
-        let Some(hot) = self.hot.get_mut(&id) else { return };
+    fn count_sent(&mut self, id: UpdateId, rng: &mut Rng) {
+        let rule = self.rule_of(&self.hot[&id].update);
+        let hot = self.hot.get_mut(&id).expect("what was sent is hot");
         let queue = &mut self.queues[queue_of(&hot.update)];
         queue.remove(&(hot.sent, hot.age, id));
         hot.sent += 1;
         queue.insert((hot.sent, hot.age, id));
-        let ended = match &mut hot.left {
-            Some(left) => {
-                *left = left.saturating_sub(1);
-                *left == 0
-            }
-            None => false,
-        };
-        if ended {
+        if rule.on_sent(&mut hot.interest, rng) {
             self.cool(id);
         }
     }
@@ -191,28 +195,14 @@ impl Rumors {
     }
 
     /// A receiver says which updates of a packet it knew.
-    pub(crate) fn feedback(&mut self, packet: u16, known: u64, stop: StopRule) {
+    pub(crate) fn feedback(&mut self, packet: u16, known: u64, rng: &mut Rng) {
         let Some(at) = self.packets.iter().position(|(number, _)| *number == packet) else { return };
         let (_, ids) = self.packets.remove(at).expect("it was just found");
         for (place, id) in ids.into_iter().enumerate() {
             let knew = place < 64 && known >> place & 1 != 0;
-            if self.hears(id, knew, stop) {
+            let Some(hot) = self.hot.get_mut(&id) else { continue };
+            if self.stop.on_heard(&mut hot.interest, knew, rng) {
                 self.cool(id);
-            }
-        }
-    }
-
-    /// Counts one contact's knowledge; true if the stop rule ends the update.
-    fn hears(&mut self, id: UpdateId, knew: bool, stop: StopRule) -> bool {
-        let Some(hot) = self.hot.get_mut(&id) else { return false };
-        hot.known = if knew { hot.known + 1 } else { 0 };
-        match stop {
-            StopRule::Never => false,
-            StopRule::FeedbackCounter { k } => hot.known >= k,
-            StopRule::TransmitLimit { .. } => {
-                // The feedback comes only when more than half were known: what is left is halved for all.
-                hot.left = hot.left.map(|left| left / 2);
-                hot.left == Some(0)
             }
         }
     }
@@ -233,6 +223,7 @@ fn queue_of(update: &Update) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigBuilder;
     use crate::identity::Sequence;
     use crate::time::Seconds;
     use crate::update::{MessageBody, UpdateRef, message_bytes};
@@ -243,37 +234,65 @@ mod tests {
         Arc::new(Update::new(&UpdateRef::read(&bytes).unwrap(), &[0; 16]))
     }
 
+    /// Nothing hot yet.
+    fn none(stop: StopRule) -> Rumors {
+        Rumors::new(&ConfigBuilder { stop, ..ConfigBuilder::lan() }.build().unwrap())
+    }
+
     fn rumors(stop: StopRule, count: u32) -> Rumors {
-        let mut rumors = Rumors::new(1_024);
-        (1..=count).for_each(|n| rumors.heat(message(n, 10), 0, None, stop, 99, 4_096));
+        let mut rumors = none(stop);
+        (1..=count).for_each(|n| rumors.heat(message(n, 10), 0, None, 99));
         rumors
+    }
+
+    /// How often the first is sent before it cools.
+    fn sends(rumors: &mut Rumors) -> usize {
+        let mut rng = Rng::new(1);
+        let mut sends = || {
+            let filling = rumors.fill(NodeId(2), 1_000, &mut rng);
+            !filling.items.is_empty() || !filling.announced.is_empty()
+        };
+        (0..100).take_while(|_| sends()).count()
     }
 
     #[test]
     fn an_update_is_sent_as_often_as_its_limit_says_and_then_cools() {
         let mut rumors = rumors(StopRule::TransmitLimit { lambda: 4.0 }, 1);
-        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000).items.is_empty()).count();
-        assert_eq!(sends, 8, "4 log10(100)");
+        assert_eq!(sends(&mut rumors), 8, "4 log10(100)");
+    }
+
+    #[test]
+    fn blind_rules_end_after_their_sends() {
+        assert_eq!(sends(&mut rumors(StopRule::BlindCounter { k: 5 }, 1)), 5);
+        assert_eq!(sends(&mut rumors(StopRule::ForwardOnce, 1)), ConfigBuilder::lan().fanout);
+        assert!(sends(&mut rumors(StopRule::BlindCoin { k: 2 }, 1)) < 60, "2^-60 would be bad luck");
+    }
+
+    #[test]
+    fn a_coin_under_feedback_falls_only_after_unnecessary_contacts() {
+        let mut rumors = rumors(StopRule::FeedbackCoin { k: 1 }, 2);
+        let packet = rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).packet;
+        rumors.feedback(packet, 0b10, &mut Rng::new(1));
+        assert_eq!(rumors.len(), 1);
     }
 
     #[test]
     fn the_least_sent_go_first() {
         let mut rumors = rumors(StopRule::Never, 2);
         let room = frame::UPDATES_HEAD_BYTES + frame::item_bytes(message(1, 10).bytes().len());
-        let first = rumors.fill(NodeId(2), room).items;
-        let second = rumors.fill(NodeId(2), room).items;
+        let first = rumors.fill(NodeId(2), room, &mut Rng::new(1)).items;
+        let second = rumors.fill(NodeId(2), room, &mut Rng::new(1)).items;
         assert_ne!(first, second);
-        assert_eq!(rumors.fill(NodeId(2), room).items, first);
+        assert_eq!(rumors.fill(NodeId(2), room, &mut Rng::new(1)).items, first);
     }
 
     #[test]
     fn being_told_that_most_were_known_halves_what_is_left() {
         let stop = StopRule::TransmitLimit { lambda: 4.0 };
         let mut rumors = rumors(stop, 1);
-        let packet = rumors.fill(NodeId(2), 1_000).packet;
-        rumors.feedback(packet, 1, stop);
-        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000).items.is_empty()).count();
-        assert_eq!(sends, 3, "7 were left");
+        let packet = rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).packet;
+        rumors.feedback(packet, 1, &mut Rng::new(1));
+        assert_eq!(sends(&mut rumors), 3, "7 were left");
     }
 
     #[test]
@@ -281,23 +300,22 @@ mod tests {
         let stop = StopRule::FeedbackCounter { k: 2 };
         let mut rumors = rumors(stop, 1);
         for known in [1, 0, 1, 1] {
-            let packet = rumors.fill(NodeId(2), 1_000).packet;
-            rumors.feedback(packet, known, stop);
+            let packet = rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).packet;
+            rumors.feedback(packet, known, &mut Rng::new(1));
         }
         assert!(rumors.is_empty());
     }
 
     #[test]
     fn a_storm_of_claims_leaves_messages_half_of_each_datagram() {
-        let mut rumors = Rumors { announce_bytes: 1_024, ..Rumors::default() };
-        let stop = StopRule::Never;
+        let mut rumors = none(StopRule::Never);
         for member in 1..=200 {
             let address = "10.0.0.1:4747".parse().unwrap();
-            rumors.heat(crate::update::tests::claim_of(NodeId(member), address), 0, None, stop, 99, 4_096);
+            rumors.heat(crate::update::tests::claim_of(NodeId(member), address), 0, None, 99);
         }
-        (1..=20).for_each(|n| rumors.heat(message(n, 100), 0, None, stop, 99, 4_096));
+        (1..=20).for_each(|n| rumors.heat(message(n, 100), 0, None, 99));
         let bytes: usize = (0..4)
-            .flat_map(|_| frame::Items::of(&rumors.fill(NodeId(2), 1_100).items))
+            .flat_map(|_| frame::Items::of(&rumors.fill(NodeId(2), 1_100, &mut Rng::new(1)).items))
             .filter(|update| {
                 UpdateRef::read(update).is_some_and(|u| matches!(u.head, crate::update::Head::Message { .. }))
             })
@@ -310,24 +328,23 @@ mod tests {
     fn who_sent_an_update_is_not_told_of_it() {
         let mut rumors = rumors(StopRule::Never, 1);
         rumors.note_knower(message(1, 10).id, NodeId(3));
-        assert!(rumors.fill(NodeId(3), 1_000).items.is_empty());
-        assert!(!rumors.fill(NodeId(2), 1_000).items.is_empty());
+        assert!(rumors.fill(NodeId(3), 1_000, &mut Rng::new(1)).items.is_empty());
+        assert!(!rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).items.is_empty());
     }
 
     #[test]
     fn a_large_update_is_announced() {
-        let mut rumors = Rumors::new(1_024);
-        rumors.heat(message(1, 5_000), 0, None, StopRule::Never, 9, 64);
-        let filling = rumors.fill(NodeId(2), 1_000);
+        let mut rumors = none(StopRule::Never);
+        rumors.heat(message(1, 5_000), 0, None, 9);
+        let filling = rumors.fill(NodeId(2), 1_000, &mut Rng::new(1));
         assert!(filling.items.is_empty());
         assert_eq!(filling.announced.len(), 1);
     }
 
     #[test]
     fn announcements_end_although_nobody_gives_feedback_about_them() {
-        let mut rumors = Rumors::new(1_024);
-        rumors.heat(message(1, 5_000), 0, None, StopRule::FeedbackCounter { k: 2 }, 99, 64);
-        let sends = (0..100).take_while(|_| !rumors.fill(NodeId(2), 1_000).announced.is_empty()).count();
-        assert_eq!(sends, 8, "4 log10(100)");
+        let mut rumors = none(StopRule::FeedbackCounter { k: 2 });
+        rumors.heat(message(1, 5_000), 0, None, 99);
+        assert_eq!(sends(&mut rumors), 8, "4 log10(100)");
     }
 }

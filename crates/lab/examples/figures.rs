@@ -183,11 +183,7 @@ fn in_step(net: Network, mode: Mode) -> Result<Network, Failure> {
         probe_interval: secs(600),
         ..ConfigBuilder::lan()
     };
-    let mut net = net.config(config).latency(Duration::from_micros(50)).jitter(Duration::ZERO);
-    net = net.start_cold(0, Duration::ZERO);
-    net.run_for(secs(1))?;
-    net.run_until(Network::everyone_knows_everyone, secs(300))?;
-    Ok(net)
+    net.config(config).latency(Duration::from_micros(50)).jitter(Duration::ZERO).start_joined_within(Duration::ZERO)
 }
 
 fn rounds_to_all(net: &mut Network) -> Result<f64, Failure> {

@@ -35,6 +35,9 @@ pub enum Error {
         /// What the system says.
         error: std::io::Error,
     },
+    /// Somebody said stop before the first piece of work was done.
+    #[error("stopped before anything was done")]
+    Stopped,
     /// A run of the virtual network broke a rule that must always hold: a fault of this project.
     #[error("{0}")]
     Broken(#[from] Failure),

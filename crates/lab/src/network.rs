@@ -21,20 +21,20 @@ use std::time::Duration;
 use rumormill_core::config::ConfigBuilder;
 use rumormill_core::io::Ticket;
 use rumormill_core::rng::Rng;
-use rumormill_core::{Command, Config, Identity, Interner, Node, NodeId, Refusal, Reply, Tags};
+use rumormill_core::{Command, Config, FullView, Identity, Interner, Node, NodeId, Refusal, Reply, Tags};
 
 use self::act::{Act, DiskFate, Planned};
 use self::check::Checkers;
 use self::clock::Clock;
 use self::host::{Host, address, derived_seed};
 use self::link::{Cuts, Link};
-use self::measure::{Measured, MessageKey, Traffic};
+use self::measure::{End, Life, Measured, MessageKey, Publication, Traffic};
 use self::options::Options;
 use self::queue::{Queue, Turn};
 use self::run::Due;
 use self::streams::Connections;
 use self::trace::Trace;
-use crate::{Failure, micros};
+use crate::{Failure, micros, settings};
 
 /// Nodes, numbered from 0, on a virtual network. See the [crate's documentation](crate).
 #[derive(Debug)]
@@ -54,6 +54,10 @@ pub struct Network {
     pub(crate) connections: Connections,
     pub(crate) checkers: Option<Checkers>,
     pub(crate) measured: Measured,
+    /// Every life that a process had, by its start.
+    pub(crate) lives: Vec<Life>,
+    /// Which of them failed, by time.
+    pub(crate) failed: Vec<usize>,
     pub(crate) trace: Trace,
     pub(crate) tickets: u64,
     pub(crate) results: BTreeMap<Ticket, Result<Reply, Refusal>>,
@@ -84,6 +88,8 @@ impl Network {
             connections: Connections::default(),
             checkers: None,
             measured: Measured::default(),
+            lives: Vec::new(),
+            failed: Vec::new(),
             trace: Trace::new(seed),
             tickets: 0,
             results: BTreeMap::new(),
@@ -200,52 +206,104 @@ impl Network {
     /// If a setting breaks its rule.
     #[must_use]
     pub fn start_cold(mut self, contact: usize, within: Duration) -> Self {
+        let nodes = self.options.nodes;
+        assert!(contact < nodes, "the contact n{contact} is one of {nodes} nodes");
+        self.configure();
+        self.follow_plan();
+        self.add(nodes, contact, within);
+        self
+    }
+
+    /// Starts all nodes within a second and gives them complete views, as if they had joined a while ago; measurements
+    /// and the plan begin then. For the way there see [`start_cold`](Self::start_cold).
+    ///
+    /// # Errors
+    /// The first rule that was broken.
+    ///
+    /// # Panics
+    /// If a setting breaks its rule, or `members_max` is below the number of nodes.
+    pub fn start_joined(self) -> Result<Self, Failure> {
+        self.start_joined_within(Duration::from_secs(1))
+    }
+
+    /// The same with nodes that start at random moments `within` a span: rounds of a node lie on multiples of the
+    /// interval since its start, so that those of nodes that start in one instant are in step.
+    ///
+    /// # Errors
+    /// The first rule that was broken.
+    ///
+    /// # Panics
+    /// As [`start_joined`](Self::start_joined).
+    pub fn start_joined_within(mut self, within: Duration) -> Result<Self, Failure> {
+        self.configure();
+        for _ in 0..self.options.nodes {
+            self.add_machine(None, within);
+        }
+        self.run_for(within + self.options.disk_delay)?;
+        self.acquaint();
+        self.reset_measurements();
+        self.follow_plan();
+        Ok(self)
+    }
+
+    fn configure(&mut self) {
         self.config =
             self.options.config.clone().build().unwrap_or_else(|error| panic!("failed to read config: {error}"));
         if let Some(checkers) = &mut self.checkers {
             checkers.configure(&self.config);
         }
-        for Planned { at, act } in std::mem::take(&mut self.options.plan) {
-            self.queue.push(micros(at), Turn::Input, Due::Act(Box::new(act)));
-        }
-        let nodes = self.options.nodes;
-        assert!(contact < nodes, "the contact n{contact} is one of {nodes} nodes");
-        self.add(nodes, contact, within);
-        self
     }
 
-    /// Starts all nodes and lets them join, until every view is complete; measurements begin then.
-    ///
-    /// # Errors
-    /// The first rule that was broken, or that views are not complete after two minutes.
-    ///
-    /// # Panics
-    /// If a setting breaks its rule.
-    pub fn start_joined(self) -> Result<Self, Failure> {
-        let mut network = self.start_cold(0, Duration::from_secs(1));
-        network.run_for(Duration::from_secs(1))?;
-        network.run_until(Self::everyone_knows_everyone, Duration::from_mins(2))?;
-        network.reset_measurements();
-        Ok(network)
+    /// The plan's times count from now.
+    fn follow_plan(&mut self) {
+        let plan = std::mem::take(&mut self.options.plan);
+        self.schedule(plan);
+    }
+
+    /// Gives each node a complete view.
+    fn acquaint(&mut self) {
+        let now = Clock::default().read(self.now);
+        let view = FullView::of(self.hosts.iter().filter_map(|host| host.node.as_ref()), now);
+        for node in 0..self.hosts.len() {
+            let host = &mut self.hosts[node];
+            if let Some(machine) = &mut host.node {
+                machine.acquaint(host.clock.read(self.now), &view);
+                self.drain(node);
+            }
+        }
+        assert!(self.everyone_knows_everyone(), "each was given a complete view");
     }
 }
 
 /// What can be done to it.
 impl Network {
+    /// Has a plan carried out, by time from now on; what is planned for one moment happens in the order of the plan.
+    pub fn schedule(&mut self, plan: impl IntoIterator<Item = Planned>) {
+        for Planned { at, act } in plan {
+            self.queue.push(self.now + micros(at), Turn::Input, Due::Act(Box::new(act)));
+        }
+    }
+
     /// Adds machines whose nodes start at random moments `within` a span and join through `contact`. A contact
     /// that is new itself starts at once.
     pub fn add(&mut self, nodes: usize, contact: usize, within: Duration) {
         for _ in 0..nodes {
-            let node = self.hosts.len();
-            let clock = Clock::drawn(self.options.clock_skew, self.options.clock_drift_ppm, &mut self.rng);
-            self.hosts.push(Host::new(NodeId::NONE, format!("n{node}"), clock));
-            self.take_new_id(node);
-            self.measured.traffic.push(Traffic::default());
-            let delay = self.below(micros(within) + 1);
-            let start_after = if node == contact { 0 } else { delay };
-            let contact = (node != contact).then_some(contact);
-            self.queue.push(self.now + start_after, Turn::Input, Due::Start { node, contact });
+            self.add_machine(Some(contact), within);
         }
+    }
+
+    /// Adds a machine whose node starts `within` a span and joins through `contact`, unless it is that contact itself.
+    fn add_machine(&mut self, contact: Option<usize>, within: Duration) {
+        let node = self.hosts.len();
+        let clock = Clock::drawn(self.options.clock_skew, self.options.clock_drift_ppm, &mut self.rng);
+        self.hosts.push(Host::new(NodeId::NONE, format!("n{node}"), clock));
+        self.take_new_id(node);
+        self.measured.traffic.push(Traffic::default());
+        let delay = self.below(micros(within) + 1);
+        let is_contact = contact == Some(node);
+        let start_after = if is_contact { 0 } else { delay };
+        let contact = contact.filter(|_| !is_contact);
+        self.queue.push(self.now + start_after, Turn::Input, Due::Start { node, contact });
     }
 
     /// Adds a machine with a copy of a node's disk, name and identity, as a careless operator would.
@@ -268,6 +326,7 @@ impl Network {
 
     /// The machine of a node loses power: nothing answers any more, its streams hang.
     pub fn crash(&mut self, node: usize) {
+        self.end_of_life(node, End::Failed);
         self.hosts[node].powered = false;
         self.hosts[node].end_life(&mut self.rng);
         self.watch_stalled_streams();
@@ -275,6 +334,7 @@ impl Network {
 
     /// The process of a node is killed: its machine closes its streams and refuses new ones.
     pub fn kill(&mut self, node: usize) {
+        self.end_of_life(node, End::Failed);
         self.end_process(node);
     }
 
@@ -296,6 +356,28 @@ impl Network {
     /// The process of a node stands still for a while; what comes in meanwhile waits.
     pub fn pause(&mut self, node: usize, length: Duration) {
         self.hosts[node].paused_until = Some(self.now + micros(length));
+    }
+
+    /// From now on the process of a node stands still for a time, runs for as long, and so on; zero ends it.
+    pub fn slow(&mut self, node: usize, length: Duration) {
+        self.hosts[node].slow = micros(length);
+        self.hosts[node].slow_due = self.now;
+        self.on_slow(node);
+    }
+
+    /// A slow node stands still once more, unless that was settled anew meanwhile.
+    pub(crate) fn on_slow(&mut self, node: usize) {
+        let host = &self.hosts[node];
+        let length = host.slow;
+        if length == 0 || host.slow_due != self.now {
+            return;
+        }
+        if self.takes_commands(node) {
+            self.pause(node, Duration::from_micros(length));
+        }
+        let again = self.now + 2 * length;
+        self.hosts[node].slow_due = again;
+        self.queue.push(again, Turn::Input, Due::Slow { node });
     }
 
     /// Cuts each group off from all others; nodes in no group stay together.
@@ -326,6 +408,40 @@ impl Network {
         }
     }
 
+    /// Gives a node another setting from its next start on. The checkers grant all nodes what this one is granted.
+    ///
+    /// # Panics
+    /// If there is no such setting, or it breaks its rule.
+    pub fn set_setting(&mut self, node: usize, key: &str, value: &str) {
+        let present = self.hosts[node].config.as_deref().unwrap_or(&self.config);
+        let config = settings::with(present, key, value).and_then(|builder| Ok(builder.build()?));
+        let config = config.unwrap_or_else(|error| panic!("failed to read config: {error}"));
+        if let Some(checkers) = &mut self.checkers {
+            checkers.widen(&config);
+        }
+        self.hosts[node].config = Some(Box::new(config));
+    }
+
+    /// All cuts end, nothing is lost any more, disks work, nobody is slow, and who is down starts again, unless it left
+    /// for good. Who never knew anybody but a contact that left for good is told another, as by an operator.
+    pub fn make_peace(&mut self) {
+        self.heal();
+        self.set_link(self.link().healed());
+        for node in 0..self.len() {
+            self.set_disk_failing(node, false);
+            self.slow(node, Duration::ZERO);
+            if !self.has_left(node) {
+                self.restart(node, DiskFate::Kept);
+            }
+        }
+        if self.has_left(0) {
+            let others: Vec<_> = self.up().filter(|&node| self.takes_commands(node)).collect();
+            for pair in others.windows(2) {
+                self.join(pair[1], pair[0]);
+            }
+        }
+    }
+
     /// Changes how the network treats datagrams.
     pub fn set_link(&mut self, link: Link) {
         self.options.link = link;
@@ -348,17 +464,25 @@ impl Network {
             Act::Kill(node) => self.kill(node),
             Act::Restart(node, disk) => self.restart(node, disk),
             Act::Pause(node, length) if self.is_up(node) => self.pause(node, length),
+            Act::Slow(node, length) => self.slow(node, length),
             Act::Partition(groups) => self.partition(&groups),
             Act::OneWay(from, to) => self.oneway(from, to),
             Act::Heal => self.heal(),
             Act::DiskFails(node) => self.set_disk_failing(node, true),
             Act::DiskWorks(node) => self.set_disk_failing(node, false),
+            Act::Clock(node, ahead) => self.set_clock_ahead(node, ahead),
+            Act::Set(node, key, value) => self.set_setting(node, &key, &value),
+            Act::Add(nodes, within) => {
+                let contact = self.up().next().unwrap_or(0);
+                self.add(nodes, contact, within);
+            }
             Act::Leave(node) if self.takes_commands(node) => {
                 self.leave(node);
             }
             Act::Publish(node, bytes) if self.takes_commands(node) => {
                 let payload = (0..bytes).map(|_| self.rng.bits().to_le_bytes()[0]).collect();
-                self.publish(node, "chaos", payload);
+                let (at, ticket) = (self.now(), self.publish(node, "chaos", payload));
+                self.measured.publications.push(Publication { at, node, bytes, ticket });
             }
             Act::Pause(..) | Act::Leave(_) | Act::Publish(..) => {}
         }
@@ -405,6 +529,9 @@ impl Network {
         let host = &mut self.hosts[node];
         host.life += 1;
         host.started_at = self.now;
+        let config = host.config.as_deref().unwrap_or(&self.config).clone();
+        self.lives.push(Life { node, id: host.id, life: host.life, from: Duration::from_micros(self.now), end: None });
+        host.life_index = self.lives.len() - 1;
         host.powered = true;
         host.left = false;
         self.trace.started(self.now, node, host.life);
@@ -420,7 +547,7 @@ impl Network {
         };
         let seed = derived_seed(self.seed, node, host.life);
         let now = host.clock.read(self.now);
-        host.node = Some(Node::sharing(identity, self.config.clone(), seed, now, self.interner.clone()));
+        host.node = Some(Node::sharing(identity, config, seed, now, self.interner.clone()));
         if let Some(checkers) = &mut self.checkers {
             checkers.started(node, self.options.durable);
         }
@@ -429,6 +556,17 @@ impl Network {
             && self.is_up(node)
         {
             self.join(node, contact);
+        }
+    }
+
+    /// Notes how a life ends, if the node is up.
+    pub(crate) fn end_of_life(&mut self, node: usize, end: End) {
+        if self.is_up(node) {
+            let life = self.hosts[node].life_index;
+            self.lives[life].end = Some((Duration::from_micros(self.now), end));
+            if end == End::Failed {
+                self.failed.push(life);
+            }
         }
     }
 

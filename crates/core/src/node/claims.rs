@@ -19,7 +19,7 @@ const COPY_PAUSE: Duration = Duration::from_mins(1);
 /// A claim about this node from further ahead than so many boots is no restored backup.
 const BOOTS_AHEAD_MAX: u64 = 1 << 20;
 /// Known members are written down this long after a change.
-const REMEMBER_AFTER: Duration = Duration::from_secs(2);
+pub(super) const REMEMBER_AFTER: Duration = Duration::from_secs(2);
 /// Addresses of members that are written down.
 const REMEMBERED_MAX: usize = 64;
 /// Surprising deaths that are looked into at once.
@@ -180,7 +180,7 @@ impl Node {
     }
 
     /// After a random part of the interval, so that nodes that start together do not probe together.
-    fn arm_probing(&mut self) {
+    pub(super) fn arm_probing(&mut self) {
         let wait = self.config.probe_interval.mul_f64(self.fx.rng.fraction());
         self.fx.arm_once(wait, Timer::ProbeInterval);
     }
@@ -350,7 +350,7 @@ impl Node {
     }
 
     fn pass_on(&mut self, accusation: Accusation) {
-        self.gossip.accuse(accusation, self.config.stop, self.members.live() + 1);
+        self.gossip.accuse(accusation, &self.config, self.members.live() + 1);
         self.note_change(Space::Members);
         self.gossip.fresh = true;
     }

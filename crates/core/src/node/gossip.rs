@@ -71,13 +71,14 @@ impl Gossip {
     }
 
     /// Makes an accusation hot.
-    pub(super) fn accuse(&mut self, accusation: Accusation, stop: StopRule, members: usize) {
+    pub(super) fn accuse(&mut self, accusation: Accusation, config: &Config, members: usize) {
         if self.accusations.len() == ACCUSATIONS_MAX {
             self.accusations.remove(0);
         }
         // Under a rule without a bound accusations still have one: they are lines, not updates.
-        let bound = StopRule::TransmitLimit { lambda: 4.0 };
-        self.accusations.push((accusation, stop.sends_max(members).or_else(|| bound.sends_max(members))));
+        let sends_max = |stop: StopRule| stop.sends_max(members, config.fanout);
+        let left = sends_max(config.stop).or_else(|| sends_max(StopRule::TransmitLimit { lambda: 4.0 }));
+        self.accusations.push((accusation, left));
     }
 
     /// Accusations for one datagram, counted as sent.
@@ -117,7 +118,7 @@ impl Node {
             return;
         }
         let members = self.members.live() + 1;
-        self.rumors.heat(update, hop, from, self.config.stop, members, self.config.hot_max);
+        self.rumors.heat(update, hop, from, members);
         self.gossip.fresh = true;
     }
 
@@ -131,6 +132,22 @@ impl Node {
     pub(super) fn hurry(&mut self) {
         self.gossip.interval = self.config.gossip_interval;
         self.arm_round();
+    }
+
+    /// Rounds as they are once nothing has changed for long, and nothing to pass on.
+    pub(super) fn settle_rounds(&mut self) {
+        self.gossip.fresh = false;
+        self.fx.cancel(Timer::Echo);
+        self.gossip.interval = self.config.gossip_interval_max;
+        if self.goes_on_asking() {
+            self.arm_round();
+        }
+    }
+
+    /// Whether the next round follows although there is nothing to tell: beyond the repair interval it would only do
+    /// what repair does.
+    fn goes_on_asking(&self) -> bool {
+        self.config.mode != Mode::Push && self.gossip.interval < self.config.repair_interval
     }
 
     /// On a multiple of the interval, so that a laboratory can run rounds in step.
@@ -207,9 +224,7 @@ impl Node {
         if still_hot && self.config.mode != Mode::Pull {
             self.gossip.interval = self.config.gossip_interval;
         }
-        // Beyond the repair interval rounds would only do what repair does.
-        let asks_on = self.config.mode != Mode::Push && self.gossip.interval < self.config.repair_interval;
-        if asks_on || self.gossip.interval == self.config.gossip_interval {
+        if self.goes_on_asking() || self.gossip.interval == self.config.gossip_interval {
             self.arm_round();
         }
     }

@@ -197,7 +197,7 @@ impl Node {
             return;
         }
         self.put_accusations(letter);
-        let filling = self.rumors.fill(letter.peer, letter.packet.room());
+        let filling = self.rumors.fill(letter.peer, letter.packet.room(), &mut self.fx.rng);
         self.put_filling(letter, &filling);
     }
 

@@ -29,7 +29,7 @@ pub struct Options {
     pub durable: bool,
     /// The settings of every node.
     pub config: ConfigBuilder,
-    /// What befalls the network, by time since the start.
+    /// What befalls the network, by time since the start; of a joined start, since all have joined.
     pub plan: Vec<Planned>,
 }
 

@@ -1,0 +1,109 @@
+//! `rumor lab`: the laboratory on the command line. A command reads flags into parameters and prints outcomes; what is
+//! computed and drawn is the laboratory's.
+
+mod average;
+mod detection;
+mod sketch;
+mod spectator;
+mod spread;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use rumormill_lab::Error;
+use rumormill_lab::chart::{self, Chart, Format};
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as WordError;
+
+use crate::commands::Output;
+use crate::failure::{Failure, Kind};
+use crate::print;
+
+/// `rumor lab`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Lab {
+    /// Let a rumor spread in a textbook model, beside the theory
+    Spread(spread::Spread),
+    /// Reconcile two sets with sketches: symbols, bytes and time for each difference
+    Sketch(sketch::Sketch),
+    /// Average a number over all nodes, in pairs or by push-sum, beside the theory
+    Average(average::Average),
+    /// Crash a member and see how soon another notices, beside the theory
+    Detection(detection::Detection),
+}
+
+/// Runs a command of the laboratory.
+pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
+    match command {
+        Lab::Spread(flags) => spread::run(flags, output),
+        Lab::Sketch(flags) => sketch::run(flags, output),
+        Lab::Average(flags) => average::run(flags, output),
+        Lab::Detection(flags) => detection::run(flags, output),
+    }
+}
+
+/// Reads one of the words that a type consists of.
+fn word<T: Deserialize<'static>>(text: &str) -> Result<T, String> {
+    T::deserialize(text.to_owned().into_deserializer()).map_err(|error: WordError| error.to_string())
+}
+
+/// Where the curves of a command go.
+#[derive(Args, Clone, Debug)]
+struct Drawing {
+    /// Draw the curves into this file, as its ending says: .svg or .png
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    /// Write the points of the curves to this file, as comma-separated values
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+}
+
+impl Drawing {
+    /// Refuses what cannot be drawn or written, before anything runs.
+    fn check(&self) -> Result<(), Failure> {
+        if let Some(path) = &self.plot {
+            Format::of(path)?;
+        }
+        if let (Some(plot), Some(csv)) = (&self.plot, &self.csv)
+            && plot == csv
+        {
+            return Err(Failure::value("csv", csv.display(), "another file than plot"));
+        }
+        for path in [&self.plot, &self.csv].into_iter().flatten() {
+            chart::check_writable(path)?;
+        }
+        Ok(())
+    }
+
+    /// Draws and writes what was asked for, and says so: `shows` is what is to be seen.
+    fn draw(&self, chart: impl FnOnce() -> Chart, shows: &str) -> Result<(), Failure> {
+        if self.plot.is_none() && self.csv.is_none() {
+            return Ok(());
+        }
+        let chart = chart();
+        let wrote = |path: &Path| print::note(format!("wrote {}: {shows}", path.display()));
+        if let Some(path) = &self.plot {
+            chart.write(path)?;
+            wrote(path);
+        }
+        if let Some(path) = &self.csv {
+            chart.write_csv(path)?;
+            wrote(path);
+        }
+        Ok(())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error {
+            Error::Value { field, value, rule } => Self::value(field, value, rule),
+            Error::Memory { .. } => Self::new(Kind::Refused, "memory", text),
+            Error::File { .. } => Self::new(Kind::Refused, "file", text),
+            Error::Stopped => Self::new(Kind::No, "stopped", text),
+            Error::Broken(_) => Self::new(Kind::No, "broken", text),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The textbook epidemics on bare arrays: how one update spreads among n nodes that all know each other.
+//!
+//! No messages, no addresses, no time outs: a node is a few bits. The rules are those under which the published tables
+//! come out (Demers et al. 1987; Karp et al. 2000). In a round every caller calls `fanout` partners, drawn
+//! uniformly from the n − 1 others; what a node knows is judged as of the start of the round, and who learns the update
+//! is active from the next one.
+//!
+//! - **push**: who is infective calls and sends. **pull**: callers ask, and a partner that is infective answers.
+//!   **push-pull**: everybody calls, and the update crosses a contact either way.
+//! - Under [`StopRule::Never`] those who know the update do not ask for it (so in pull they do not call, and in push-pull
+//!   nobody answers them): this is the SI epidemic of the literature on rounds. Under every other rule nodes cannot know
+//!   that there is nothing else to ask for: everybody calls, and every infective answers whoever calls.
+//! - Traffic counts update messages, lost ones too; requests that find nothing are free. A contact that is lost
+//!   carries nothing either way and gives no feedback.
+//!
+//! Where the papers are silent: with a fanout above 1 each contact counts alone, and who loses interest makes no further
+//! calls in that round.
+
+mod bits;
+mod partners;
+
+use rumormill_core::StopRule;
+use rumormill_core::config::Mode;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::chart::{Axis, Chart, Series};
+use crate::jobs::{self, Watch};
+use crate::summary::count;
+use crate::{Error, Summary};
+
+/// How many partners a caller calls.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distribution {
+    /// As many as the fanout says, drawn with replacement.
+    Fixed,
+    /// As many as the fanout says, all different.
+    Distinct,
+    /// A Poisson number with the fanout as its mean, drawn anew each time, with replacement.
+    Poisson,
+}
+
+/// When nodes call.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Timing {
+    /// All at once, in rounds.
+    Rounds,
+    /// Each at the ticks of its own Poisson clock of rate 1; times are in its mean periods.
+    Async,
+}
+
+/// What is run.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Parameters {
+    /// How many nodes, one of which knows the update at the start.
+    pub nodes: usize,
+    /// Who sends in a contact.
+    pub mode: Mode,
+    /// How many partners a caller calls; a mean under [`Distribution::Poisson`], otherwise whole.
+    #[serde(serialize_with = "whole_where_it_is")]
+    pub fanout: f64,
+    /// How the fanout is meant.
+    pub fanout_distribution: Distribution,
+    /// The share of contacts that carry nothing.
+    pub loss: f64,
+    /// When a node loses interest.
+    pub stop: StopRule,
+    /// When nodes call.
+    pub timing: Timing,
+    /// How many calls a node accepts in a round; `None` for all.
+    pub connection_limit: Option<u16>,
+    /// How many further partners a refused caller tries in the same round.
+    pub hunt: u32,
+    /// How many independent runs.
+    pub runs: usize,
+    /// What all draws derive from.
+    pub seed: u64,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            nodes: 1_000,
+            mode: Mode::PushPull,
+            fanout: 1.0,
+            fanout_distribution: Distribution::Fixed,
+            loss: 0.0,
+            stop: StopRule::Never,
+            timing: Timing::Rounds,
+            connection_limit: None,
+            hunt: 0,
+            runs: 1,
+            seed: 1,
+        }
+    }
+}
+
+/// `2` rather than `2.0`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was found to be whole and in range")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn whole_where_it_is<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if number.fract() == 0.0 && (0.0..1e15).contains(number) {
+        serializer.serialize_u64(*number as u64)
+    } else {
+        serializer.serialize_f64(*number)
+    }
+}
+
+/// What the runs showed: the document of `rumor lab spread`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    /// What was run.
+    #[serde(flatten)]
+    pub parameters: Parameters,
+    /// The share of nodes that never knew.
+    pub residue: Summary,
+    /// Update messages for each node.
+    pub traffic: Summary,
+    /// When nodes learned it on average, those that did, the first included at 0.
+    pub time_average: Summary,
+    /// When the last node learned it of those that did.
+    pub time_last: Summary,
+    /// The share of nodes that knew in the end.
+    pub coverage: Summary,
+    /// The share of runs in which every node knew in the end.
+    pub atomic: f64,
+    /// The mean share of nodes that knew, by round from 0.
+    pub curve: Vec<f64>,
+    /// The same by formula, where there is one.
+    pub theory: Option<Vec<f64>>,
+    /// How long it took, in seconds; for whoever measures to fill in.
+    pub elapsed: Option<f64>,
+}
+
+/// What one run showed.
+#[derive(Clone, Debug, PartialEq)]
+struct Run {
+    messages: u64,
+    /// The sum over all nodes that learned it of when they did.
+    time_sum: f64,
+    time_last: f64,
+    /// How many knew, by round from 0.
+    informed: Vec<usize>,
+}
+
+impl Parameters {
+    /// Refuses what cannot be run.
+    pub fn check(&self) -> Result<(), Error> {
+        Error::unless(
+            (2..=NODES_MAX).contains(&self.nodes),
+            "nodes",
+            self.nodes,
+            &format!("from 2, so that there is somebody to call, to {NODES_MAX}"),
+        )?;
+        self.check_fanout()?;
+        Error::unless(
+            (0.0..1.0).contains(&self.loss),
+            "loss",
+            self.loss,
+            "from 0 to below 1: if everything is lost nothing spreads",
+        )?;
+        Error::unless(self.stop.breach().is_none(), "stop", self.stop, self.stop.breach().unwrap_or_default())?;
+        let crosses_both_ways = self.mode == Mode::PushPull || !matches!(self.stop, StopRule::MedianCounter { .. });
+        Error::unless(
+            crosses_both_ways,
+            "stop",
+            self.stop,
+            "used in mode push-pull: its players hear each other's counters in both directions",
+        )?;
+        Error::unless(self.connection_limit != Some(0), "connection-limit", 0, "at least 1, or left out for no limit")?;
+        Error::unless(
+            self.hunt == 0 || self.connection_limit.is_some(),
+            "hunt",
+            self.hunt,
+            "0 without a connection-limit: nobody is refused, so nobody hunts",
+        )?;
+        Error::unless(self.hunt <= HUNT_MAX, "hunt", self.hunt, &format!("at most {HUNT_MAX}"))?;
+        Error::unless((1..=RUNS_MAX).contains(&self.runs), "runs", self.runs, &format!("from 1 to {RUNS_MAX}"))
+    }
+
+    fn check_fanout(&self) -> Result<(), Error> {
+        let most = count(self.nodes - 1);
+        let (holds, rule) = match self.fanout_distribution {
+            Distribution::Fixed | Distribution::Distinct => (
+                self.fanout.fract() == 0.0 && (1.0..=most).contains(&self.fanout),
+                format!(
+                    "a whole number from 1 to nodes - 1 ({most}); with --fanout-distribution poisson it may be fractional"
+                ),
+            ),
+            Distribution::Poisson => (
+                (FANOUT_MEAN_MIN..=most).contains(&self.fanout),
+                format!("a mean from {FANOUT_MEAN_MIN} to nodes - 1 ({most})"),
+            ),
+        };
+        Error::unless(holds, "fanout", self.fanout, &rule)
+    }
+}
+
+/// Indices of nodes are 32 bits.
+const NODES_MAX: usize = 1 << 31;
+/// With less a round would mean little.
+const FANOUT_MEAN_MIN: f64 = 0.01;
+const HUNT_MAX: u32 = 1_000;
+const RUNS_MAX: usize = 1_000_000;
+
+/// Lets one update spread, as often as `parameters` say. Runs that the watch kept from beginning are left out.
+pub fn run(parameters: &Parameters, watch: &dyn Watch) -> Result<Outcome, Error> {
+    parameters.check()?;
+    let seeds: Vec<u64> = (0..parameters.runs as u64).map(|run| jobs::seed_of_run(parameters.seed, run)).collect();
+    let runs: Vec<Run> =
+        jobs::run_each(&seeds, watch, |seed| run_once(parameters, *seed)).into_iter().flatten().collect();
+    Outcome::of(Parameters { runs: runs.len(), ..parameters.clone() }, &runs).ok_or(Error::Stopped)
+}
+
+fn run_once(parameters: &Parameters, seed: u64) -> Run {
+    bits::run(parameters, seed)
+}
+
+impl Outcome {
+    fn of(parameters: Parameters, runs: &[Run]) -> Option<Self> {
+        let nodes = count(parameters.nodes);
+        let known = |run: &Run| run.informed.last().copied().expect("the first node knows");
+        let summary = |value: &dyn Fn(&Run) -> f64| Summary::of(&runs.iter().map(value).collect::<Vec<_>>());
+        let atomic = runs.iter().filter(|run| known(run) == parameters.nodes).count();
+        let rounds = runs.iter().map(|run| run.informed.len()).max().unwrap_or_default();
+        let informed = |round: usize| -> f64 {
+            runs.iter().map(|run| count(run.informed.get(round).copied().unwrap_or_else(|| known(run)))).sum()
+        };
+        Some(Self {
+            residue: summary(&|run| 1.0 - count(known(run)) / nodes)?,
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+            traffic: summary(&|run| run.messages as f64 / nodes)?,
+            time_average: summary(&|run| run.time_sum / count(known(run)))?,
+            time_last: summary(&|run| run.time_last)?,
+            coverage: summary(&|run| count(known(run)) / nodes)?,
+            atomic: count(atomic) / count(runs.len()),
+            curve: (0..rounds).map(|round| informed(round) / nodes / count(runs.len())).collect(),
+            theory: None,
+            elapsed: None,
+            parameters,
+        })
+    }
+
+    /// The curve, beside the formula's where there is one.
+    pub fn chart(&self) -> Chart {
+        let Parameters { nodes, mode, fanout, timing, .. } = &self.parameters;
+        let time = match timing {
+            Timing::Rounds => "rounds",
+            Timing::Async => "time (mean periods)",
+        };
+        let points = |curve: &[f64]| curve.iter().enumerate().map(|(round, share)| (count(round), *share)).collect();
+        let mut series = vec![Series::measured(mode_name(*mode), points(&self.curve))];
+        series.extend(self.theory.as_ref().map(|theory| Series::theory("theory", points(theory))));
+        Chart {
+            title: format!("{nodes} nodes, {}, fanout {fanout}", mode_name(*mode)),
+            x: Axis::linear(time),
+            y: Axis::linear("share of nodes that know"),
+            series,
+        }
+    }
+}
+
+/// As it is written.
+pub const fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Push => "push",
+        Mode::Pull => "pull",
+        Mode::PushPull => "push-pull",
+    }
+}
