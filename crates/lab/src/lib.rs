@@ -19,6 +19,7 @@
 pub mod chart;
 mod error;
 pub mod jobs;
+pub mod memory;
 mod network;
 pub mod seeds;
 pub mod spread;

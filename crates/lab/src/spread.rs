@@ -18,6 +18,8 @@
 
 mod bits;
 mod partners;
+mod population;
+mod record;
 
 use rumormill_core::StopRule;
 use rumormill_core::config::Mode;
@@ -26,7 +28,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::chart::{Axis, Chart, Series};
 use crate::jobs::{self, Watch};
 use crate::summary::count;
-use crate::{Error, Summary};
+use crate::{Error, Summary, memory};
+
+use partners::Partners;
 
 /// How many partners a caller calls.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -177,7 +181,21 @@ impl Parameters {
             "0 without a connection-limit: nobody is refused, so nobody hunts",
         )?;
         Error::unless(self.hunt <= HUNT_MAX, "hunt", self.hunt, &format!("at most {HUNT_MAX}"))?;
-        Error::unless((1..=RUNS_MAX).contains(&self.runs), "runs", self.runs, &format!("from 1 to {RUNS_MAX}"))
+        Error::unless((1..=RUNS_MAX).contains(&self.runs), "runs", self.runs, &format!("from 1 to {RUNS_MAX}"))?;
+        memory::check(self.bytes())
+    }
+
+    /// Whether two bits for each node are enough.
+    fn is_plain(&self) -> bool {
+        self.stop == StopRule::Never && self.timing == Timing::Rounds && self.connection_limit.is_none()
+    }
+
+    /// The memory that the runs take, those that go on at the same time together.
+    fn bytes(&self) -> u64 {
+        let at_once = self.runs.min(jobs::at_once()) as u64;
+        let nodes = self.nodes as u64;
+        let state = if self.is_plain() { nodes / 4 } else { nodes * population::BYTES_PER_NODE };
+        at_once * (state + nodes * Partners::bytes_per_node(self))
     }
 
     fn check_fanout(&self) -> Result<(), Error> {
@@ -215,7 +233,7 @@ pub fn run(parameters: &Parameters, watch: &dyn Watch) -> Result<Outcome, Error>
 }
 
 fn run_once(parameters: &Parameters, seed: u64) -> Run {
-    bits::run(parameters, seed)
+    if parameters.is_plain() { bits::run(parameters, seed) } else { population::run(parameters, seed) }
 }
 
 impl Outcome {
