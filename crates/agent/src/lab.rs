@@ -1,6 +1,9 @@
 //! `rumor lab`: the laboratory on the command line. A command reads flags into parameters and prints outcomes; what is
 //! computed and drawn is the laboratory's.
 
+mod average;
+mod detection;
+mod sketch;
 mod spectator;
 mod spread;
 
@@ -22,12 +25,21 @@ use crate::print;
 pub(crate) enum Lab {
     /// Let a rumor spread in a textbook model, beside the theory
     Spread(spread::Spread),
+    /// Reconcile two sets with sketches: symbols, bytes and time for each difference
+    Sketch(sketch::Sketch),
+    /// Average a number over all nodes, in pairs or by push-sum, beside the theory
+    Average(average::Average),
+    /// Crash a member and see how soon another notices, beside the theory
+    Detection(detection::Detection),
 }
 
 /// Runs a command of the laboratory.
 pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
     match command {
         Lab::Spread(flags) => spread::run(flags, output),
+        Lab::Sketch(flags) => sketch::run(flags, output),
+        Lab::Average(flags) => average::run(flags, output),
+        Lab::Detection(flags) => detection::run(flags, output),
     }
 }
 

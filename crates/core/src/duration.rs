@@ -33,17 +33,19 @@ pub fn format(duration: Duration) -> String {
     if micros == 0 { "0s".to_owned() } else { format!("{micros}us") }
 }
 
-/// For `#[serde(with = "duration::text")]`.
-pub(crate) mod text {
+/// For `#[serde(with = "duration::text")]`: a duration as people write it.
+pub mod text {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(crate) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    /// Writes it.
+    pub fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&super::format(*duration))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(from)?;
         super::parse(&text).map_err(de::Error::custom)
     }

@@ -1,5 +1,6 @@
 //! The gossip protocols of Rumormill as one deterministic state machine: no sockets, no clock, no threads.
 
+pub mod aggregate;
 mod budget;
 pub mod config;
 mod contacts;

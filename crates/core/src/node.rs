@@ -29,7 +29,7 @@ use crate::exchange::Exchanges;
 use crate::frame::{Frame, Frames, Malformed};
 use crate::hash;
 use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Sequence};
-use crate::io::{Event, Input, Member, Message, Output, State, StopReason, Ticket, Token, Warning};
+use crate::io::{Event, Input, Member, Message, Output, State, StopReason, Ticket, Token, TraceStep, Warning};
 use crate::membership::Members;
 use crate::messages::Messages;
 use crate::queries::Queries;
@@ -406,6 +406,11 @@ impl Node {
     /// The last `count` messages kept on a topic, by time of publication.
     pub fn history(&self, topic: &str, count: usize) -> Vec<Arc<Message>> {
         self.messages.history(topic, count)
+    }
+
+    /// When and from whom this node got one of its last messages, and how many copies.
+    pub fn trace_step(&self, topic: &str, origin: NodeId, sequence: Sequence) -> Option<TraceStep> {
+        self.messages.trace_step(topic, origin, sequence)
     }
 
     /// What was counted since the start.

@@ -16,12 +16,17 @@
 //! assert_eq!(net.now(), Duration::from_millis(10));
 //! ```
 
+pub mod averaging;
 pub mod chart;
+pub mod detection;
 mod error;
 pub mod jobs;
 pub mod memory;
 mod network;
+pub mod scenario;
 pub mod seeds;
+mod settings;
+pub mod sketches;
 pub mod spread;
 mod summary;
 pub mod theory;
@@ -32,8 +37,9 @@ pub use network::act::{Act, DiskFate, Planned};
 pub use network::check;
 pub use network::failure::Failure;
 pub use network::link::Link;
-pub use network::measure::{Arrival, Change, Measured, MessageKey, Note, Spread, Traffic};
+pub use network::measure::{Arrival, Change, End, Life, Measured, MessageKey, Note, Publication, Spread, Traffic};
 pub use network::options::Options;
+pub use scenario::Scenario;
 pub use summary::Summary;
 
 use std::time::Duration;

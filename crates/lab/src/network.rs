@@ -28,13 +28,13 @@ use self::check::Checkers;
 use self::clock::Clock;
 use self::host::{Host, address, derived_seed};
 use self::link::{Cuts, Link};
-use self::measure::{Measured, MessageKey, Traffic};
+use self::measure::{End, Life, Measured, MessageKey, Publication, Traffic};
 use self::options::Options;
 use self::queue::{Queue, Turn};
 use self::run::Due;
 use self::streams::Connections;
 use self::trace::Trace;
-use crate::{Failure, micros};
+use crate::{Failure, micros, settings};
 
 /// Nodes, numbered from 0, on a virtual network. See the [crate's documentation](crate).
 #[derive(Debug)]
@@ -54,6 +54,10 @@ pub struct Network {
     pub(crate) connections: Connections,
     pub(crate) checkers: Option<Checkers>,
     pub(crate) measured: Measured,
+    /// Every life that a process had, by its start.
+    pub(crate) lives: Vec<Life>,
+    /// Which of them failed, by time.
+    pub(crate) failed: Vec<usize>,
     pub(crate) trace: Trace,
     pub(crate) tickets: u64,
     pub(crate) results: BTreeMap<Ticket, Result<Reply, Refusal>>,
@@ -84,6 +88,8 @@ impl Network {
             connections: Connections::default(),
             checkers: None,
             measured: Measured::default(),
+            lives: Vec::new(),
+            failed: Vec::new(),
             trace: Trace::new(seed),
             tickets: 0,
             results: BTreeMap::new(),
@@ -250,9 +256,8 @@ impl Network {
 
     /// The plan's times count from now.
     fn follow_plan(&mut self) {
-        for Planned { at, act } in std::mem::take(&mut self.options.plan) {
-            self.queue.push(self.now + micros(at), Turn::Input, Due::Act(Box::new(act)));
-        }
+        let plan = std::mem::take(&mut self.options.plan);
+        self.schedule(plan);
     }
 
     /// Gives each node a complete view.
@@ -272,6 +277,13 @@ impl Network {
 
 /// What can be done to it.
 impl Network {
+    /// Has a plan carried out, by time from now on; what is planned for one moment happens in the order of the plan.
+    pub fn schedule(&mut self, plan: impl IntoIterator<Item = Planned>) {
+        for Planned { at, act } in plan {
+            self.queue.push(self.now + micros(at), Turn::Input, Due::Act(Box::new(act)));
+        }
+    }
+
     /// Adds machines whose nodes start at random moments `within` a span and join through `contact`. A contact
     /// that is new itself starts at once.
     pub fn add(&mut self, nodes: usize, contact: usize, within: Duration) {
@@ -314,6 +326,7 @@ impl Network {
 
     /// The machine of a node loses power: nothing answers any more, its streams hang.
     pub fn crash(&mut self, node: usize) {
+        self.end_of_life(node, End::Failed);
         self.hosts[node].powered = false;
         self.hosts[node].end_life(&mut self.rng);
         self.watch_stalled_streams();
@@ -321,6 +334,7 @@ impl Network {
 
     /// The process of a node is killed: its machine closes its streams and refuses new ones.
     pub fn kill(&mut self, node: usize) {
+        self.end_of_life(node, End::Failed);
         self.end_process(node);
     }
 
@@ -342,6 +356,28 @@ impl Network {
     /// The process of a node stands still for a while; what comes in meanwhile waits.
     pub fn pause(&mut self, node: usize, length: Duration) {
         self.hosts[node].paused_until = Some(self.now + micros(length));
+    }
+
+    /// From now on the process of a node stands still for a time, runs for as long, and so on; zero ends it.
+    pub fn slow(&mut self, node: usize, length: Duration) {
+        self.hosts[node].slow = micros(length);
+        self.hosts[node].slow_due = self.now;
+        self.on_slow(node);
+    }
+
+    /// A slow node stands still once more, unless that was settled anew meanwhile.
+    pub(crate) fn on_slow(&mut self, node: usize) {
+        let host = &self.hosts[node];
+        let length = host.slow;
+        if length == 0 || host.slow_due != self.now {
+            return;
+        }
+        if self.takes_commands(node) {
+            self.pause(node, Duration::from_micros(length));
+        }
+        let again = self.now + 2 * length;
+        self.hosts[node].slow_due = again;
+        self.queue.push(again, Turn::Input, Due::Slow { node });
     }
 
     /// Cuts each group off from all others; nodes in no group stay together.
@@ -372,6 +408,40 @@ impl Network {
         }
     }
 
+    /// Gives a node another setting from its next start on. The checkers grant all nodes what this one is granted.
+    ///
+    /// # Panics
+    /// If there is no such setting, or it breaks its rule.
+    pub fn set_setting(&mut self, node: usize, key: &str, value: &str) {
+        let present = self.hosts[node].config.as_deref().unwrap_or(&self.config);
+        let config = settings::with(present, key, value).and_then(|builder| Ok(builder.build()?));
+        let config = config.unwrap_or_else(|error| panic!("failed to read config: {error}"));
+        if let Some(checkers) = &mut self.checkers {
+            checkers.widen(&config);
+        }
+        self.hosts[node].config = Some(Box::new(config));
+    }
+
+    /// All cuts end, nothing is lost any more, disks work, nobody is slow, and who is down starts again, unless it left
+    /// for good. Who never knew anybody but a contact that left for good is told another, as by an operator.
+    pub fn make_peace(&mut self) {
+        self.heal();
+        self.set_link(self.link().healed());
+        for node in 0..self.len() {
+            self.set_disk_failing(node, false);
+            self.slow(node, Duration::ZERO);
+            if !self.has_left(node) {
+                self.restart(node, DiskFate::Kept);
+            }
+        }
+        if self.has_left(0) {
+            let others: Vec<_> = self.up().filter(|&node| self.takes_commands(node)).collect();
+            for pair in others.windows(2) {
+                self.join(pair[1], pair[0]);
+            }
+        }
+    }
+
     /// Changes how the network treats datagrams.
     pub fn set_link(&mut self, link: Link) {
         self.options.link = link;
@@ -394,17 +464,25 @@ impl Network {
             Act::Kill(node) => self.kill(node),
             Act::Restart(node, disk) => self.restart(node, disk),
             Act::Pause(node, length) if self.is_up(node) => self.pause(node, length),
+            Act::Slow(node, length) => self.slow(node, length),
             Act::Partition(groups) => self.partition(&groups),
             Act::OneWay(from, to) => self.oneway(from, to),
             Act::Heal => self.heal(),
             Act::DiskFails(node) => self.set_disk_failing(node, true),
             Act::DiskWorks(node) => self.set_disk_failing(node, false),
+            Act::Clock(node, ahead) => self.set_clock_ahead(node, ahead),
+            Act::Set(node, key, value) => self.set_setting(node, &key, &value),
+            Act::Add(nodes, within) => {
+                let contact = self.up().next().unwrap_or(0);
+                self.add(nodes, contact, within);
+            }
             Act::Leave(node) if self.takes_commands(node) => {
                 self.leave(node);
             }
             Act::Publish(node, bytes) if self.takes_commands(node) => {
                 let payload = (0..bytes).map(|_| self.rng.bits().to_le_bytes()[0]).collect();
-                self.publish(node, "chaos", payload);
+                let (at, ticket) = (self.now(), self.publish(node, "chaos", payload));
+                self.measured.publications.push(Publication { at, node, bytes, ticket });
             }
             Act::Pause(..) | Act::Leave(_) | Act::Publish(..) => {}
         }
@@ -451,6 +529,9 @@ impl Network {
         let host = &mut self.hosts[node];
         host.life += 1;
         host.started_at = self.now;
+        let config = host.config.as_deref().unwrap_or(&self.config).clone();
+        self.lives.push(Life { node, id: host.id, life: host.life, from: Duration::from_micros(self.now), end: None });
+        host.life_index = self.lives.len() - 1;
         host.powered = true;
         host.left = false;
         self.trace.started(self.now, node, host.life);
@@ -466,7 +547,7 @@ impl Network {
         };
         let seed = derived_seed(self.seed, node, host.life);
         let now = host.clock.read(self.now);
-        host.node = Some(Node::sharing(identity, self.config.clone(), seed, now, self.interner.clone()));
+        host.node = Some(Node::sharing(identity, config, seed, now, self.interner.clone()));
         if let Some(checkers) = &mut self.checkers {
             checkers.started(node, self.options.durable);
         }
@@ -475,6 +556,17 @@ impl Network {
             && self.is_up(node)
         {
             self.join(node, contact);
+        }
+    }
+
+    /// Notes how a life ends, if the node is up.
+    pub(crate) fn end_of_life(&mut self, node: usize, end: End) {
+        if self.is_up(node) {
+            let life = self.hosts[node].life_index;
+            self.lives[life].end = Some((Duration::from_micros(self.now), end));
+            if end == End::Failed {
+                self.failed.push(life);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use rumormill_core::duration;
+use crate::scenario::Fault;
 
 /// What a restarted node finds of its earlier life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,6 +25,8 @@ pub enum Act {
     Restart(usize, DiskFate),
     /// The process stops for a while and then finds all that came in meanwhile.
     Pause(usize, Duration),
+    /// From now on the process stops for a time, runs for a time, and so on; zero ends it.
+    Slow(usize, Duration),
     /// Each group is cut off from all others; nodes in no group stay together.
     Partition(Vec<Vec<usize>>),
     /// Nothing gets from the first to the second; the way back works.
@@ -35,8 +37,14 @@ pub enum Act {
     DiskFails(usize),
     /// Its disk takes writes again.
     DiskWorks(usize),
+    /// Its time of day is so far ahead from now on.
+    Clock(usize, Duration),
     /// It leaves for good.
     Leave(usize),
+    /// One of its settings, by key, has another value from its next start on.
+    Set(usize, String, String),
+    /// So many new nodes start, at random moments within a span, and join through one that is up.
+    Add(usize, Duration),
     /// It publishes a message of so many bytes.
     Publish(usize, usize),
 }
@@ -50,31 +58,9 @@ pub struct Planned {
     pub act: Act,
 }
 
-/// As on the command line of the laboratory: `crash:n17`, `pause:n3:4s`, `partition:n1,n2/n3`.
-impl fmt::Display for Act {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Crash(node) => write!(f, "crash:n{node}"),
-            Self::Kill(node) => write!(f, "kill:n{node}"),
-            Self::Restart(node, DiskFate::Kept) => write!(f, "restart:n{node}"),
-            Self::Restart(node, DiskFate::Lost) => write!(f, "restart:n{node}:lost"),
-            Self::Pause(node, length) => write!(f, "pause:n{node}:{}", duration::format(*length)),
-            Self::Partition(groups) => {
-                let group = |nodes: &Vec<usize>| nodes.iter().map(|n| format!("n{n}")).collect::<Vec<_>>().join(",");
-                write!(f, "partition:{}", groups.iter().map(group).collect::<Vec<_>>().join("/"))
-            }
-            Self::OneWay(from, to) => write!(f, "oneway:n{from}:n{to}"),
-            Self::Heal => write!(f, "heal"),
-            Self::DiskFails(node) => write!(f, "disk-fails:n{node}"),
-            Self::DiskWorks(node) => write!(f, "disk-works:n{node}"),
-            Self::Leave(node) => write!(f, "leave:n{node}"),
-            Self::Publish(node, bytes) => write!(f, "publish:n{node}:{bytes}"),
-        }
-    }
-}
-
+/// As on the command line of the laboratory: `crash:n17@10s`, `pause:n3:4s@5s`, `partition:n1,n2/n3@5s`.
 impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.act, duration::format(self.at))
+        Fault::from(self.clone()).fmt(f)
     }
 }

@@ -46,6 +46,13 @@ impl Checkers {
         self.caps = caps::Caps::new(config);
     }
 
+    /// What these settings allow is allowed as well: some nodes have them.
+    pub(crate) fn widen(&mut self, config: &Config) {
+        self.claims.remember_at_most(config.tombstone_ttl);
+        self.bandwidth.widen(config.bandwidth_max);
+        self.caps.widen(config);
+    }
+
     pub(crate) fn started(&mut self, node: usize, durable: bool) {
         self.claims.started(node);
         self.messages.started(node);

@@ -11,6 +11,7 @@ pub struct Failure {
     pub(crate) at: Duration,
     pub(crate) node: Option<usize>,
     pub(crate) breach: Breach,
+    pub(crate) trace_hash: u64,
     pub(crate) replay: String,
 }
 
@@ -18,6 +19,11 @@ impl Failure {
     /// The rule.
     pub fn rule(&self) -> &'static str {
         self.breach.rule
+    }
+
+    /// The hash over all inputs until then.
+    pub fn trace_hash(&self) -> u64 {
+        self.trace_hash
     }
 }
 
@@ -28,7 +34,7 @@ impl fmt::Display for Failure {
         if let Some(node) = self.node {
             write!(f, " at n{node}")?;
         }
-        write!(f, ": {rule}: {detail}\nreplay: {}", self.replay)
+        write!(f, ": {rule}: {detail}\ntrace hash {:016x}\nreplay: {}", self.trace_hash, self.replay)
     }
 }
 

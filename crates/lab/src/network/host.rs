@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use rumormill_core::io::StreamId;
 use rumormill_core::rng::Rng;
-use rumormill_core::{Node, NodeId, Tags};
+use rumormill_core::{Config, Node, NodeId, Tags};
 
 use super::clock::Clock;
 use super::disk::Disk;
@@ -35,6 +35,14 @@ pub(crate) struct Host {
     pub(crate) id: NodeId,
     pub(crate) name: String,
     pub(crate) tags: Tags,
+    /// Its own settings, where they differ from all others'.
+    pub(crate) config: Option<Box<Config>>,
+    /// For how many microseconds its process stands still, again and again; zero for never.
+    pub(crate) slow: u64,
+    /// When it does so next.
+    pub(crate) slow_due: u64,
+    /// Where its present or last life is noted.
+    pub(crate) life_index: usize,
     pub(crate) clock: Clock,
     pub(crate) disk: Disk,
     /// The streams that this life of the process has open.
@@ -63,6 +71,10 @@ impl Host {
             id,
             name,
             tags: Tags::new(),
+            config: None,
+            slow: 0,
+            slow_due: 0,
+            life_index: 0,
             clock,
             disk: Disk::default(),
             streams: BTreeMap::new(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rumormill_core::io::Ticket;
 use rumormill_core::{Event, MemberChange, NodeId, Sequence};
 
 use super::link::SEGMENT_BYTES;
@@ -93,6 +94,45 @@ pub struct Change {
     pub change: MemberChange,
     /// A suspicion or death that is an error: the member ran at that moment, and no cut was between the two.
     pub mistaken: bool,
+    /// That member's process stood still at that moment, so that nobody could have told it from a dead one.
+    pub stood_still: bool,
+}
+
+/// A message that a plan had published.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Publication {
+    /// When the node was told to.
+    pub at: Duration,
+    /// Which.
+    pub node: usize,
+    /// How large its payload is.
+    pub bytes: usize,
+    /// See [`published`](crate::Network::published).
+    pub ticket: Ticket,
+}
+
+/// A process of a node, from start to end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Life {
+    /// The node's number.
+    pub node: usize,
+    /// The id that it had.
+    pub id: NodeId,
+    /// Which of its lives, from 1.
+    pub life: u64,
+    /// When it started.
+    pub from: Duration,
+    /// When and how it ended, if it has.
+    pub end: Option<(Duration, End)>,
+}
+
+/// How a life ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// Its machine lost power, or it was killed: others have to find out.
+    Failed,
+    /// By its own decision.
+    Stopped,
 }
 
 /// An event that is neither about a member nor a message.
@@ -117,6 +157,8 @@ pub struct Measured {
     pub inputs: u64,
     /// Every message that was published or came anywhere.
     pub messages: BTreeMap<MessageKey, Spread>,
+    /// Messages that the plan had published, by time.
+    pub publications: Vec<Publication>,
     /// Suspicions, refutations, failures, departures, removals and replacements, as each node saw them.
     pub changes: Vec<Change>,
     /// All other events.

@@ -11,10 +11,10 @@ use super::Network;
 use super::check::{Breach, agreement, delivery};
 use super::host::address;
 use super::link::Link;
-use super::measure::{Measured, MessageKey};
+use super::measure::{Change, Life, Measured, MessageKey};
 use crate::Failure;
 
-/// Getters and questions; none changes the run.
+/// Getters and questions; none changes the course of the run.
 impl Network {
     /// Virtual time since the start.
     pub fn now(&self) -> Duration {
@@ -158,6 +158,22 @@ impl Network {
         &self.measured
     }
 
+    /// Takes out the changes that nodes saw in each other since the last time: where whoever looks on sums them up, they
+    /// need not pile up.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.measured.changes)
+    }
+
+    /// Every life that a process had, by its start.
+    pub fn lives(&self) -> &[Life] {
+        &self.lives
+    }
+
+    /// Those of them that ended by a failure, from the nth on, by time.
+    pub fn failures(&self, from: usize) -> impl Iterator<Item = Life> {
+        self.failed.iter().skip(from).map(|&life| self.lives[life])
+    }
+
     /// A hash over all inputs that nodes were given: equal for equal runs.
     pub fn trace_hash(&self) -> u64 {
         self.trace.hash()
@@ -187,6 +203,6 @@ impl Network {
     }
 
     pub(crate) fn failure(&self, node: Option<usize>, breach: Breach) -> Failure {
-        Failure { at: self.now(), node, breach, replay: self.replay.clone() }
+        Failure { at: self.now(), node, breach, trace_hash: self.trace_hash(), replay: self.replay.clone() }
     }
 }

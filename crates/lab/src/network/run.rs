@@ -10,7 +10,7 @@ use super::Network;
 use super::act::Act;
 use super::check::{Breach, Verdict};
 use super::host::{NEVER, address, at_address};
-use super::measure::{Arrival, Change, MessageKey, Note};
+use super::measure::{Arrival, Change, End, MessageKey, Note};
 use super::queue::Turn;
 use super::streams::ConnectionId;
 use crate::{Failure, micros};
@@ -26,6 +26,8 @@ pub(crate) enum Due {
     Disk { node: usize, life: u64 },
     /// A node starts, and is told a contact if there is one.
     Start { node: usize, contact: Option<usize> },
+    /// A slow node stands still once more.
+    Slow { node: usize },
     /// Something befalls the network.
     Act(Box<Act>),
     /// A stream's opening reaches out, for the nth time.
@@ -115,6 +117,7 @@ impl Network {
             // A plan may have restarted it before its time.
             Due::Start { node, .. } if self.is_up(node) => {}
             Due::Start { node, contact } => self.start(node, contact),
+            Due::Slow { node } => self.on_slow(node),
             Due::Act(act) => self.act(*act),
             Due::Connect { connection, attempt } => self.on_connect(connection, attempt),
             Due::Connected { connection } => self.on_connected(connection),
@@ -210,6 +213,7 @@ impl Network {
             self.on_output(node, output);
         }
         if self.hosts[node].stopped {
+            self.end_of_life(node, End::Stopped);
             self.end_process(node);
             self.hosts[node].left = true;
             return;
@@ -313,7 +317,8 @@ impl Network {
             Suspected | Refuted | Failed | Left | Removed | Replaced => {
                 let mistaken = matches!(change, Suspected | Failed)
                     && self.numbers_of(member).any(|n| self.is_up(n) && !self.cuts.cut_either_way(observer, n));
-                self.measured.changes.push(Change { at: self.now(), observer, member, change, mistaken });
+                let stood_still = mistaken && self.numbers_of(member).all(|n| !self.takes_commands(n));
+                self.measured.changes.push(Change { at: self.now(), observer, member, change, mistaken, stood_still });
             }
         }
     }

@@ -33,6 +33,11 @@ impl Bandwidth {
         self.most = most;
     }
 
+    /// Some nodes have this bound, which may be looser; zero for none.
+    pub fn widen(&mut self, most: u64) {
+        self.most = if most == 0 || self.most == 0 { 0 } else { most.max(self.most) };
+    }
+
     /// A node starts: its new life knows nothing of what the last one sent.
     pub fn started(&mut self, node: usize) {
         let needed = self.senders.len().max(node + 1);

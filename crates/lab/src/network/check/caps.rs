@@ -22,6 +22,13 @@ impl Caps {
         Self { mtu_bytes: config.mtu_bytes, members_max: config.members_max, streams_max: config.streams_max }
     }
 
+    /// Allows what these settings allow, too.
+    pub fn widen(&mut self, config: &Config) {
+        self.mtu_bytes = self.mtu_bytes.max(config.mtu_bytes);
+        self.members_max = self.members_max.max(config.members_max);
+        self.streams_max = self.streams_max.max(config.streams_max);
+    }
+
     /// A node sends a datagram of so many bytes.
     pub fn datagram(&self, bytes: usize) -> Verdict {
         holds(DATAGRAM, bytes, self.mtu_bytes)

@@ -50,6 +50,11 @@ impl Claims {
         self.tombstone_ttl = micros(tombstone_ttl);
     }
 
+    /// Some nodes remember deletions for this long only.
+    pub fn remember_at_most(&mut self, tombstone_ttl: Duration) {
+        self.tombstone_ttl = self.tombstone_ttl.min(micros(tombstone_ttl));
+    }
+
     /// A node starts: its new life has seen nothing yet.
     pub fn started(&mut self, observer: usize) {
         let needed = self.observers.len().max(observer + 1);

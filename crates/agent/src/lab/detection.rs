@@ -1,0 +1,74 @@
+//! `rumor lab detection`: how soon anybody notices a crash.
+
+use std::time::Instant;
+
+use clap::Args;
+use rumormill_lab::detection::{self, Order, Outcome, Parameters};
+
+use super::spectator::Spectator;
+use super::{Drawing, word};
+use crate::commands::Output;
+use crate::failure::Failure;
+use crate::print;
+
+/// `rumor lab detection`
+#[derive(Args, Debug)]
+pub(crate) struct Detection {
+    /// How many members, of which one crashes
+    #[arg(long, value_name = "N", default_value_t = Parameters::default().nodes)]
+    nodes: usize,
+    /// How long a period is: each member probes one other in it
+    #[arg(long, value_name = "SECONDS", default_value_t = Parameters::default().period)]
+    period: f64,
+    /// In which order a member probes the others: random, or round-robin through a list that it shuffles
+    #[arg(long, value_name = "ORDER", default_value = "random", value_parser = word::<Order>)]
+    order: Order,
+    /// The share of messages that gets lost, from 0 to below 1: then probes of live members fail as well
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    loss: f64,
+    /// How many others are asked to try when a ping is not answered
+    #[arg(long, value_name = "K", default_value_t = Parameters::default().relays)]
+    relays: usize,
+    /// How many independent crashes
+    #[arg(long, value_name = "R", default_value_t = Parameters::default().runs)]
+    runs: usize,
+    /// What all draws derive from: the same seed gives the same result
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    drawing: Drawing,
+}
+
+pub(super) fn run(flags: Detection, output: Output) -> Result<(), Failure> {
+    let Detection { nodes, period, order, loss, relays, runs, seed, drawing } = flags;
+    let parameters = Parameters { nodes, period, order, loss, relays, runs, seed };
+    parameters.check()?;
+    drawing.check()?;
+    let begun = Instant::now();
+    let mut outcome = detection::run(&parameters, &Spectator::new()?)?;
+    outcome.elapsed = Some(begun.elapsed().as_secs_f64());
+    if output.json {
+        print::json(&outcome)?;
+    } else {
+        tell(&outcome)?;
+    }
+    drawing.draw(|| outcome.chart(), "who has noticed by when, beside the theory's")
+}
+
+fn tell(outcome: &Outcome) -> Result<(), Failure> {
+    let Outcome { nodes, period, runs, seed, order, first_detection: first, theory, false_positives, .. } = outcome;
+    print::line(format!("{nodes} members, {order} order, periods of {period} s, {runs} crashes, seed {seed}"))?;
+    let (mean, sd, max) = (first.mean, first.sd, first.max);
+    print::line(format!(
+        "first detection         {mean:.3} periods (deviation {sd:.3}, at most {max:.0}; theory {theory:.4}): {}",
+        print::short(mean * period)
+    ))?;
+    if let Some(bound) = outcome.bound {
+        print::line(format!("any one observer        within {bound} periods, always"))?;
+    }
+    if outcome.loss > 0.0 {
+        let (per_probe, theory) = (false_positives.per_probe, false_positives.theory);
+        print::line(format!("a live member's probe   fails with {per_probe:.2e} (theory {theory:.2e})"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! `rumor lab sketch`: what it costs to reconcile two sets.
+
+use std::time::Instant;
+
+use clap::Args;
+use rumormill_lab::sketches::{self, Outcome, Parameters};
+
+use super::Drawing;
+use super::spectator::Spectator;
+use crate::commands::Output;
+use crate::failure::Failure;
+use crate::print;
+
+/// `rumor lab sketch`
+#[derive(Args, Debug)]
+pub(crate) struct Sketch {
+    /// How many ids only one of the two sets has
+    #[arg(long, value_name = "D", default_value_t = Parameters::default().difference)]
+    difference: usize,
+    /// How many ids the larger set has
+    #[arg(long, value_name = "N", default_value_t = Parameters::default().size)]
+    size: usize,
+    /// How many differences are drawn
+    #[arg(long, value_name = "T", default_value_t = Parameters::default().trials)]
+    trials: usize,
+    /// What all draws derive from: the same seed gives the same result, times excepted
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    drawing: Drawing,
+}
+
+pub(super) fn run(flags: Sketch, output: Output) -> Result<(), Failure> {
+    let Sketch { difference, size, trials, seed, drawing } = flags;
+    let parameters = Parameters { difference, size, trials, seed };
+    parameters.check()?;
+    drawing.check()?;
+    let begun = Instant::now();
+    let outcome = sketches::run(&parameters, &Spectator::new()?)?;
+    let mut outcome = outcome.with_speed(sketches::speed(&parameters)?);
+    outcome.elapsed = Some(begun.elapsed().as_secs_f64());
+    if output.json {
+        print::json(&outcome)?;
+    } else {
+        tell(&outcome)?;
+    }
+    drawing.draw(|| outcome.chart(), "how long a sketch must be")
+}
+
+fn tell(outcome: &Outcome) -> Result<(), Failure> {
+    let Outcome { difference, size, trials, seed, symbols_per_difference: symbols, theory, bytes, .. } = outcome;
+    print::line(format!("{difference} of {size} ids differ, {trials} trials, seed {seed}"))?;
+    let (mean, sd) = (symbols.mean, symbols.sd);
+    print::line(format!("symbols per difference  {mean:.3} (deviation {sd:.3}; published {theory:.3})"))?;
+    print::line(format!("bytes                   {bytes:.0}"))?;
+    if let (Some(encode), Some(decode)) = (outcome.encode_ns_per_item, outcome.decode_ns_per_difference) {
+        print::line(format!("encode                  {encode:.1} ns per id of the set"))?;
+        print::line(format!("decode                  {decode:.1} ns per id that differs"))?;
+    }
+    Ok(())
+}

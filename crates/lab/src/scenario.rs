@@ -1,0 +1,291 @@
+//! A run of the virtual network: what it consists of, as values, as a file and as a command line; and its report.
+//!
+//! A [`Scenario`] names a network, the settings of its nodes, what befalls them and what they publish. Shares of nodes
+//! are drawn from the seed by a generator of their own, before anything runs, so that a scenario with every node spelt
+//! out takes the same course: that one is the command line that replays the run.
+
+pub mod draft;
+pub mod failures;
+pub mod fault;
+pub mod library;
+pub mod plan;
+pub mod replay;
+pub mod report;
+pub mod run;
+
+use std::time::Duration;
+
+use rumormill_core::{ConfigBuilder, duration};
+use serde::{Deserialize, Serialize};
+
+pub use draft::Draft;
+pub use fault::{Fault, Publishers, What, Whom, Work};
+pub use report::Outcome;
+pub use run::Run;
+
+use crate::jobs::Watch;
+use crate::network::options::Options;
+use crate::{Error, Link};
+
+/// How nodes start.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// Each is told one contact and joins through it.
+    #[default]
+    Cold,
+    /// All begin with complete views.
+    Joined,
+}
+
+/// What the settings of the nodes start from.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// Machines of one network.
+    #[default]
+    Lan,
+    /// Machines in several regions.
+    Wan,
+    /// Processes of one machine.
+    Local,
+}
+
+impl Preset {
+    /// The settings.
+    pub fn settings(self) -> ConfigBuilder {
+        match self {
+            Self::Lan => ConfigBuilder::lan(),
+            Self::Wan => ConfigBuilder::wan(),
+            Self::Local => ConfigBuilder::local(),
+        }
+    }
+}
+
+/// What a run consists of. Together with the version of this program it determines the run, bit by bit.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
+pub struct Scenario {
+    /// How many nodes there are at the start.
+    pub nodes: usize,
+    /// How they start.
+    pub start: Start,
+    /// They start at random moments within this span; the contact of a cold start at once.
+    #[serde(with = "duration::text")]
+    pub start_within: Duration,
+    /// For how long the run goes on in virtual time; of a joined start, since all have joined.
+    #[serde(with = "duration::text")]
+    pub duration: Duration,
+    /// What everything random comes from.
+    #[serde(deserialize_with = "draft::seed")]
+    pub seed: u64,
+    /// How long a datagram takes at least, one way.
+    #[serde(with = "duration::text")]
+    pub latency: Duration,
+    /// How much longer it may take.
+    #[serde(with = "duration::text")]
+    pub jitter: Duration,
+    /// The share of datagrams that is lost.
+    pub loss: f64,
+    /// The share that arrives twice.
+    pub duplication: f64,
+    /// The share that others overtake.
+    pub reordering: f64,
+    /// What a stream carries, in bytes per second and direction.
+    pub stream_speed: u64,
+    /// By how much a node's time of day may be wrong, either way.
+    #[serde(with = "duration::text")]
+    pub clock_skew: Duration,
+    /// By how many millionths it may run too fast or too slow.
+    pub clock_drift: u32,
+    /// How long a write to disk takes at most; a tenth of it at least.
+    #[serde(with = "duration::text")]
+    pub disk_delay: Duration,
+    /// Whether nodes are without a data directory.
+    pub diskless: bool,
+    /// What the settings start from.
+    pub preset: Preset,
+    /// What befalls the nodes.
+    pub fault: Vec<Fault>,
+    /// What they publish.
+    pub publish: Vec<Work>,
+    /// If not zero: after `duration` everything heals and who is down restarts; then all must agree and have everything
+    /// within this time, and a message from each node must reach all within half of it.
+    #[serde(with = "duration::text")]
+    pub settle: Duration,
+    /// Whether the checkers look at every step.
+    pub check: bool,
+    /// The settings of every node.
+    #[serde(skip)]
+    pub config: ConfigBuilder,
+}
+
+impl Default for Scenario {
+    /// A hundred nodes on a quiet local network that start cold and are left alone for half a minute.
+    fn default() -> Self {
+        let Options { link, stream_bytes_per_second, clock_skew, clock_drift_ppm, disk_delay, config, .. } =
+            Options::default();
+        let Link { latency, jitter, loss, duplication, reordering } = link;
+        Self {
+            nodes: 100,
+            start: Start::default(),
+            start_within: Duration::from_secs(1),
+            duration: Duration::from_secs(30),
+            seed: 1,
+            latency,
+            jitter,
+            loss,
+            duplication,
+            reordering,
+            stream_speed: stream_bytes_per_second,
+            clock_skew,
+            clock_drift: clock_drift_ppm,
+            disk_delay,
+            diskless: false,
+            preset: Preset::default(),
+            fault: Vec::new(),
+            publish: Vec::new(),
+            settle: Duration::ZERO,
+            check: false,
+            config,
+        }
+    }
+}
+
+/// Runs a scenario. The outcome is a function of the scenario alone; what depends on the machine is left out, see
+/// [`Run`].
+///
+/// # Errors
+/// What is impossible, before anything runs; a broken rule where checkers look; what did not settle.
+pub fn run(scenario: &Scenario, watch: &dyn Watch) -> Result<Outcome, Error> {
+    let mut run = Run::start(scenario)?;
+    run.go(watch)?;
+    Ok(run.outcome())
+}
+
+/// Times are counted in microseconds and printed exactly up to here.
+const TIME_MAX: Duration = Duration::from_hours(30 * 24);
+
+impl Scenario {
+    /// A run of everything at once, drawn from a seed: options, settings, a minute of faults and work, then half a
+    /// minute in which their ends fall, and peace. 2 minutes for that: some 60 tries at dead or former addresses, one a
+    /// second for the whole cluster, then the exchange of what each side lacks at the bandwidth drawn.
+    pub fn drawn(seed: u64) -> Self {
+        let Options {
+            nodes,
+            link,
+            stream_bytes_per_second,
+            clock_skew,
+            clock_drift_ppm,
+            disk_delay,
+            durable,
+            config,
+            plan,
+        } = Options::drawn(seed);
+        let Link { latency, jitter, loss, duplication, reordering } = link;
+        Self {
+            nodes,
+            duration: Duration::from_secs(90),
+            seed,
+            latency,
+            jitter,
+            loss,
+            duplication,
+            reordering,
+            stream_speed: stream_bytes_per_second,
+            clock_skew,
+            clock_drift: clock_drift_ppm,
+            disk_delay,
+            diskless: !durable,
+            fault: plan.into_iter().map(Fault::from).collect(),
+            settle: Duration::from_mins(2),
+            check: true,
+            config,
+            ..Self::default()
+        }
+    }
+
+    /// Refuses what is impossible.
+    ///
+    /// # Errors
+    /// The first value that breaks its rule, or that the run would not fit into memory.
+    pub fn check(&self) -> Result<(), Error> {
+        self.config.clone().build()?;
+        self.check_size()?;
+        self.check_network()?;
+        self.check_times()?;
+        plan::check(self)?;
+        self.check_memory()
+    }
+
+    fn check_size(&self) -> Result<(), Error> {
+        let most = self.config.members_max;
+        let rule = format!("from 2 to {most} (members_max)");
+        Error::unless((2..=most).contains(&self.nodes), "nodes", self.nodes, &rule)
+    }
+
+    fn check_network(&self) -> Result<(), Error> {
+        let below_one = "a share from 0 to below 1";
+        Error::unless((0.0..1.0).contains(&self.loss), "loss", self.loss, below_one)?;
+        for (field, share) in [("duplication", self.duplication), ("reordering", self.reordering)] {
+            Error::unless((0.0..=1.0).contains(&share), field, share, "a share from 0 to 1")?;
+        }
+        let speed = self.stream_speed;
+        let bytes_per_second = 1_000..=1_000_000_000_000;
+        let rule = "from 1000 to 1000000000000 bytes per second";
+        Error::unless(bytes_per_second.contains(&speed), "stream_speed", speed, rule)?;
+        let drift = self.clock_drift;
+        Error::unless(drift <= 100_000, "clock_drift", drift, "at most 100000 millionths")
+    }
+
+    fn check_times(&self) -> Result<(), Error> {
+        let most = |field: &str, time: Duration, most: Duration| {
+            let rule = format!("at most {}", duration::format(most));
+            Error::unless(time <= most, field, duration::format(time), &rule)
+        };
+        let minute = Duration::from_mins(1);
+        most("latency", self.latency, minute)?;
+        most("jitter", self.jitter, minute)?;
+        most("disk_delay", self.disk_delay, minute)?;
+        most("clock_skew", self.clock_skew, TIME_MAX)?;
+        most("settle", self.settle, TIME_MAX)?;
+        most("duration", self.duration, TIME_MAX)?;
+        Error::unless(!self.duration.is_zero(), "duration", duration::format(self.duration), "above 0")?;
+        let rule = format!("at most duration ({})", duration::format(self.duration));
+        let within = self.start_within;
+        Error::unless(within <= self.duration, "start_within", duration::format(within), &rule)
+    }
+
+    /// The options of the network that a scenario without shares runs on.
+    fn options(&self) -> Options {
+        Options {
+            nodes: self.nodes,
+            link: Link {
+                latency: self.latency,
+                jitter: self.jitter,
+                loss: self.loss,
+                duplication: self.duplication,
+                reordering: self.reordering,
+            },
+            stream_bytes_per_second: self.stream_speed,
+            clock_skew: self.clock_skew,
+            clock_drift_ppm: self.clock_drift,
+            disk_delay: self.disk_delay,
+            durable: !self.diskless,
+            config: self.config.clone(),
+            plan: plan::acts(self),
+        }
+    }
+}
+
+/// What a node takes that knows nobody, in bytes.
+const NODE_BYTES: u64 = 32 * 1_024;
+/// What it takes for each member that it knows.
+const MEMBER_BYTES: u64 = 64;
+
+impl Scenario {
+    fn check_memory(&self) -> Result<(), Error> {
+        let nodes = plan::nodes_in_all(self) as u64;
+        crate::memory::check(nodes * NODE_BYTES + nodes * nodes * MEMBER_BYTES)
+    }
+}

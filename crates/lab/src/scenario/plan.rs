@@ -1,0 +1,522 @@
+//! From shares to nodes: what a seed draws is drawn here, once, before anything runs.
+//!
+//! The generator is not the run's, and what is spelt out draws nothing: a scenario and what it comes to take the same
+//! course.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rumormill_core::duration;
+use rumormill_core::rng::Rng;
+
+use super::fault::{Fault, Publishers, What, Whom, Work};
+use super::{Scenario, TIME_MAX};
+use crate::{Act, DiskFate, Error, Planned, settings};
+
+/// Sets the draws of a plan apart from those of the run of the same seed.
+const APART: u64 = 0x706c_616e_2064_7261;
+/// More nodes than this are not added in one run.
+const ADDED_MAX: usize = 1 << 20;
+/// More messages than this are not published at once.
+const PUBLISHED_MAX: usize = 100_000;
+
+/// The same scenario with every share drawn: nodes by name, a churn as the crashes and restarts that it comes to; by
+/// time. Spelling out what is spelt out changes nothing.
+pub fn spelt_out(scenario: &Scenario) -> Scenario {
+    let mut faults = scenario.fault.clone();
+    faults.sort_by_key(|fault| fault.at);
+    let mut works = scenario.publish.clone();
+    works.sort_by_key(|work| work.at);
+    let mut walk = Walk::new(scenario);
+    let mut works = works.into_iter().peekable();
+    for Fault { at, what } in faults {
+        while let Some(work) = works.next_if(|work| work.at < at) {
+            walk.publish(work);
+        }
+        walk.advance(at);
+        walk.fault(at, what);
+    }
+    works.for_each(|work| walk.publish(work));
+    walk.advance(scenario.duration);
+    let Walk { faults, works, .. } = walk;
+    Scenario { fault: faults, publish: works, ..scenario.clone() }
+}
+
+/// How many nodes there are with those that are added.
+pub(super) fn nodes_in_all(scenario: &Scenario) -> usize {
+    let added = scenario.fault.iter().map(|fault| if let What::Add(count, _) = fault.what { count } else { 0 });
+    scenario.nodes + added.sum::<usize>()
+}
+
+/// What a scenario without shares does to single nodes, in order.
+pub(super) fn acts(scenario: &Scenario) -> Vec<Planned> {
+    let faults = scenario
+        .fault
+        .iter()
+        .flat_map(|Fault { at, what }| single(what).into_iter().map(|act| Planned { at: *at, act }));
+    let works = scenario.publish.iter().flat_map(|Work { at, by, bytes }| {
+        let nodes = match by {
+            Publishers::Nodes(nodes) => nodes.as_slice(),
+            Publishers::Count(_) => unreachable!("publishers are drawn"),
+        };
+        nodes.iter().map(|&node| Planned { at: *at, act: Act::Publish(node, *bytes) })
+    });
+    faults.chain(works).collect()
+}
+
+fn named(whom: &Whom) -> &[usize] {
+    match whom {
+        Whom::Nodes(nodes) => nodes,
+        Whom::Share(_) => unreachable!("shares are drawn"),
+    }
+}
+
+fn single(what: &What) -> Vec<Act> {
+    let each = |whom, act: &dyn Fn(usize) -> Act| named(whom).iter().map(|&node| act(node)).collect();
+    match what {
+        What::Crash(whom) => each(whom, &Act::Crash),
+        What::Kill(whom) => each(whom, &Act::Kill),
+        What::Restart(whom, disk) => each(whom, &|node| Act::Restart(node, *disk)),
+        What::Pause(whom, length) => each(whom, &|node| Act::Pause(node, *length)),
+        What::Slow(whom, length) => each(whom, &|node| Act::Slow(node, *length)),
+        What::Partition(groups) => vec![Act::Partition(groups.iter().map(|group| named(group).to_vec()).collect())],
+        What::OneWay(from, to) => {
+            let pairs = named(from).iter().flat_map(|&a| named(to).iter().map(move |&b| (a, b)));
+            pairs.filter(|(a, b)| a != b).map(|(a, b)| Act::OneWay(a, b)).collect()
+        }
+        What::Heal => vec![Act::Heal],
+        What::Churn { .. } => unreachable!("a churn is drawn"),
+        What::DiskFails(whom) => each(whom, &Act::DiskFails),
+        What::DiskWorks(whom) => each(whom, &Act::DiskWorks),
+        What::Clock(whom, ahead) => each(whom, &|node| Act::Clock(node, *ahead)),
+        What::Leave(whom) => each(whom, &Act::Leave),
+        What::Set(whom, key, value) => each(whom, &|node| Act::Set(node, key.clone(), value.clone())),
+        What::Add(count, within) => vec![Act::Add(*count, *within)],
+        What::Publish(whom, bytes) => each(whom, &|node| Act::Publish(node, *bytes)),
+    }
+}
+
+/// How a node stands by the plan alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Standing {
+    Up,
+    Down,
+    Left,
+}
+
+/// Goes through the plan by time and draws what is not drawn yet from those that stand so then.
+struct Walk {
+    rng: Rng,
+    nodes: Vec<Standing>,
+    end: Duration,
+    /// The share of the nodes that fails in each second, how long each is down, and when the next one fails.
+    churn: Option<(f64, Duration, Duration)>,
+    /// Who was felled by the churn, by the time at which it starts again.
+    felled: BTreeSet<(Duration, usize)>,
+    faults: Vec<Fault>,
+    works: Vec<Work>,
+}
+
+impl Walk {
+    fn new(scenario: &Scenario) -> Self {
+        Self {
+            rng: Rng::new(scenario.seed ^ APART),
+            nodes: vec![Standing::Up; scenario.nodes],
+            end: scenario.duration,
+            churn: None,
+            felled: BTreeSet::new(),
+            faults: Vec::new(),
+            works: Vec::new(),
+        }
+    }
+
+    fn publish(&mut self, Work { at, by, bytes }: Work) {
+        self.advance(at);
+        let nodes = match by {
+            Publishers::Nodes(nodes) => nodes,
+            Publishers::Count(count) => {
+                let up = self.standing(Standing::Up);
+                if up.is_empty() {
+                    return;
+                }
+                (0..count).map(|_| up[self.rng.below(up.len())]).collect()
+            }
+        };
+        self.works.push(Work { at, by: Publishers::Nodes(nodes), bytes });
+    }
+
+    fn fault(&mut self, at: Duration, what: What) {
+        let up = Standing::Up;
+        let what = match what {
+            What::Crash(whom) => What::Crash(self.fall(whom, Standing::Down)),
+            What::Kill(whom) => What::Kill(self.fall(whom, Standing::Down)),
+            What::Leave(whom) => What::Leave(self.fall(whom, Standing::Left)),
+            What::Restart(whom, disk) => What::Restart(self.rise(whom), disk),
+            What::Pause(whom, length) => What::Pause(self.drawn(whom, up), length),
+            What::Slow(whom, length) => What::Slow(self.drawn(whom, up), length),
+            What::Partition(groups) => What::Partition(self.groups(groups)),
+            What::OneWay(from, to) => What::OneWay(self.drawn(from, up), self.drawn(to, up)),
+            What::Heal => What::Heal,
+            What::Churn { share, down } => {
+                self.churn = None;
+                if share > 0.0 {
+                    self.churn = Some((share, down, at + self.gap(share)));
+                }
+                return;
+            }
+            What::DiskFails(whom) => What::DiskFails(self.drawn(whom, up)),
+            What::DiskWorks(whom) => What::DiskWorks(self.drawn(whom, up)),
+            What::Clock(whom, ahead) => What::Clock(self.drawn(whom, up), ahead),
+            What::Set(whom, key, value) => What::Set(self.drawn(whom, up), key, value),
+            What::Add(count, within) => {
+                self.nodes.extend(std::iter::repeat_n(up, count));
+                What::Add(count, within)
+            }
+            What::Publish(whom, bytes) => What::Publish(self.drawn(whom, up), bytes),
+        };
+        self.keep(at, what);
+    }
+
+    /// What befalls nobody is left out.
+    fn keep(&mut self, at: Duration, what: What) {
+        let nobody = |whom: &Whom| matches!(whom, Whom::Nodes(nodes) if nodes.is_empty());
+        let is_void = match &what {
+            What::Crash(whom)
+            | What::Kill(whom)
+            | What::Restart(whom, _)
+            | What::Pause(whom, _)
+            | What::Slow(whom, _)
+            | What::DiskFails(whom)
+            | What::DiskWorks(whom)
+            | What::Clock(whom, _)
+            | What::Leave(whom)
+            | What::Set(whom, ..)
+            | What::Publish(whom, _) => nobody(whom),
+            What::OneWay(from, to) => nobody(from) || nobody(to),
+            What::Partition(_) | What::Heal | What::Churn { .. } | What::Add(..) => false,
+        };
+        if !is_void {
+            self.faults.push(Fault { at, what });
+        }
+    }
+
+    fn standing(&self, standing: Standing) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|&node| self.nodes[node] == standing).collect()
+    }
+
+    fn drawn(&mut self, whom: Whom, from: Standing) -> Whom {
+        match whom {
+            Whom::Nodes(nodes) => Whom::Nodes(nodes),
+            Whom::Share(share) => {
+                let candidates = self.standing(from);
+                Whom::Nodes(self.draw(share, candidates))
+            }
+        }
+    }
+
+    /// The nearest number of `candidates` to a share, at least one; in order.
+    fn draw(&mut self, share: f64, mut candidates: Vec<usize>) -> Vec<usize> {
+        let count = share_of(share, candidates.len());
+        self.rng.shuffle(&mut candidates);
+        candidates.truncate(count);
+        candidates.sort_unstable();
+        candidates
+    }
+
+    fn fall(&mut self, whom: Whom, to: Standing) -> Whom {
+        let whom = self.drawn(whom, Standing::Up);
+        for &node in named(&whom) {
+            if self.nodes[node] == Standing::Up {
+                self.nodes[node] = to;
+            }
+        }
+        whom
+    }
+
+    fn rise(&mut self, whom: Whom) -> Whom {
+        let whom = self.drawn(whom, Standing::Down);
+        for &node in named(&whom) {
+            self.nodes[node] = Standing::Up;
+        }
+        whom
+    }
+
+    /// Shares of all nodes that are up, from those that no group has.
+    fn groups(&mut self, groups: Vec<Whom>) -> Vec<Whom> {
+        let all = self.standing(Standing::Up);
+        let mut taken: BTreeSet<usize> = BTreeSet::new();
+        for group in &groups {
+            if let Whom::Nodes(nodes) = group {
+                taken.extend(nodes);
+            }
+        }
+        let mut drawn = Vec::new();
+        for group in groups {
+            let group = match group {
+                Whom::Nodes(nodes) => nodes,
+                Whom::Share(share) => {
+                    let mut free: Vec<_> = all.iter().copied().filter(|node| !taken.contains(node)).collect();
+                    self.rng.shuffle(&mut free);
+                    free.truncate(share_of(share, all.len()));
+                    free.sort_unstable();
+                    taken.extend(&free);
+                    free
+                }
+            };
+            if !group.is_empty() {
+                drawn.push(Whom::Nodes(group));
+            }
+        }
+        drawn
+    }
+
+    /// What the churn does before a moment.
+    fn advance(&mut self, to: Duration) {
+        loop {
+            let fails = self.churn.map(|(.., at)| at);
+            let starts = self.felled.first().map(|&(at, _)| at);
+            let next = [fails, starts].into_iter().flatten().min().filter(|&at| at < to.min(self.end));
+            let Some(at) = next else { break };
+            if starts == Some(at) {
+                self.restart_felled(at);
+            } else {
+                self.fell(at);
+            }
+        }
+    }
+
+    fn restart_felled(&mut self, at: Duration) {
+        let Some((_, node)) = self.felled.pop_first() else { return };
+        if self.nodes[node] == Standing::Down {
+            self.nodes[node] = Standing::Up;
+            self.keep(at, What::Restart(Whom::Nodes(vec![node]), DiskFate::Kept));
+        }
+    }
+
+    fn fell(&mut self, at: Duration) {
+        let Some((share, down, _)) = self.churn else { return };
+        let up = self.standing(Standing::Up);
+        if !up.is_empty() {
+            let node = up[self.rng.below(up.len())];
+            self.nodes[node] = Standing::Down;
+            self.felled.insert((at + down, node));
+            self.keep(at, What::Crash(Whom::Nodes(vec![node])));
+        }
+        self.churn = Some((share, down, at + self.gap(share)));
+    }
+
+    /// The time between two failures of a churn: exponential, so that failures are independent of each other.
+    fn gap(&mut self, share: f64) -> Duration {
+        let rate = share * crate::summary::count(self.nodes.len());
+        let secs = -(1.0 - self.rng.fraction()).ln() / rate;
+        let micros = Duration::try_from_secs_f64(secs).unwrap_or(TIME_MAX).min(TIME_MAX).as_micros();
+        Duration::from_micros(u64::try_from(micros).expect("at most a month").max(1))
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count, at most that count")]
+fn share_of(share: f64, of: usize) -> usize {
+    ((share * crate::summary::count(of)).round() as usize).max(1).min(of)
+}
+
+/// Refuses plans that name what does not exist.
+pub(super) fn check(scenario: &Scenario) -> Result<(), Error> {
+    let mut faults: Vec<_> = scenario.fault.iter().collect();
+    faults.sort_by_key(|fault| fault.at);
+    let mut nodes = scenario.nodes;
+    let mut counts = Vec::new();
+    for fault in faults {
+        let refuse = |rule: String| Error::value("fault", fault, rule);
+        if fault.at > scenario.duration {
+            return Err(refuse(after_the_end(scenario)));
+        }
+        check_what(&fault.what, nodes, scenario).map_err(refuse)?;
+        if let What::Add(count, _) = fault.what {
+            nodes += count;
+            counts.push((fault.at, nodes));
+        }
+    }
+    if nodes > scenario.config.members_max {
+        let rule = format!("few enough that the nodes are at most members_max ({})", scenario.config.members_max);
+        return Err(Error::value("fault", format!("add of {} nodes", nodes - scenario.nodes), rule));
+    }
+    scenario.publish.iter().try_for_each(|work| {
+        let then = counts.iter().rfind(|(at, _)| *at <= work.at).map_or(scenario.nodes, |(_, nodes)| *nodes);
+        check_work(work, then, scenario).map_err(|rule| Error::value("publish", work, rule))
+    })
+}
+
+fn after_the_end(scenario: &Scenario) -> String {
+    format!("at a time up to the end of the run (duration {})", duration::format(scenario.duration))
+}
+
+fn check_work(work: &Work, nodes: usize, scenario: &Scenario) -> Result<(), String> {
+    if work.at > scenario.duration {
+        return Err(after_the_end(scenario));
+    }
+    check_bytes(work.bytes, scenario)?;
+    match &work.by {
+        Publishers::Count(count) if (1..=PUBLISHED_MAX).contains(count) => Ok(()),
+        Publishers::Count(_) => Err(format!("of 1 to {PUBLISHED_MAX} messages")),
+        Publishers::Nodes(named) => check_nodes(named, nodes),
+    }
+}
+
+fn check_bytes(bytes: usize, scenario: &Scenario) -> Result<(), String> {
+    let most = scenario.config.payload_bytes_max;
+    if bytes <= most { Ok(()) } else { Err(format!("of at most {most} bytes (payload_bytes_max)")) }
+}
+
+fn check_nodes(named: &[usize], nodes: usize) -> Result<(), String> {
+    if named.iter().all(|&node| node < nodes) {
+        return Ok(());
+    }
+    Err(format!("about nodes that exist then, n0 to n{}", nodes - 1))
+}
+
+fn check_what(what: &What, nodes: usize, scenario: &Scenario) -> Result<(), String> {
+    let exist = |whom: &Whom| match whom {
+        Whom::Nodes(named) => check_nodes(named, nodes),
+        Whom::Share(_) => Ok(()),
+    };
+    let short = |length: &Duration| {
+        if *length <= TIME_MAX { Ok(()) } else { Err(format!("of at most {}", duration::format(TIME_MAX))) }
+    };
+    match what {
+        What::Crash(whom)
+        | What::Kill(whom)
+        | What::Restart(whom, _)
+        | What::DiskFails(whom)
+        | What::DiskWorks(whom)
+        | What::Leave(whom) => exist(whom),
+        What::Pause(whom, length) | What::Slow(whom, length) | What::Clock(whom, length) => {
+            exist(whom)?;
+            short(length)
+        }
+        What::Partition(groups) => check_groups(groups, nodes),
+        What::OneWay(from, to) => {
+            exist(from)?;
+            exist(to)?;
+            let is_one = matches!((from, to), (Whom::Nodes(a), Whom::Nodes(b)) if a == b && a.len() == 1);
+            if is_one { Err("between nodes that differ".to_owned()) } else { Ok(()) }
+        }
+        What::Heal => Ok(()),
+        What::Churn { down, .. } => short(down),
+        What::Set(whom, key, value) => {
+            exist(whom)?;
+            let changed = settings::with(&scenario.config, key, value).and_then(|builder| Ok(builder.build()?));
+            changed.map(drop).map_err(|error| format!("a setting that nodes take ({error})"))
+        }
+        What::Add(count, within) => {
+            short(within)?;
+            if (1..=ADDED_MAX).contains(count) { Ok(()) } else { Err(format!("of 1 to {ADDED_MAX} nodes")) }
+        }
+        What::Publish(whom, bytes) => {
+            exist(whom)?;
+            check_bytes(*bytes, scenario)
+        }
+    }
+}
+
+fn check_groups(groups: &[Whom], nodes: usize) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    let mut shares = 0.0;
+    for group in groups {
+        match group {
+            Whom::Share(share) => shares += share,
+            Whom::Nodes(named) => {
+                check_nodes(named, nodes)?;
+                if !named.iter().all(|node| seen.insert(node)) {
+                    return Err("groups that share no node".to_owned());
+                }
+            }
+        }
+    }
+    if shares <= 1.0 { Ok(()) } else { Err("shares of at most 1 together".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenario(faults: &[&str], works: &[&str]) -> Scenario {
+        Scenario {
+            nodes: 50,
+            duration: Duration::from_mins(1),
+            fault: faults.iter().map(|text| text.parse().unwrap()).collect(),
+            publish: works.iter().map(|text| text.parse().unwrap()).collect(),
+            ..Scenario::default()
+        }
+    }
+
+    fn count(scenario: &Scenario, is_it: impl Fn(&Act) -> bool) -> usize {
+        acts(scenario).iter().filter(|planned| is_it(&planned.act)).count()
+    }
+
+    #[test]
+    fn what_is_spelt_out_draws_nothing_and_stays_as_it_is() {
+        let faults =
+            ["churn:0.01/s@0s", "heal@50s", "partition:0.3/0.2@40s", "crash:0.5@10s", "restart:1@20s", "add:5@21s"];
+        let drawn =
+            scenario(&[&faults[..], &["slow:0.1:2s@30s", "oneway:0.1:n3@30s"]].concat(), &["20:10@10s", "3:1@0s"]);
+        let once = spelt_out(&drawn);
+        assert_eq!(once, spelt_out(&drawn));
+        assert_eq!(once, spelt_out(&once));
+        let other_seed = spelt_out(&Scenario { seed: 2, ..drawn.clone() });
+        assert_ne!(once.fault, other_seed.fault);
+        once.check().unwrap();
+    }
+
+    #[test]
+    fn shares_are_of_those_that_a_fault_can_befall() {
+        let drawn = spelt_out(&scenario(&["crash:0.5@10s", "crash:0.2@15s", "restart:0.5@20s"], &["100:1@17s"]));
+        assert_eq!(count(&drawn, |act| matches!(act, Act::Crash(_))), 25 + 5);
+        assert_eq!(count(&drawn, |act| matches!(act, Act::Restart(..))), 15);
+        let Fault { what: What::Crash(first), .. } = &drawn.fault[0] else { panic!("{:?}", drawn.fault) };
+        let Fault { what: What::Crash(second), .. } = &drawn.fault[1] else { panic!("{:?}", drawn.fault) };
+        assert!(named(first).iter().all(|node| !named(second).contains(node)));
+        let fallen = [named(first), named(second)].concat();
+        assert!(
+            !acts(&drawn).iter().any(|planned| matches!(planned.act, Act::Publish(node, _) if fallen.contains(&node)))
+        );
+    }
+
+    #[test]
+    fn a_share_befalls_at_least_one_and_groups_of_a_partition_share_nobody() {
+        let drawn = spelt_out(&scenario(&["crash:0.001@10s", "partition:0.5/n1,n2/0.3@20s"], &[]));
+        assert_eq!(count(&drawn, |act| matches!(act, Act::Crash(_))), 1);
+        let Some(Act::Partition(groups)) = acts(&drawn).pop().map(|planned| planned.act) else {
+            panic!("no partition")
+        };
+        let all: BTreeSet<_> = groups.iter().flatten().collect();
+        assert_eq!(groups.iter().map(Vec::len).sum::<usize>(), all.len());
+    }
+
+    #[test]
+    fn a_churn_fells_its_share_in_each_second_and_all_come_back() {
+        let drawn = spelt_out(&scenario(&["churn:0.02/s:5s@0s", "churn:0/s@50s"], &[]));
+        let crashes = count(&drawn, |act| matches!(act, Act::Crash(_)));
+        // A Poisson process of rate 1 per second for 50 s: four standard deviations are 28.
+        assert!(crashes.abs_diff(50) < 28, "{crashes}");
+        assert_eq!(crashes, count(&drawn, |act| matches!(act, Act::Restart(..))));
+        assert!(drawn.fault.iter().all(|fault| fault.at < Duration::from_secs(55)));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_fault_and_the_rule() {
+        let message = |fault: &str| scenario(&[fault], &[]).check().unwrap_err().to_string();
+        assert_eq!(message("crash:n99@5s"), "fault is crash:n99@5s, must be about nodes that exist then, n0 to n49");
+        assert_eq!(
+            message("crash:n1@61s"),
+            "fault is crash:n1@1m1s, must be at a time up to the end of the run (duration 1m)".replace("1m1s", "61s")
+        );
+        assert!(message("oneway:n1:n1@5s").contains("between nodes that differ"));
+        assert!(message("set:n1:fanout=0@5s").contains("fanout is 0, must be from 1 to 64"));
+        assert!(message("set:n1:fanuot=1@5s").contains("perhaps fanout"));
+        assert!(message("partition:0.7/0.7@5s").contains("at most 1 together"));
+        assert!(message("publish:n1:1048577@5s").contains("payload_bytes_max"));
+        let late = scenario(&[], &["n50:1@5s"]).check().unwrap_err().to_string();
+        assert_eq!(late, "publish is n50:1@5s, must be about nodes that exist then, n0 to n49");
+        scenario(&["add:1@4s"], &["n50:1@5s"]).check().unwrap();
+    }
+}

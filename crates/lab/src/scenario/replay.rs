@@ -1,0 +1,119 @@
+//! The command line that runs a scenario: what differs from the defaults, as flags.
+
+use std::fmt::{self, Write as _};
+
+use rumormill_core::duration;
+
+use super::{Scenario, Start};
+use crate::settings;
+
+/// `rumor lab run …`, which a shell takes as it stands.
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = Line("rumor lab run".to_owned());
+        let Self {
+            nodes,
+            start,
+            start_within,
+            duration,
+            seed,
+            latency,
+            jitter,
+            loss,
+            duplication,
+            reordering,
+            stream_speed,
+            clock_skew,
+            clock_drift,
+            disk_delay,
+            diskless,
+            preset,
+            fault,
+            publish,
+            settle,
+            check,
+            config: _,
+        } = self;
+        let plain = Self::default();
+        let time = |time: &std::time::Duration| duration::format(*time);
+        line.always("nodes", nodes);
+        line.unless(*start == Start::default(), "start", "joined");
+        line.unless(*start_within == plain.start_within, "start-within", time(start_within));
+        line.always("duration", time(duration));
+        line.always("seed", seed);
+        line.unless(*latency == plain.latency, "latency", time(latency));
+        line.unless(*jitter == plain.jitter, "jitter", time(jitter));
+        line.unless(same(*loss, plain.loss), "loss", loss);
+        line.unless(same(*duplication, plain.duplication), "duplication", duplication);
+        line.unless(same(*reordering, plain.reordering), "reordering", reordering);
+        line.unless(*stream_speed == plain.stream_speed, "stream-speed", stream_speed);
+        line.unless(*clock_skew == plain.clock_skew, "clock-skew", time(clock_skew));
+        line.unless(*clock_drift == plain.clock_drift, "clock-drift", clock_drift);
+        line.unless(*disk_delay == plain.disk_delay, "disk-delay", time(disk_delay));
+        line.switch(*diskless, "diskless");
+        let preset_word = settings::shown(&toml::Value::try_from(preset).expect("a preset is a word"));
+        line.unless(*preset == plain.preset, "preset", preset_word);
+        line.settings(self);
+        for fault in fault {
+            line.always("fault", fault);
+        }
+        for work in publish {
+            line.always("publish", work);
+        }
+        line.unless(settle.is_zero(), "settle", time(settle));
+        line.switch(*check, "check");
+        f.write_str(&line.0)
+    }
+}
+
+/// Whether a value was left as it was.
+fn same(value: f64, plain: f64) -> bool {
+    value.to_bits() == plain.to_bits()
+}
+
+/// A command line that grows.
+struct Line(String);
+
+impl Line {
+    fn always(&mut self, flag: &str, value: impl fmt::Display) {
+        let _ = write!(self.0, " --{flag} {}", quoted(&value.to_string()));
+    }
+
+    fn unless(&mut self, is_default: bool, flag: &str, value: impl fmt::Display) {
+        if !is_default {
+            self.always(flag, value);
+        }
+    }
+
+    fn switch(&mut self, is_on: bool, flag: &str) {
+        if is_on {
+            let _ = write!(self.0, " --{flag}");
+        }
+    }
+
+    /// The settings of the nodes that differ from the preset's.
+    fn settings(&mut self, scenario: &Scenario) {
+        let preset = settings::table_of(&scenario.preset.settings());
+        for (key, value) in settings::table_of(&scenario.config) {
+            if preset.get(&key) == Some(&value) {
+                continue;
+            }
+            let value = settings::shown(&value);
+            if matches!(&*key, "mode" | "fanout" | "view") {
+                self.always(&key, value);
+            } else {
+                self.always("set", format!("{key}={value}"));
+            }
+        }
+    }
+}
+
+/// A word as shells take it for one.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/@=+%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}

@@ -1,0 +1,207 @@
+//! A scenario while it runs.
+
+use std::time::Duration;
+
+use super::failures::Failures;
+use super::report::{self, Outcome};
+use super::{Scenario, Start, plan};
+use crate::jobs::Watch;
+use crate::network::check::Breach;
+use crate::{Error, Failure, Network};
+
+/// A run, step by step, for who wants to measure it from outside: start it, let it [go](Self::go), look at the
+/// [outcome](Self::outcome).
+#[derive(Debug)]
+pub struct Run {
+    /// With all shares drawn.
+    pub(super) scenario: Scenario,
+    pub(super) net: Network,
+    /// When times begin to count.
+    pub(super) begun: Duration,
+    /// How long it took until all had joined.
+    pub(super) joined_after: Option<Duration>,
+    pub(super) failures: Failures,
+    pub(super) suspicions: usize,
+    pub(super) false_positives: usize,
+    /// Set if it was stopped before its end.
+    ended_early: bool,
+}
+
+/// How often one looks what happened, whether to go on, and how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often one looks whether all have joined, or agree.
+const LOOK_CLOSELY: Duration = Duration::from_millis(1);
+
+impl Run {
+    /// Checks a scenario, draws what is to be drawn, and starts the nodes.
+    ///
+    /// # Errors
+    /// What is impossible, or a broken rule.
+    pub fn start(scenario: &Scenario) -> Result<Self, Error> {
+        scenario.check()?;
+        let scenario = plan::spelt_out(scenario);
+        let mut net = Network::new(scenario.seed).options(scenario.options()).replay(scenario.to_string());
+        if !scenario.check {
+            net = net.unchecked();
+        }
+        let net = match scenario.start {
+            Start::Cold => net.start_cold(0, scenario.start_within),
+            Start::Joined => net.start_joined_within(scenario.start_within)?,
+        };
+        Ok(Self {
+            begun: net.now(),
+            scenario,
+            net,
+            joined_after: None,
+            failures: Failures::default(),
+            suspicions: 0,
+            false_positives: 0,
+            ended_early: false,
+        })
+    }
+
+    /// Goes on to the end, or until the watch says stop. Progress is told in virtual milliseconds.
+    ///
+    /// # Errors
+    /// A broken rule where checkers look; what did not settle in time.
+    pub fn go(&mut self, watch: &dyn Watch) -> Result<(), Error> {
+        let whole = self.scenario.duration + self.scenario.settle;
+        let tell = |done: Duration| watch.on_progress(millis(done.min(whole)), millis(whole));
+        while self.elapsed() < self.scenario.duration {
+            if !watch.goes_on() {
+                self.end_early();
+                return Ok(());
+            }
+            let end = (self.elapsed() + LOOK_EVERY).min(self.scenario.duration);
+            self.advance(end)?;
+            tell(self.elapsed());
+        }
+        if !self.scenario.settle.is_zero() {
+            self.settle(watch, &tell)?;
+        }
+        tell(whole);
+        Ok(())
+    }
+
+    /// What was measured, with what depends on the machine left out.
+    pub fn outcome(&self) -> Outcome {
+        report::of(self)
+    }
+
+    /// When it was stopped before its end; the outcome is of the time until then.
+    pub fn ended_early(&self) -> Option<Duration> {
+        self.ended_early.then(|| self.elapsed())
+    }
+
+    /// The network as it is now.
+    pub fn network(&self) -> &Network {
+        &self.net
+    }
+
+    /// The scenario with all shares drawn; it prints the line that replays the run.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// Virtual time since the run began.
+    pub fn elapsed(&self) -> Duration {
+        self.net.now().saturating_sub(self.begun)
+    }
+
+    /// The same run ends here when it is repeated.
+    fn end_early(&mut self) {
+        self.ended_early = true;
+        let end = self.elapsed();
+        self.scenario.duration = end;
+        self.scenario.start_within = self.scenario.start_within.min(end);
+        self.scenario.settle = Duration::ZERO;
+        self.scenario.fault.retain(|fault| fault.at <= end);
+        self.scenario.publish.retain(|work| work.at <= end);
+    }
+
+    fn advance(&mut self, to: Duration) -> Result<(), Failure> {
+        while self.is_joining() && self.elapsed() < to {
+            self.net.run_for(LOOK_CLOSELY.min(to.saturating_sub(self.elapsed())))?;
+            self.look_for_joined();
+        }
+        self.net.run_for(to.saturating_sub(self.elapsed()))?;
+        self.observe();
+        Ok(())
+    }
+
+    fn is_joining(&self) -> bool {
+        self.scenario.start == Start::Cold && self.joined_after.is_none()
+    }
+
+    fn look_for_joined(&mut self) {
+        let have_started = self.elapsed() >= self.scenario.start_within
+            && (0..self.scenario.nodes).all(|node| self.net.life(node) > 0);
+        if have_started && self.net.everyone_knows_everyone() {
+            self.joined_after = Some(self.elapsed());
+        }
+    }
+
+    fn observe(&mut self) {
+        let changes = self.net.take_changes();
+        self.failures.observe(&self.net, &changes);
+        for change in &changes {
+            match change.change {
+                rumormill_core::MemberChange::Suspected => self.suspicions += 1,
+                rumormill_core::MemberChange::Failed if change.mistaken && !change.stood_still => {
+                    self.false_positives += 1;
+                }
+                rumormill_core::MemberChange::Failed
+                | rumormill_core::MemberChange::Joined
+                | rumormill_core::MemberChange::Updated
+                | rumormill_core::MemberChange::Refuted
+                | rumormill_core::MemberChange::Left
+                | rumormill_core::MemberChange::Removed
+                | rumormill_core::MemberChange::Replaced => {}
+            }
+        }
+    }
+
+    /// All comes to peace: then nodes must agree and messages be everywhere, and new ones come everywhere.
+    fn settle(&mut self, watch: &dyn Watch, tell: &dyn Fn(Duration)) -> Result<(), Error> {
+        self.net.make_peace();
+        let budget = self.scenario.settle;
+        let agreed = |net: &Network| net.everyone_agrees() && net.everything_delivered();
+        self.until(agreed, budget, watch, tell)?;
+        if self.ended_early {
+            return Ok(());
+        }
+        let speakers: Vec<_> = self.net.up().filter(|&node| self.net.takes_commands(node)).collect();
+        let news: Vec<_> = speakers.into_iter().map(|node| self.net.publish(node, "peace", vec![1; 64])).collect();
+        let heard = |net: &Network| news.iter().all(|&ticket| net.reached_all(ticket));
+        self.until(heard, budget / 2, watch, tell)
+    }
+
+    fn until(
+        &mut self,
+        holds: impl Fn(&Network) -> bool,
+        budget: Duration,
+        watch: &dyn Watch,
+        tell: &dyn Fn(Duration),
+    ) -> Result<(), Error> {
+        let end = self.elapsed() + budget;
+        while !holds(&self.net) {
+            if !watch.goes_on() {
+                // Repeated, it goes on to its end: where it was left in peace no plan can say.
+                self.ended_early = true;
+                return Ok(());
+            }
+            if self.elapsed() >= end {
+                let detail = format!("not within {budget:?} of peace; {}", self.net.summary());
+                return Err(self.net.failure(None, Breach { rule: "comes true in time", detail }).into());
+            }
+            self.net.run_for(LOOK_CLOSELY)?;
+            self.observe();
+            tell(self.elapsed());
+        }
+        Ok(())
+    }
+}
+
+fn millis(time: Duration) -> usize {
+    usize::try_from(time.as_millis()).expect("at most two months")
+}

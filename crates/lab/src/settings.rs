@@ -1,0 +1,108 @@
+//! A node's settings by key, as text.
+
+use rumormill_core::ConfigBuilder;
+use rumormill_core::config::SETTINGS;
+use toml::{Table, Value};
+
+use crate::Error;
+
+/// Whether a node has a setting of that name.
+pub(crate) fn is_one(key: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.key == key)
+}
+
+/// These settings with another value for one of them, not yet checked against the others.
+///
+/// # Errors
+/// That there is no such setting, or that this is no value for it.
+pub(crate) fn with(settings: &ConfigBuilder, key: &str, value: &str) -> Result<ConfigBuilder, Error> {
+    let mut table = table_of(settings);
+    let Some(present) = table.get(key) else {
+        return Err(Error::value(key, value, unknown(key, &[])));
+    };
+    let value = typed(value, present);
+    let shown = shown(&value);
+    table.insert(key.to_owned(), value);
+    table.try_into().map_err(|error: toml::de::Error| Error::value(key, shown, rule_of(error.message())))
+}
+
+/// All settings as a table.
+pub(crate) fn table_of(settings: &impl serde::Serialize) -> Table {
+    Table::try_from(settings).expect("settings are plain values under text keys")
+}
+
+/// Text from outside of files takes the type that the setting has.
+pub(crate) fn typed(text: &str, like: &Value) -> Value {
+    let read = match like {
+        Value::Integer(_) => text.parse().map(Value::Integer).ok(),
+        Value::Boolean(_) => text.parse().map(Value::Boolean).ok(),
+        Value::Float(_) => text.parse().map(Value::Float).ok(),
+        Value::String(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
+    };
+    read.unwrap_or_else(|| text.into())
+}
+
+/// A value as it would be written on the command line.
+pub(crate) fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+/// The rule in serde's words, what it expected, with Rust's names of types put into people's.
+pub(crate) fn rule_of(message: &str) -> String {
+    let rule = ["expected ", "write "].iter().find_map(|word| Some(message.split_once(word)?.1));
+    match rule.unwrap_or(message).replace('`', "").trim() {
+        "usize" | "u64" | "u32" => "a whole number".to_owned(),
+        "f64" => "a number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a string" => "text".to_owned(),
+        rule => rule.to_owned(),
+    }
+}
+
+/// What to say of a name that is neither one of `own` nor a node's setting: which of them it may have been.
+pub(crate) fn unknown(key: &str, own: &[&str]) -> String {
+    let kind = if own.is_empty() { "a setting of a node" } else { "a key of a scenario or a setting of a node" };
+    let known = own.iter().copied().chain(SETTINGS.iter().map(|setting| setting.key));
+    match known.map(|known| (distance(known, key), known)).min().filter(|(distance, _)| *distance <= 3) {
+        Some((_, near)) => format!("{kind}, perhaps {near}"),
+        None => kind.to_owned(),
+    }
+}
+
+/// Levenshtein's distance: how many letters have to be changed, added or taken away.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let changed = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_setting_takes_text_as_its_own_type_has_it() {
+        let lan = ConfigBuilder::lan();
+        assert_eq!(with(&lan, "fanout", "7").unwrap().fanout, 7);
+        assert!(!with(&lan, "stream_probe", "false").unwrap().stream_probe);
+        assert_eq!(with(&lan, "probe_interval", "3s").unwrap().probe_interval, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn what_is_no_setting_or_no_value_is_refused_with_the_rule() {
+        let message = |key, value| with(&ConfigBuilder::lan(), key, value).unwrap_err().to_string();
+        assert_eq!(message("fanuot", "3"), "fanuot is 3, must be a setting of a node, perhaps fanout");
+        assert_eq!(message("fanout", "many"), "fanout is many, must be a whole number");
+        assert_eq!(message("mode", "sideways"), "mode is sideways, must be one of push, pull, push-pull");
+    }
+}

@@ -1,0 +1,77 @@
+//! A scenario is a command line: what it prints runs it again.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use rumormill_lab::jobs::Unwatched;
+use rumormill_lab::scenario::{Draft, Outcome, run};
+use rumormill_lab::{Scenario, seeds};
+
+/// Reads the line that a scenario prints, as a shell and the command line do.
+fn read(line: &str) -> Scenario {
+    let words = line.strip_prefix("rumor lab run").unwrap().replace('\'', "");
+    let mut words = words.split_whitespace().peekable();
+    let mut draft = Draft::default();
+    let mut lists = [("fault", Vec::new()), ("publish", Vec::new())];
+    while let Some(word) = words.next() {
+        let key = word.strip_prefix("--").unwrap().replace('-', "_");
+        if key == "check" || key == "diskless" {
+            draft.set(&key, "true").unwrap();
+            continue;
+        }
+        let value = words.next().unwrap();
+        if let Some((_, list)) = lists.iter_mut().find(|(name, _)| *name == key) {
+            list.push(value.to_owned());
+        } else if key == "set" {
+            let (key, value) = value.split_once('=').unwrap();
+            draft.set(key, value).unwrap();
+        } else {
+            draft.set(&key, value).unwrap();
+        }
+    }
+    for (key, list) in lists {
+        draft.set_list(key, &list).unwrap();
+    }
+    draft.scenario().unwrap()
+}
+
+fn outcome(scenario: &Scenario) -> Outcome {
+    run(scenario, &Unwatched).unwrap()
+}
+
+#[test]
+fn a_drawn_scenario_prints_the_line_that_repeats_it() {
+    for seed in seeds::chosen(&[3, 8]) {
+        let drawn = Scenario::drawn(seed);
+        let first = outcome(&drawn);
+        let again = read(&first.replay);
+        assert_eq!(again.to_string(), first.replay);
+        assert_eq!(outcome(&again), first, "{}", first.replay);
+    }
+}
+
+#[test]
+fn every_drawn_scenario_reads_back_as_itself() {
+    for seed in 0..300 {
+        let drawn = Scenario::drawn(seed);
+        assert_eq!(read(&drawn.to_string()), drawn);
+    }
+}
+
+#[test]
+fn shares_drawn_from_the_seed_are_spelt_out_and_take_the_same_course() {
+    for start in ["cold", "joined"] {
+        let mut draft = Draft::default();
+        for (key, value) in [("nodes", "30"), ("loss", "0.05"), ("start", start), ("seed", "9"), ("preset", "local")] {
+            draft.set(key, value).unwrap();
+        }
+        let faults = ["churn:0.02/s:2s@5s", "churn:0/s@15s", "crash:0.2@10s", "slow:0.1:500ms@12s", "add:5:1s@8s"];
+        draft.set_list("fault", &faults.map(str::to_owned)).unwrap();
+        draft.set_list("publish", &["8:100@9s".to_owned()]).unwrap();
+        let scenario = draft.scenario().unwrap();
+        let first = outcome(&scenario);
+        assert_eq!(first.messages.len(), 8);
+        assert!(!first.replay.contains("0.2") && !first.replay.contains("churn"), "{}", first.replay);
+        assert_eq!(outcome(&read(&first.replay)), first, "{}", first.replay);
+        let checked = outcome(&Scenario { check: true, ..scenario });
+        assert_eq!(checked.trace_hash, first.trace_hash, "looking changes nothing");
+    }
+}
