@@ -13,12 +13,13 @@
 //! - Traffic counts update messages, lost ones too; requests that find nothing are free. A contact that is lost
 //!   carries nothing either way and gives no feedback.
 //!
-//! Where the papers are silent: with a fanout above 1 each contact counts alone, and who loses interest makes no further
-//! calls in that round.
+//! Where the papers are silent: with a fanout above 1 each contact counts alone, and who loses interest sends no more in
+//! that round.
 
 mod bits;
 mod partners;
 mod population;
+mod prediction;
 mod record;
 
 use rumormill_core::StopRule;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::chart::{Axis, Chart, Series};
 use crate::jobs::{self, Watch};
 use crate::summary::count;
+use crate::theory::Formula;
 use crate::{Error, Summary, memory};
 
 use partners::Partners;
@@ -255,10 +257,20 @@ impl Outcome {
             coverage: summary(&|run| count(known(run)) / nodes)?,
             atomic: count(atomic) / count(runs.len()),
             curve: (0..rounds).map(|round| informed(round) / nodes / count(runs.len())).collect(),
-            theory: None,
+            theory: prediction::curve(&parameters, rounds.saturating_sub(1)),
             elapsed: None,
             parameters,
         })
+    }
+
+    /// When theory expects the last node to learn it, where a formula exists.
+    pub fn time_last_predicted(&self) -> Option<Formula> {
+        prediction::time_last(&self.parameters)
+    }
+
+    /// The share that theory expects never to know it, where a formula exists.
+    pub fn residue_predicted(&self) -> Option<Formula> {
+        prediction::residue(self)
     }
 
     /// The curve, beside the formula's where there is one.

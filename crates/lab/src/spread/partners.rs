@@ -60,7 +60,7 @@ impl Partners {
             }
         });
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: from 0 to below 1")]
-        let loss = (parameters.loss * (1_u64 << 32) as f64).round() as u64;
+        let loss = (parameters.loss * f64::from(u32::MAX)).round() as u64;
         Self { draws: Draws::new(Rng::new(rng.bits()), others), rng, how_many, loss, distinct }
     }
 
