@@ -300,3 +300,117 @@ pub const fn mode_name(mode: Mode) -> &'static str {
         Mode::PushPull => "push-pull",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::Unwatched;
+
+    fn refused(parameters: Parameters) -> String {
+        match parameters.check() {
+            Err(Error::Value { field, value, rule }) => {
+                assert!(!value.is_empty() && !rule.is_empty());
+                field
+            }
+            other => panic!("{parameters:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_refused_before_anything_runs() {
+        let base = Parameters::default;
+        let poisson = || Parameters { fanout_distribution: Distribution::Poisson, ..base() };
+        for (parameters, field) in [
+            (Parameters { nodes: 1, ..base() }, "nodes"),
+            (Parameters { nodes: usize::MAX, ..base() }, "nodes"),
+            (Parameters { fanout: 0.0, ..base() }, "fanout"),
+            (Parameters { fanout: 1.5, ..base() }, "fanout"),
+            (Parameters { fanout: f64::NAN, ..base() }, "fanout"),
+            (Parameters { fanout: 1_000.0, ..base() }, "fanout"),
+            (Parameters { fanout: 0.0, ..poisson() }, "fanout"),
+            (Parameters { fanout: f64::NAN, ..poisson() }, "fanout"),
+            (Parameters { loss: 1.0, ..base() }, "loss"),
+            (Parameters { loss: -0.1, ..base() }, "loss"),
+            (Parameters { loss: f64::NAN, ..base() }, "loss"),
+            (Parameters { stop: StopRule::FeedbackCounter { k: 0 }, ..base() }, "stop"),
+            (Parameters { stop: StopRule::MedianCounter { k: 3 }, mode: Mode::Push, ..base() }, "stop"),
+            (Parameters { connection_limit: Some(0), ..base() }, "connection-limit"),
+            (Parameters { hunt: 1, ..base() }, "hunt"),
+            (Parameters { runs: 0, ..base() }, "runs"),
+        ] {
+            assert_eq!(refused(parameters), field);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_in_memory_is_refused_with_the_estimate() {
+        let large = Parameters { nodes: NODES_MAX, stop: StopRule::BlindCoin { k: 2 }, ..Parameters::default() };
+        assert_eq!(large.bytes(), 16 << 31);
+        assert_eq!(Parameters { nodes: 1 << 20, ..Parameters::default() }.bytes(), 1 << 18, "two bits for each node");
+    }
+
+    #[test]
+    fn a_run_alone_is_what_it_is_among_others() {
+        for stop in [StopRule::Never, StopRule::BlindCoin { k: 3 }] {
+            let parameters = Parameters { stop, runs: 8, ..Parameters::default() };
+            let together = run(&parameters, &Unwatched).unwrap();
+            let alone: Vec<Run> = (0..8).map(|n| run_once(&parameters, jobs::seed_of_run(1, n))).collect();
+            assert_eq!(Some(together), Outcome::of(parameters, &alone));
+        }
+    }
+
+    /// The fast path and the general one are the same model: both draw, so their means agree but for chance.
+    #[test]
+    fn two_bits_and_sixteen_bytes_tell_the_same_story() {
+        for mode in [Mode::Push, Mode::Pull, Mode::PushPull] {
+            for distribution in [Distribution::Fixed, Distribution::Distinct, Distribution::Poisson] {
+                let fanout_distribution = distribution;
+                let parameters = Parameters {
+                    mode,
+                    fanout: 2.0,
+                    fanout_distribution,
+                    loss: 0.2,
+                    nodes: 300,
+                    ..Parameters::default()
+                };
+                let outcome = |once: fn(&Parameters, u64) -> Run| {
+                    let runs: Vec<Run> = (0..500).map(|seed| once(&parameters, seed)).collect();
+                    Outcome::of(parameters.clone(), &runs).unwrap()
+                };
+                let (bits, bytes) = (outcome(bits::run), outcome(population::run));
+                for (a, b) in [(bits.time_last, bytes.time_last), (bits.traffic, bytes.traffic)] {
+                    let error = 4.0 * (a.error_of_mean(500).powi(2) + b.error_of_mean(500).powi(2)).sqrt();
+                    assert!((a.mean - b.mean).abs() < error, "{mode:?} {distribution:?}: {a:?} {b:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_rule_ends_in_every_mode_and_timing() {
+        let rules = [
+            StopRule::BlindCounter { k: 2 },
+            StopRule::BlindCoin { k: 2 },
+            StopRule::FeedbackCounter { k: 2 },
+            StopRule::FeedbackCoin { k: 2 },
+            StopRule::ForwardOnce,
+            StopRule::MedianCounter { k: 2 },
+            StopRule::TransmitLimit { lambda: 1.0 },
+        ];
+        for stop in rules {
+            for mode in [Mode::Push, Mode::Pull, Mode::PushPull] {
+                for timing in [Timing::Rounds, Timing::Async] {
+                    for connection_limit in [None, Some(1)] {
+                        let parameters =
+                            Parameters { nodes: 60, mode, stop, timing, connection_limit, ..Parameters::default() };
+                        if parameters.check().is_err() {
+                            continue;
+                        }
+                        let outcome = run(&Parameters { loss: 0.1, runs: 20, ..parameters }, &Unwatched).unwrap();
+                        assert!(outcome.traffic.mean > 0.0 && outcome.curve.is_sorted(), "{outcome:?}");
+                    }
+                }
+            }
+        }
+    }
+}
