@@ -3,6 +3,7 @@
 
 mod average;
 mod detection;
+mod plan;
 mod sketch;
 mod spectator;
 mod spread;
@@ -31,6 +32,8 @@ pub(crate) enum Lab {
     Average(average::Average),
     /// Crash a member and see how soon another notices, beside the theory
     Detection(detection::Detection),
+    /// Propose settings for a goal, predict what they do, and verify it on the virtual network
+    Plan(plan::Plan),
 }
 
 /// Runs a command of the laboratory.
@@ -40,6 +43,7 @@ pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
         Lab::Sketch(flags) => sketch::run(flags, output),
         Lab::Average(flags) => average::run(flags, output),
         Lab::Detection(flags) => detection::run(flags, output),
+        Lab::Plan(flags) => plan::run(flags, output),
     }
 }
 
