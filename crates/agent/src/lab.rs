@@ -4,6 +4,7 @@
 mod average;
 mod detection;
 mod plan;
+mod run;
 mod sketch;
 mod spectator;
 mod spread;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use rumormill_lab::Error;
-use rumormill_lab::chart::Chart;
+use rumormill_lab::chart::{self, Chart, Format};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as WordError;
@@ -26,6 +27,8 @@ use crate::print;
 pub(crate) enum Lab {
     /// Let a rumor spread in a textbook model, beside the theory
     Spread(spread::Spread),
+    /// Run real nodes on a virtual network, under faults
+    Run(Box<run::Run>),
     /// Reconcile two sets with sketches: symbols, bytes and time for each difference
     Sketch(sketch::Sketch),
     /// Average a number over all nodes, in pairs or by push-sum, beside the theory
@@ -40,6 +43,7 @@ pub(crate) enum Lab {
 pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
     match command {
         Lab::Spread(flags) => spread::run(flags, output),
+        Lab::Run(flags) => run::run(*flags, output),
         Lab::Sketch(flags) => sketch::run(flags, output),
         Lab::Average(flags) => average::run(flags, output),
         Lab::Detection(flags) => detection::run(flags, output),
@@ -64,14 +68,20 @@ struct Drawing {
 }
 
 impl Drawing {
-    /// Refuses what cannot be drawn, before anything runs.
+    /// Refuses what cannot be drawn or written, before anything runs.
     fn check(&self) -> Result<(), Failure> {
-        let Some(path) = &self.plot else { return Ok(()) };
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        if ["svg", "png"].contains(&ending) {
-            return Ok(());
+        if let Some(path) = &self.plot {
+            Format::of(path)?;
         }
-        Err(Failure::value("plot", path.display(), "a file whose name ends in .svg or .png"))
+        if let (Some(plot), Some(csv)) = (&self.plot, &self.csv)
+            && plot == csv
+        {
+            return Err(Failure::value("csv", csv.display(), "another file than plot"));
+        }
+        for path in [&self.plot, &self.csv].into_iter().flatten() {
+            chart::check_writable(path)?;
+        }
+        Ok(())
     }
 
     /// Draws and writes what was asked for, and says so: `shows` is what is to be seen.
