@@ -360,7 +360,7 @@ mod tests {
         let outcome = run(&Parameters { nodes: 30, ..Parameters::default() }, &Unwatched).unwrap();
         assert!(outcome.feasible && outcome.alternative.is_none() && outcome.measured.late <= verify::LATE_MAX);
         let (there, measured) = (outcome.predicted_there, &outcome.measured);
-        // What docs/laboratory.md promises of the formulas.
+        // What docs/planner.md promises of the formulas.
         for (predicted, measured) in [
             (there.time_to_all, measured.time_to_all.unwrap()),
             (there.bytes_per_second, measured.bytes_per_second.mean),

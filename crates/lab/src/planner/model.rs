@@ -244,7 +244,8 @@ impl<'a> Model<'a> {
         };
         let lots = (wanted + 1.0).min(peers);
         let interval = self.config.probe_interval.as_secs_f64();
-        let came = |time: f64| if time > self.failing_probe() { lots } else { 0.0 } + (time / interval).min(peers);
+        let probed = self.failing_probe();
+        let came = |time: f64| if time > probed { lots } else { 0.0 } + (time / interval).min(peers);
         let step = (most - least).max(least) / 4_000.0;
         let steps = ((most - least) / step).ceil();
         let mut expected = least;
