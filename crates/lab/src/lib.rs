@@ -24,6 +24,7 @@ pub mod jobs;
 pub mod memory;
 mod network;
 pub mod planner;
+pub mod published;
 pub mod scenario;
 pub mod seeds;
 mod settings;
