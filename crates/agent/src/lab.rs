@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use rumormill_lab::Error;
-use rumormill_lab::chart::Chart;
+use rumormill_lab::chart::{self, Chart, Format};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as WordError;
@@ -64,14 +64,20 @@ struct Drawing {
 }
 
 impl Drawing {
-    /// Refuses what cannot be drawn, before anything runs.
+    /// Refuses what cannot be drawn or written, before anything runs.
     fn check(&self) -> Result<(), Failure> {
-        let Some(path) = &self.plot else { return Ok(()) };
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        if ["svg", "png"].contains(&ending) {
-            return Ok(());
+        if let Some(path) = &self.plot {
+            Format::of(path)?;
         }
-        Err(Failure::value("plot", path.display(), "a file whose name ends in .svg or .png"))
+        if let (Some(plot), Some(csv)) = (&self.plot, &self.csv)
+            && plot == csv
+        {
+            return Err(Failure::value("csv", csv.display(), "another file than plot"));
+        }
+        for path in [&self.plot, &self.csv].into_iter().flatten() {
+            chart::check_writable(path)?;
+        }
+        Ok(())
     }
 
     /// Draws and writes what was asked for, and says so: `shows` is what is to be seen.
