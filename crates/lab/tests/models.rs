@@ -102,10 +102,7 @@ impl Mean {
 
     fn of_real_nodes(mode: Mode) -> Self {
         Self::of(
-            &seeds::chosen(&[1, 2, 3, 4])
-                .iter()
-                .flat_map(|&seed| rounds_of_real_nodes(mode, seed))
-                .collect::<Vec<_>>(),
+            &seeds::chosen(&[1, 2, 3, 4]).iter().flat_map(|&seed| rounds_of_real_nodes(mode, seed)).collect::<Vec<_>>(),
         )
     }
 
