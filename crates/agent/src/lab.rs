@@ -3,6 +3,7 @@
 
 mod average;
 mod detection;
+mod plan;
 mod run;
 mod sketch;
 mod spectator;
@@ -34,6 +35,8 @@ pub(crate) enum Lab {
     Average(average::Average),
     /// Crash a member and see how soon another notices, beside the theory
     Detection(detection::Detection),
+    /// Propose settings for a goal, predict what they do, and verify it on the virtual network
+    Plan(plan::Plan),
 }
 
 /// Runs a command of the laboratory.
@@ -44,6 +47,7 @@ pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
         Lab::Sketch(flags) => sketch::run(flags, output),
         Lab::Average(flags) => average::run(flags, output),
         Lab::Detection(flags) => detection::run(flags, output),
+        Lab::Plan(flags) => plan::run(flags, output),
     }
 }
 

@@ -40,6 +40,11 @@ pub fn run_each<J: Sync, R: Send>(jobs: &[J], watch: &dyn Watch, work: impl Fn(&
     jobs.par_iter().with_max_len(1).map(one).collect()
 }
 
+/// How many jobs are done at the same time.
+pub fn at_once() -> usize {
+    rayon::current_num_threads()
+}
+
 /// The seed of the nth of several runs that share one: each run can be repeated alone, on any core.
 pub fn seed_of_run(seed: u64, run: u64) -> u64 {
     Rng::new(Rng::new(seed).bits() ^ run.wrapping_mul(0x9e37_79b9_7f4a_7c15)).bits()
