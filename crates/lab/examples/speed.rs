@@ -3,7 +3,7 @@
 //!
 //! Each cluster has full views, the `lan` preset and no checkers, and runs for 60 virtual seconds on one core: once
 //! quiet, once with a message of 100 bytes from another node every three seconds. An event is an input handed to a
-//! node; events per second are those of time on the CPU, where the system tells it. `--cold` starts them through one contact as well, and says how long that takes.
+//! node; events per second are those of time on the CPU, where the system tells it; memory is the process's peak. `--cold` starts them through one contact as well, and says how long that takes.
 #![expect(clippy::print_stdout, reason = "printing is what this program does")]
 
 use std::process::ExitCode;
@@ -61,17 +61,17 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     println!(
-        "| nodes | start | work | start, s | events | run, s | on CPU, s | events/s | ns/event | peak MiB | kB/node |"
+        "| nodes | start | work | start, s / on CPU | events | run, s / on CPU | events/s | ns/event | MiB | kB/node |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     for &nodes in &arguments.nodes {
         for messages in [0, MESSAGES] {
-            let begun = Instant::now();
+            let begun = Clocks::now();
             let net = network(arguments.seed, nodes).start_joined()?;
             report("joined", net, messages, begun.elapsed())?;
         }
         if arguments.cold {
-            let begun = Instant::now();
+            let begun = Clocks::now();
             let mut net = network(arguments.seed, nodes).start_cold(0, Duration::from_secs(1));
             net.run_for(Duration::from_secs(1))?;
             net.run_until(Network::everyone_knows_everyone, Duration::from_mins(10))?;
@@ -86,10 +86,36 @@ fn network(seed: u64, nodes: usize) -> Network {
     Network::new(seed).nodes(nodes).without_disks().unchecked().replay(replay)
 }
 
-/// Runs a cluster that has started in `started` and prints its row.
-fn report(start: &str, mut net: Network, messages: u32, started: Duration) -> Result<(), Failure> {
+/// Seconds, by the clock on the wall and on the CPU.
+#[derive(Clone, Copy, Debug)]
+struct Clocks {
+    wall: Instant,
+    on_cpu: Option<f64>,
+}
+
+impl Clocks {
+    fn now() -> Self {
+        Self { wall: Instant::now(), on_cpu: on_cpu() }
+    }
+
+    /// What has passed since, on the wall and on the CPU; the same where the system does not tell.
+    fn elapsed(self) -> (f64, f64) {
+        let wall = self.wall.elapsed().as_secs_f64();
+        (wall, on_cpu().zip(self.on_cpu).map_or(wall, |(now, before)| now - before))
+    }
+}
+
+/// How long this thread has been on a CPU, in seconds.
+fn on_cpu() -> Option<f64> {
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanos = times.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanos).as_secs_f64())
+}
+
+/// Runs a cluster whose start took so long, and prints its row.
+fn report(start: &str, mut net: Network, messages: u32, started: (f64, f64)) -> Result<(), Failure> {
     net.reset_measurements();
-    let (begun, cpu_begun) = (Instant::now(), cpu_seconds());
+    let begun = Clocks::now();
     for place in 0..messages as usize {
         net.publish(place * net.len() / messages as usize, "news", vec![1; 100]);
         net.run_for(SPAN / messages)?;
@@ -97,25 +123,20 @@ fn report(start: &str, mut net: Network, messages: u32, started: Duration) -> Re
     if messages == 0 {
         net.run_for(SPAN)?;
     }
-    let (ran, events, peak) = (begun.elapsed().as_secs_f64(), count(net.measured().inputs), peak_bytes());
-    let on_cpu = cpu_seconds().zip(cpu_begun).map_or(ran, |(now, before)| now - before);
-    let (nodes, work) = (net.len(), if messages == 0 { "quiet".to_owned() } else { format!("{messages} messages") });
+    let (ran, on_cpu) = begun.elapsed();
+    let (events, peak, nodes) = (count(net.measured().inputs), count(peak_bytes()), net.len());
+    let work = if messages == 0 { "quiet".to_owned() } else { format!("{messages} messages") };
     println!(
-        "| {nodes} | {start} | {work} | {:.2} | {events:.0} | {ran:.2} | {on_cpu:.2} | {:.0} | {:.0} | {:.0} | {:.1} |",
-        started.as_secs_f64(),
+        "| {nodes} | {start} | {work} | {:.2} / {:.2} | {events:.0} | {ran:.2} / {on_cpu:.2} | {:.0} | {:.0} | {:.0} | \
+         {:.1} |",
+        started.0,
+        started.1,
         events / on_cpu,
         on_cpu * 1e9 / events,
-        count(peak) / 1_048_576.0,
-        count(peak) / 1_000.0 / count(nodes as u64),
+        peak / 1_048_576.0,
+        peak / 1_000.0 / count(nodes as u64),
     );
     Ok(())
-}
-
-/// How long this thread has been on a CPU, where the system tells.
-fn cpu_seconds() -> Option<f64> {
-    let times = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    let nanos = times.split_whitespace().next()?.parse().ok()?;
-    Some(Duration::from_nanos(nanos).as_secs_f64())
 }
 
 /// The most memory that this process has had, all in all; 0 where the system does not tell.
