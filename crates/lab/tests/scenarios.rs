@@ -120,3 +120,46 @@ fn a_run_that_is_stopped_reports_what_was_until_then_and_repeats_until_then() {
     assert_eq!((first.messages.len(), first.suspicions > 0), (5, true));
     assert_eq!(outcome(&read(&first.replay)), first, "{}", first.replay);
 }
+
+#[test]
+fn healthy_nodes_that_are_declared_dead_are_counted() {
+    let mut draft = Draft::default();
+    for (key, value) in [
+        ("nodes", "20"),
+        ("start", "joined"),
+        ("loss", "0.6"),
+        ("probe_interval", "300ms"),
+        ("probe_timeout", "200ms"),
+        ("probe_resends", "0"),
+        ("indirect_probes", "0"),
+        ("stream_probe", "false"),
+        ("suspicion_timeout_min", "200ms"),
+        ("suspicion_timeout_log", "0s"),
+        ("suspicion_timeout_factor", "1"),
+    ] {
+        draft.set(key, value).unwrap();
+    }
+    let hasty = outcome(&draft.scenario().unwrap());
+    assert!(hasty.false_positives > 0 && hasty.suspicions > hasty.false_positives, "{hasty:?}");
+    assert!(hasty.failures.is_empty() && hasty.deaths_of_unwell == 0);
+}
+
+#[test]
+fn copies_of_payloads_beyond_the_first_are_counted() {
+    let mut draft = Draft::default();
+    for (key, value) in [("nodes", "50"), ("start", "joined"), ("fanout", "1"), ("mode", "push")] {
+        draft.set(key, value).unwrap();
+    }
+    draft.set_list("publish", &["10:100@5s".to_owned()]).unwrap();
+    let once = outcome(&draft.scenario().unwrap());
+    // The same network with each datagram twice brings about as many copies again as there were: one, and the rest.
+    draft.set("duplication", "1").unwrap();
+    let twice = outcome(&draft.scenario().unwrap());
+    let mean = |outcome: &Outcome| {
+        let redundancy: Vec<_> = outcome.messages.iter().filter_map(|message| message.redundancy).collect();
+        rumormill_lab::Summary::of(&redundancy).unwrap()
+    };
+    let (once, twice) = (mean(&once), mean(&twice));
+    assert!(once.min >= 0.0, "who has it got one copy at least: {once:?}");
+    assert!(twice.mean > once.mean + 0.5, "{once:?} {twice:?}");
+}

@@ -1,5 +1,6 @@
 //! A run of the virtual network in a few lines, as people read it.
 
+use rumormill_core::duration;
 use rumormill_lab::Scenario;
 use rumormill_lab::scenario::report::{Failure, Message};
 use rumormill_lab::scenario::{Outcome, Start};
@@ -41,7 +42,7 @@ fn headline(scenario: &Scenario, outcome: &Outcome) -> String {
         "{} nodes, {mode}, fanout {}, {loss}, {} of virtual time, seed {}: {}",
         print::thousands(scenario.nodes as u64),
         scenario.config.fanout,
-        short(scenario.duration.as_secs_f64()),
+        duration::format(scenario.duration),
         scenario.seed,
         short(outcome.elapsed.unwrap_or_default()),
     )
