@@ -6,6 +6,7 @@ mod detection;
 mod sketch;
 mod spectator;
 mod spread;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,9 @@ pub(crate) enum Lab {
     Average(average::Average),
     /// Crash a member and see how soon another notices, beside the theory
     Detection(detection::Detection),
+    /// Run one of these over many values of its parameters, on all cores, and draw curves through the results
+    #[command(subcommand)]
+    Sweep(sweep::Sweep),
 }
 
 /// Runs a command of the laboratory.
@@ -40,6 +44,7 @@ pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
         Lab::Sketch(flags) => sketch::run(flags, output),
         Lab::Average(flags) => average::run(flags, output),
         Lab::Detection(flags) => detection::run(flags, output),
+        Lab::Sweep(sweep) => sweep::run(sweep, output),
     }
 }
 

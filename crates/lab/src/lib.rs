@@ -29,6 +29,7 @@ mod settings;
 pub mod sketches;
 pub mod spread;
 mod summary;
+pub mod sweep;
 pub mod theory;
 
 pub use error::Error;
