@@ -3,6 +3,8 @@
 
 mod average;
 mod detection;
+mod plan;
+mod run;
 mod sketch;
 mod spectator;
 mod spread;
@@ -26,25 +28,31 @@ use crate::print;
 pub(crate) enum Lab {
     /// Let a rumor spread in a textbook model, beside the theory
     Spread(spread::Spread),
+    /// Run real nodes on a virtual network, under faults
+    Run(Box<run::Run>),
     /// Reconcile two sets with sketches: symbols, bytes and time for each difference
     Sketch(sketch::Sketch),
     /// Average a number over all nodes, in pairs or by push-sum, beside the theory
     Average(average::Average),
     /// Crash a member and see how soon another notices, beside the theory
     Detection(detection::Detection),
-    /// Run one of these over many values of its parameters, on all cores, and draw curves through the results
+    /// Run one of these over many values of its parameters, and draw the curves
     #[command(subcommand)]
     Sweep(sweep::Sweep),
+    /// Propose settings for a goal, predict what they do, and verify it on the virtual network
+    Plan(plan::Plan),
 }
 
 /// Runs a command of the laboratory.
 pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
     match command {
         Lab::Spread(flags) => spread::run(flags, output),
+        Lab::Run(flags) => run::run(*flags, output),
         Lab::Sketch(flags) => sketch::run(flags, output),
         Lab::Average(flags) => average::run(flags, output),
         Lab::Detection(flags) => detection::run(flags, output),
         Lab::Sweep(sweep) => sweep::run(sweep, output),
+        Lab::Plan(flags) => plan::run(flags, output),
     }
 }
 
@@ -55,7 +63,7 @@ fn word<T: Deserialize<'static>>(text: &str) -> Result<T, String> {
 
 /// Where the curves of a command go.
 #[derive(Args, Clone, Debug)]
-struct Drawing {
+pub(crate) struct Drawing {
     /// Draw the curves into this file, as its ending says: .svg or .png
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,

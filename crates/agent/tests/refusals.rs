@@ -69,6 +69,15 @@ fn settings_without_sense_are_refused_with_field_value_and_rule() {
         (&["agent", "--insecure", "--allow-faults", "--bind", "0.0.0.0:0"], "allow_faults", "true"),
         (&["dev", "--fanout", "0"], "fanout", "0"),
         (&["config", "show", "--set", "mtu_bytes=1"], "mtu_bytes", "1"),
+        (&["config", "show", "--set", "stop=median-counter:3"], "stop", "median-counter:3"),
+        (&["lab", "spread", "--loss", "1"], "loss", "1"),
+        (&["lab", "spread", "--fanout", "0"], "fanout", "0"),
+        (&["lab", "spread", "--fanout", "NaN"], "fanout", "NaN"),
+        (&["lab", "spread", "--nodes", "1"], "nodes", "1"),
+        (&["lab", "spread", "--runs", "0"], "runs", "0"),
+        (&["lab", "spread", "--connection-limit", "0"], "connection-limit", "0"),
+        (&["lab", "spread", "--hunt", "1"], "hunt", "1"),
+        (&["lab", "spread", "--mode", "push", "--stop", "median-counter:3"], "stop", "median-counter:3"),
     ] {
         let (code, error) = failure(arguments);
         let said = [&error["code"], &error["field"], &error["value"]].map(|text| text.as_str().unwrap_or("null"));

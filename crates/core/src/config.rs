@@ -400,6 +400,14 @@ mod tests {
     }
 
     #[test]
+    fn stop_rules_that_no_node_can_follow_are_refused() {
+        for stop in [StopRule::MedianCounter { k: 3 }, StopRule::BlindCoin { k: 0 }] {
+            let error = ConfigBuilder { stop, ..ConfigBuilder::lan() }.build().unwrap_err();
+            assert_eq!((error.field, error.value), ("stop", stop.to_string()));
+        }
+    }
+
+    #[test]
     fn a_contradiction_names_the_setting_the_value_and_the_rule() {
         let error = ConfigBuilder { probe_timeout: ms(1_200), ..ConfigBuilder::lan() }.build().unwrap_err();
         assert_eq!(

@@ -114,7 +114,8 @@ pub(crate) enum Heard {
 /// The failure detector of one node.
 #[derive(Debug)]
 pub(crate) struct Detector {
-    probes: BTreeMap<u16, Probe>,
+    /// By the number of their pings: few at any time, mostly one.
+    probes: Vec<(u16, Probe)>,
     relays: BTreeMap<u16, Relay>,
     suspicions: BTreeMap<NodeId, Suspicion>,
     heard: VecDeque<NodeId>,
@@ -127,7 +128,7 @@ pub(crate) struct Detector {
 impl Detector {
     pub(crate) fn new(first_number: u16) -> Self {
         Self {
-            probes: BTreeMap::new(),
+            probes: Vec::new(),
             relays: BTreeMap::new(),
             suspicions: BTreeMap::new(),
             heard: VecDeque::new(),
@@ -157,12 +158,25 @@ impl Detector {
 
     /// How many probes of the pass may still be started now.
     pub(crate) fn openings(&self) -> usize {
-        let turns = self.probes.values().filter(|probe| probe.purpose == Purpose::Turn).count();
+        let turns = self.probes.iter().filter(|(_, probe)| probe.purpose == Purpose::Turn).count();
         self.burst.saturating_sub(turns).min(PROBES_MAX.saturating_sub(self.probes.len()))
     }
 
     pub(crate) fn is_probing(&self, target: NodeId) -> bool {
-        self.probes.values().any(|probe| probe.target == target)
+        self.probes.iter().any(|(_, probe)| probe.target == target)
+    }
+
+    fn probe(&self, number: u16) -> Option<&Probe> {
+        self.probes.iter().find(|(own, _)| *own == number).map(|(_, probe)| probe)
+    }
+
+    fn probe_mut(&mut self, number: u16) -> Option<&mut Probe> {
+        self.probes.iter_mut().find(|(own, _)| *own == number).map(|(_, probe)| probe)
+    }
+
+    fn take_probe(&mut self, number: u16) -> Option<Probe> {
+        let place = self.probes.iter().position(|(own, _)| *own == number)?;
+        Some(self.probes.swap_remove(place).1)
     }
 
     /// Starts a probe and returns the number of its ping, or `None` if too many are under way.
@@ -181,14 +195,14 @@ impl Detector {
         let timeout = timeout * (self.health + 1);
         let started = fx.now.instant;
         let probe = Probe { target, address, purpose, started, timeout, attempts: 1, indirect: None };
-        self.probes.insert(number, probe);
+        self.probes.push((number, probe));
         fx.arm(timeout, Timer::Probe(number));
         Some(number)
     }
 
     /// The present step of a probe had its time, which was due at `due`.
     pub(crate) fn on_probe_due(&mut self, number: u16, due: Instant, config: &Config, fx: &mut Effects) -> Step {
-        let Some(probe) = self.probes.get_mut(&number) else { return Step::Wait };
+        let Some(probe) = self.probe_mut(number) else { return Step::Wait };
         let (target, address, timeout) = (probe.target, probe.address, probe.timeout);
         if fx.now.instant.since(due) > timeout / 2 {
             self.worsen(1, config);
@@ -211,7 +225,7 @@ impl Detector {
 
     /// Who was asked to help, and over which stream a ping went.
     pub(crate) fn asked(&mut self, number: u16, relays: Vec<NodeId>, stream: Option<StreamId>) {
-        if let Some(indirect) = self.probes.get_mut(&number).and_then(|probe| probe.indirect.as_mut()) {
+        if let Some(indirect) = self.probe_mut(number).and_then(|probe| probe.indirect.as_mut()) {
             indirect.relays = relays;
             indirect.stream = stream;
         }
@@ -219,7 +233,7 @@ impl Detector {
 
     /// Ends a probe at once if nobody is left who could still answer it.
     pub(crate) fn conclude(&mut self, number: u16, config: &Config, fx: &mut Effects) -> Step {
-        let exhausted = self.probes.get(&number).and_then(|probe| probe.indirect.as_ref());
+        let exhausted = self.probe(number).and_then(|probe| probe.indirect.as_ref());
         match exhausted {
             Some(indirect) if indirect.stream.is_none() && indirect.nacks.len() >= indirect.relays.len() => {
                 self.fail(number, config, fx)
@@ -230,12 +244,12 @@ impl Detector {
 
     /// An ack came. `from` must be the target or one of those who were asked to ping it.
     pub(crate) fn on_ack(&mut self, number: u16, from: NodeId, fx: &mut Effects) -> Option<Acked> {
-        let probe = self.probes.get(&number)?;
+        let probe = self.probe(number)?;
         let helped = probe.indirect.as_ref().is_some_and(|indirect| indirect.relays.contains(&from));
         if from != probe.target && !helped {
             return None;
         }
-        let probe = self.probes.remove(&number).expect("it was just there");
+        let probe = self.take_probe(number).expect("it was just there");
         fx.cancel(Timer::Probe(number));
         self.health = self.health.saturating_sub(1);
         self.burst = 1;
@@ -252,7 +266,7 @@ impl Detector {
 
     /// Somebody who was asked could not reach the target either.
     pub(crate) fn on_nack(&mut self, number: u16, from: NodeId, config: &Config, fx: &mut Effects) -> Step {
-        let Some(indirect) = self.probes.get_mut(&number).and_then(|probe| probe.indirect.as_mut()) else {
+        let Some(indirect) = self.probe_mut(number).and_then(|probe| probe.indirect.as_mut()) else {
             return Step::Wait;
         };
         if !indirect.relays.contains(&from) || !indirect.nacks.insert(from) {
@@ -276,7 +290,7 @@ impl Detector {
 
     /// memberlist's reading of Lifeguard §IV-A: who gets all its nacks is well itself; who misses some may not be.
     fn fail(&mut self, number: u16, config: &Config, fx: &mut Effects) -> Step {
-        let Some(probe) = self.probes.remove(&number) else { return Step::Wait };
+        let Some(probe) = self.take_probe(number) else { return Step::Wait };
         fx.cancel(Timer::Probe(number));
         let missed = match &probe.indirect {
             Some(indirect) if !indirect.relays.is_empty() => indirect.relays.len() - indirect.nacks.len(),
@@ -400,7 +414,7 @@ impl Detector {
         let pending: Vec<u16> =
             self.probes.iter().filter(|(_, probe)| probe.target == target).map(|(number, _)| *number).collect();
         for number in pending {
-            self.probes.remove(&number);
+            self.take_probe(number);
             fx.cancel(Timer::Probe(number));
         }
     }
@@ -415,7 +429,7 @@ impl Detector {
     fn next_number(&mut self) -> u16 {
         loop {
             self.number = self.number.wrapping_add(1);
-            if !self.probes.contains_key(&self.number) && !self.relays.contains_key(&self.number) {
+            if self.probe(self.number).is_none() && !self.relays.contains_key(&self.number) {
                 return self.number;
             }
         }
@@ -526,6 +540,6 @@ mod tests {
         fx.now.instant = due + Duration::from_millis(51);
         let step = detector.on_probe_due(number, due, &config, &mut fx);
         assert_eq!((step, detector.health()), (Step::Ping { target: NodeId(2), address }, 1));
-        assert_eq!(detector.probes[&number].attempts, 1);
+        assert_eq!(detector.probe(number).unwrap().attempts, 1);
     }
 }

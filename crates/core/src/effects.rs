@@ -1,18 +1,20 @@
 //! What the parts of a node share while they handle one input: the time, randomness, timers and the outbox.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::identity::{NodeId, Record};
 use crate::io::{Event, Output, StreamId, Token};
+use crate::map::Map;
 use crate::rng::Rng;
 use crate::stats::Counters;
 use crate::time::{Instant, Now};
 use crate::update::UpdateId;
 
 /// Everything that can come due.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Timer {
     /// The next probe of the pass.
     ProbeInterval,
@@ -104,23 +106,82 @@ impl Effects {
     }
 }
 
+/// Not armed.
+const NEVER: Instant = Instant::from_micros(u64::MAX);
+
 /// Timers, each armed at most once, in the order in which they come due.
-#[derive(Debug, Default)]
+///
+/// Those of which a node has one each are in an array: they come and go all the time, and there are always some. Those
+/// about somebody are in a heap, which may hold some that were cancelled or moved since; the first never is.
+#[derive(Debug)]
 pub(crate) struct Timers {
-    by_time: BTreeSet<(Instant, Timer)>,
-    by_timer: BTreeMap<Timer, Instant>,
+    single: [Instant; SINGLE.len()],
+    queue: BinaryHeap<Reverse<(Instant, Timer)>>,
+    /// What in the queue counts.
+    armed: Map<Timer, Instant>,
+}
+
+/// The timers of which a node has one each, in their order.
+const SINGLE: [Timer; 8] = [
+    Timer::ProbeInterval,
+    Timer::Round,
+    Timer::Echo,
+    Timer::Repair,
+    Timer::Rejoin,
+    Timer::Pace,
+    Timer::Leave,
+    Timer::Remember,
+];
+
+/// The place of a timer in the array, if it is one of those.
+const fn place(timer: Timer) -> Option<usize> {
+    match timer {
+        Timer::ProbeInterval => Some(0),
+        Timer::Round => Some(1),
+        Timer::Echo => Some(2),
+        Timer::Repair => Some(3),
+        Timer::Rejoin => Some(4),
+        Timer::Pace => Some(5),
+        Timer::Leave => Some(6),
+        Timer::Remember => Some(7),
+        Timer::Probe(_)
+        | Timer::Relay(_)
+        | Timer::Suspicion(_)
+        | Timer::Verdict(_)
+        | Timer::Doubt(_)
+        | Timer::Ask(_)
+        | Timer::Contact(_)
+        | Timer::Want(_)
+        | Timer::Query(_)
+        | Timer::Answer(..)
+        | Timer::Stream(_) => None,
+    }
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { single: [NEVER; SINGLE.len()], queue: BinaryHeap::new(), armed: Map::default() }
+    }
 }
 
 impl Timers {
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
-        self.cancel(timer);
-        self.by_timer.insert(timer, at);
-        self.by_time.insert((at, timer));
+        assert!(at < NEVER, "a timer comes due some day");
+        if let Some(place) = place(timer) {
+            self.single[place] = at;
+            return;
+        }
+        if self.armed.insert(timer, at) != Some(at) {
+            self.queue.push(Reverse((at, timer)));
+            self.prune();
+        }
     }
 
     pub(crate) fn cancel(&mut self, timer: Timer) {
-        if let Some(at) = self.by_timer.remove(&timer) {
-            self.by_time.remove(&(at, timer));
+        if let Some(place) = place(timer) {
+            self.single[place] = NEVER;
+        } else if self.armed.remove(&timer).is_some() {
+            self.prune();
         }
     }
 
@@ -130,20 +191,95 @@ impl Timers {
 
     /// When a timer comes due, if it is armed.
     pub(crate) fn due(&self, timer: Timer) -> Option<Instant> {
-        self.by_timer.get(&timer).copied()
+        match place(timer) {
+            Some(place) => Some(self.single[place]).filter(|at| *at < NEVER),
+            None => self.armed.get(&timer).copied(),
+        }
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.by_time.first().map(|(at, _)| *at)
+        let queued = self.queue.peek().map_or(NEVER, |Reverse((at, _))| *at);
+        let next = self.single.iter().fold(queued, |next, at| next.min(*at));
+        (next < NEVER).then_some(next)
     }
 
     /// Takes out the first timer that is due, with the moment at which it should have come.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<(Timer, Instant)> {
-        let (at, timer) = *self.by_time.first()?;
-        if at > now {
-            return None;
-        }
+        let at = self.next().filter(|at| *at <= now)?;
+        let single = self.single.iter().position(|due| *due == at).map(|place| SINGLE[place]);
+        let queued = self.queue.peek().filter(|Reverse(first)| first.0 == at).map(|Reverse(first)| first.1);
+        let timer = single.into_iter().chain(queued).min()?;
         self.cancel(timer);
         Some((timer, at))
+    }
+
+    /// Lets what does not count any more go from the front of the queue, and from all of it once that is most.
+    fn prune(&mut self) {
+        let armed = &self.armed;
+        let counts = |Reverse((at, timer)): &Reverse<(Instant, Timer)>| armed.get(timer) == Some(at);
+        while self.queue.peek().is_some_and(|first| !counts(first)) {
+            self.queue.pop();
+        }
+        if self.queue.len() > 2 * armed.len() + STALE_MAX {
+            self.queue.retain(counts);
+        }
+    }
+}
+
+/// Timers in the queue that may be stale, beyond as many as count.
+const STALE_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_single_timer_has_its_own_place() {
+        for (expected, timer) in SINGLE.into_iter().enumerate() {
+            assert_eq!(place(timer), Some(expected));
+        }
+        assert!(SINGLE.is_sorted());
+    }
+
+    proptest! {
+        #[test]
+        fn timers_come_in_the_order_of_time_and_then_of_themselves_whatever_was_armed_moved_and_cancelled(
+            steps in proptest::collection::vec((0_u64..12, 0_u64..20, 0_u8..4), 1..200)
+        ) {
+            let timer = |n: u64| match n {
+                0 => Timer::ProbeInterval,
+                1 => Timer::Remember,
+                2..5 => Timer::Suspicion(NodeId(n)),
+                5..8 => Timer::Want(UpdateId(n)),
+                8 => Timer::Round,
+                _ => Timer::Query(n),
+            };
+            let (mut timers, mut model) = (Timers::default(), BTreeMap::new());
+            for (n, at, step) in steps {
+                let (timer, at) = (timer(n), Instant::from_micros(at));
+                match step {
+                    0 => {
+                        timers.cancel(timer);
+                        model.remove(&timer);
+                    }
+                    1 => {
+                        let first = model.iter().map(|(timer, at)| (*at, *timer)).min().filter(|first| first.0 <= at);
+                        prop_assert_eq!(timers.expire(at), first.map(|(at, timer)| (timer, at)));
+                        first.and_then(|(_, timer)| model.remove(&timer));
+                    }
+                    _ => {
+                        timers.set(timer, at);
+                        model.insert(timer, at);
+                    }
+                }
+                prop_assert_eq!(timers.next(), model.values().min().copied());
+                prop_assert_eq!(timers.due(timer), model.get(&timer).copied());
+                prop_assert!(timers.queue.len() <= 2 * timers.armed.len() + STALE_MAX);
+            }
+        }
     }
 }

@@ -112,27 +112,40 @@ impl Exchanges {
         self.asked.remove(&(peer, space));
     }
 
-    /// Takes in a batch of a peer's symbols. Returns the sketch so far if the batch continues it.
+    /// Takes in a batch of a peer's symbols. Returns the sketch so far if the batch continues it; to be
+    /// [kept](Self::keep) if it does not decode yet, as it mostly does.
     pub(crate) fn take_in(
         &mut self,
         peer: NodeId,
         head: &SketchHead,
         symbols: impl Iterator<Item = Symbol>,
         now: Instant,
-    ) -> Option<&Answering> {
+    ) -> Option<Answering> {
         let key = (peer, head.space);
-        if head.offset == 0 {
-            make_room(&mut self.answering, |answering| answering.started);
+        let begun = self.answering.remove(&key);
+        let mut answering = if head.offset == 0 {
             let SketchHead { exchange, as_of, count, .. } = *head;
-            self.answering.insert(key, Answering { exchange, as_of, count, symbols: Vec::new(), started: now });
+            Answering { exchange, as_of, count, symbols: Vec::new(), started: now }
+        } else {
+            begun?
+        };
+        let continues = answering.exchange == head.exchange && answering.symbols.len() == usize::from(head.offset);
+        if continues {
+            let room = SYMBOLS_MAX - answering.symbols.len();
+            answering.symbols.reserve_exact(symbols.size_hint().1.unwrap_or(0).min(room));
+            answering.symbols.extend(symbols.take(room));
         }
-        let answering = self.answering.get_mut(&key)?;
-        if answering.exchange != head.exchange || answering.symbols.len() != usize::from(head.offset) {
+        if !continues || answering.symbols.is_empty() {
+            self.keep(peer, head.space, answering);
             return None;
         }
-        let room = SYMBOLS_MAX - answering.symbols.len();
-        answering.symbols.extend(symbols.take(room));
-        (!answering.symbols.is_empty()).then_some(answering)
+        Some(answering)
+    }
+
+    /// More symbols of this sketch are to come.
+    pub(crate) fn keep(&mut self, peer: NodeId, space: Space, answering: Answering) {
+        make_room(&mut self.answering, |answering| answering.started);
+        self.answering.insert((peer, space), answering);
     }
 
     /// Whether a comparison of that number is open with a peer, either way.

@@ -24,6 +24,11 @@ impl Hasher for Fold {
         }
     }
 
+    fn write_isize(&mut self, word: isize) {
+        // The place of a variant in an enum.
+        self.write_u64(word.cast_unsigned() as u64);
+    }
+
     fn write_u64(&mut self, word: u64) {
         self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0xf135_7aea_2e62_a9c5);
     }

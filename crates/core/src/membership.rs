@@ -5,7 +5,8 @@
 //! memberlist. Deviation: in SWIM a confirmed death overrides any incarnation; here a member that was wrongly
 //! declared dead comes back by a higher incarnation (decision 0001).
 //!
-//! Rows lie beside the replica's slots, 24 bytes each, because ten thousand of them must cost little.
+//! Ids and rows lie beside the replica's slots, 24 bytes together, because ten thousand of them must cost little. What
+//! is a function of the claims alone is shared by the copies of one view until it changes: a laboratory has ten thousand.
 //!
 //! **Invariant:** the view is a function of the claims merged. Nothing here looks at a clock to decide.
 
@@ -31,7 +32,6 @@ const NOWHERE: u32 = u32::MAX;
 /// What this node knows of a member beyond its claim, which lies in the replica at the same slot.
 #[derive(Clone, Debug)]
 struct Row {
-    id: NodeId,
     since: Seconds,
     /// Smoothed round-trip time in microseconds, zero before the first.
     rtt_micros: u32,
@@ -67,9 +67,11 @@ pub(crate) struct Merged {
 pub(crate) struct Members {
     me: NodeId,
     replica: Replica,
+    /// Whose claim lies at each slot.
+    ids: Arc<Vec<NodeId>>,
     rows: Vec<Row>,
-    by_id: SlotIndex,
-    by_name: SlotIndex,
+    by_id: Arc<SlotIndex>,
+    by_name: Arc<SlotIndex>,
     /// The live members but this node, in the order in which they are probed.
     live: Vec<Slot>,
     /// Those before it were probed in this pass.
@@ -82,9 +84,10 @@ impl Members {
         Self {
             me,
             replica: Replica::new(now),
+            ids: Arc::default(),
             rows: Vec::new(),
-            by_id: SlotIndex::default(),
-            by_name: SlotIndex::default(),
+            by_id: Arc::default(),
+            by_name: Arc::default(),
             live: Vec::new(),
             cursor: 0,
             counts: [0; 5],
@@ -133,11 +136,11 @@ impl Members {
 
     /// Whose row is at a slot.
     pub(crate) fn id_at(&self, slot: Slot) -> NodeId {
-        self.rows[slot as usize].id
+        self.ids[slot as usize]
     }
 
     fn slot_of(&self, id: NodeId) -> Option<Slot> {
-        self.by_id.candidates(id.0).find(|slot| self.rows[*slot as usize].id == id)
+        self.by_id.candidates(id.0).find(|slot| self.id_at(*slot) == id)
     }
 
     /// The claim held about a member.
@@ -151,11 +154,16 @@ impl Members {
 
     /// Where a member is reached.
     pub(crate) fn address(&self, id: NodeId) -> Option<SocketAddr> {
-        self.claim(id).and_then(|claim| claim.parts().claim_address())
+        self.claim(id).and_then(|claim| claim.claim_address())
+    }
+
+    /// What this node holds a member for, removed ones included.
+    pub(crate) fn state(&self, id: NodeId) -> Option<State> {
+        self.claim(id).map(|claim| claim.claim_state())
     }
 
     pub(crate) fn is_live(&self, id: NodeId) -> bool {
-        self.slot_of(id).is_some_and(|slot| self.state_at(slot).is_live())
+        self.state(id).is_some_and(State::is_live)
     }
 
     pub(crate) fn rtt(&self, id: NodeId) -> Option<Duration> {
@@ -173,12 +181,14 @@ impl Members {
 
     /// Whether `address` is this member's and has proven that what is sent there arrives.
     pub(crate) fn is_proven(&self, id: NodeId, address: SocketAddr) -> bool {
-        self.slot_of(id).is_some_and(|slot| self.rows[slot as usize].proven && self.address(id) == Some(address))
+        self.slot_of(id).is_some_and(|slot| {
+            self.rows[slot as usize].proven && self.replica.at(slot).claim_address() == Some(address)
+        })
     }
 
     pub(crate) fn prove(&mut self, id: NodeId, address: SocketAddr) {
-        if self.address(id) == Some(address)
-            && let Some(slot) = self.slot_of(id)
+        if let Some(slot) = self.slot_of(id)
+            && self.replica.at(slot).claim_address() == Some(address)
         {
             self.rows[slot as usize].proven = true;
         }
@@ -217,8 +227,7 @@ impl Members {
         let slot = self.slot_of(id).expect("it was just put there");
         self.settle(slot, before.map(|before| before.1), after.1, rng);
         let holds = self.holder(&name);
-        let replaced =
-            held_by.filter(|old| holds.is_some_and(|new| new != *old)).map(|slot| self.rows[slot as usize].id);
+        let replaced = held_by.filter(|old| holds.is_some_and(|new| new != *old)).map(|slot| self.id_at(slot));
         Merged { id, before, after, replaced }
     }
 
@@ -227,20 +236,23 @@ impl Members {
         let slot = self.replica.insert(claim);
         assert_eq!(slot as usize, self.rows.len(), "rows and updates share their slots");
         reserve_one(&mut self.rows);
-        self.rows.push(Row { id, since: now, rtt_micros: 0, place: NOWHERE, proven: false });
-        self.by_id.insert(id.0, slot, |slot| self.rows[slot as usize].id.0);
-        self.by_name.insert(name, slot, |slot| name_at(&self.replica, slot));
+        self.rows.push(Row { since: now, rtt_micros: 0, place: NOWHERE, proven: false });
+        let ids = Arc::make_mut(&mut self.ids);
+        reserve_one(ids);
+        ids.push(id);
+        Arc::make_mut(&mut self.by_id).insert(id.0, slot, |slot| ids[slot as usize].0);
+        Arc::make_mut(&mut self.by_name).insert(name, slot, |slot| name_at(&self.replica, slot));
     }
 
     fn supersede(&mut self, slot: Slot, claim: Arc<Update>, now: Seconds) {
         let (old, new) = (name_at(&self.replica, slot), name_hash(body(&claim.parts()).name));
-        let moved = self.replica.at(slot).parts().claim_address() != claim.parts().claim_address();
+        let moved = self.replica.at(slot).claim_address() != claim.claim_address();
         if old != new {
-            self.by_name.remove(old, slot, |slot| name_at(&self.replica, slot));
+            Arc::make_mut(&mut self.by_name).remove(old, slot, |slot| name_at(&self.replica, slot));
         }
         self.replica.replace(slot, claim);
         if old != new {
-            self.by_name.insert(new, slot, |slot| name_at(&self.replica, slot));
+            Arc::make_mut(&mut self.by_name).insert(new, slot, |slot| name_at(&self.replica, slot));
         }
         let row = &mut self.rows[slot as usize];
         row.since = now;
@@ -254,7 +266,7 @@ impl Members {
         }
         self.counts[after as usize] += 1;
         let listed = self.rows[slot as usize].place != NOWHERE;
-        let is_peer = after.is_live() && self.rows[slot as usize].id != self.me;
+        let is_peer = after.is_live() && self.id_at(slot) != self.me;
         if is_peer && !listed {
             self.enter(slot, rng);
         } else if !is_peer && listed {
@@ -296,7 +308,7 @@ impl Members {
 
     /// Takes members out whose certificates ran out, given their slots. Returns their ids.
     pub(crate) fn forget(&mut self, slots: &[Slot]) -> Vec<NodeId> {
-        let ids: Vec<NodeId> = slots.iter().map(|slot| self.rows[*slot as usize].id).collect();
+        let ids: Vec<NodeId> = slots.iter().map(|slot| self.id_at(*slot)).collect();
         for id in &ids {
             if let Some(slot) = self.slot_of(*id) {
                 self.drop_row(slot);
@@ -309,14 +321,17 @@ impl Members {
         let state = self.state_at(slot);
         assert!(!state.is_live(), "live claims do not run out");
         self.counts[state as usize] -= 1;
-        let (id, name) = (self.rows[slot as usize].id, name_at(&self.replica, slot));
-        self.by_id.remove(id.0, slot, |slot| self.rows[slot as usize].id.0);
-        self.by_name.remove(name, slot, |slot| name_at(&self.replica, slot));
+        let (id, name) = (self.id_at(slot), name_at(&self.replica, slot));
+        let ids = Arc::make_mut(&mut self.ids);
+        let (by_id, by_name) = (Arc::make_mut(&mut self.by_id), Arc::make_mut(&mut self.by_name));
+        by_id.remove(id.0, slot, |slot| ids[slot as usize].0);
+        by_name.remove(name, slot, |slot| name_at(&self.replica, slot));
         let last = Slot::try_from(self.rows.len() - 1).expect("fewer than 2^32 members");
         if slot != last {
-            self.by_id.moved(self.rows[last as usize].id.0, last, slot);
-            self.by_name.moved(name_at(&self.replica, last), last, slot);
+            by_id.moved(ids[last as usize].0, last, slot);
+            by_name.moved(name_at(&self.replica, last), last, slot);
         }
+        ids.swap_remove(slot as usize);
         assert_eq!(self.replica.remove(slot), (slot != last).then_some(last));
         self.rows.swap_remove(slot as usize);
         if slot != last && self.rows[slot as usize].place != NOWHERE {
@@ -331,7 +346,7 @@ impl Members {
         let count = count.min(self.live.len() - usize::from(excluded));
         let mut picked = Vec::with_capacity(count);
         while picked.len() < count {
-            let id = self.rows[self.live[rng.below(self.live.len())] as usize].id;
+            let id = self.id_at(self.live[rng.below(self.live.len())]);
             if Some(id) != except && !picked.contains(&id) {
                 picked.push(id);
             }
@@ -341,7 +356,7 @@ impl Members {
 
     /// Where the live members but this node are reached.
     pub(crate) fn live_addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.live.iter().filter_map(|slot| self.replica.at(*slot).parts().claim_address())
+        self.live.iter().filter_map(|slot| self.replica.at(*slot).claim_address())
     }
 
     /// Whom to probe next: everybody once, then again in a new order (SWIM §4.3).
@@ -351,7 +366,7 @@ impl Members {
         }
         let slot = *self.live.get(self.cursor)?;
         self.cursor += 1;
-        Some(self.rows[slot as usize].id)
+        Some(self.id_at(slot))
     }
 
     fn reorder(&mut self, rng: &mut Rng) {
@@ -367,18 +382,18 @@ impl Members {
             |slot: &Slot| body(&self.replica.at(*slot).parts()).name == name && self.state_at(*slot) != State::Removed;
         let claim_to_it = |slot: &Slot| {
             let first_boot = body(&self.replica.at(*slot).parts()).first_boot;
-            (!self.state_at(*slot).is_live(), first_boot, self.rows[*slot as usize].id)
+            (!self.state_at(*slot).is_live(), first_boot, self.id_at(*slot))
         };
         self.by_name.candidates(name_hash(name)).filter(named).min_by_key(claim_to_it)
     }
 
     /// The member that is shown under a name.
     pub(crate) fn holder_of(&self, name: &str) -> Option<NodeId> {
-        self.holder(name).map(|slot| self.rows[slot as usize].id)
+        self.holder(name).map(|slot| self.id_at(slot))
     }
 
     fn state_at(&self, slot: Slot) -> State {
-        version(&self.replica.at(slot).parts()).1
+        self.replica.at(slot).claim_state()
     }
 
     /// A member as an application sees it; `None` also for one that was removed.
@@ -395,7 +410,7 @@ impl Members {
 
     /// The bare versions of all claims held.
     pub(crate) fn versions(&self) -> impl Iterator<Item = (NodeId, Version)> + '_ {
-        self.rows.iter().zip(self.replica.iter()).map(|(row, claim)| (row.id, version(&claim.parts())))
+        self.ids.iter().zip(self.replica.iter()).map(|(id, claim)| (*id, version(&claim.parts())))
     }
 
     /// A member in any state, removed ones included.
@@ -404,17 +419,17 @@ impl Members {
     }
 
     fn view(&self, slot: Slot) -> Member {
-        let row = &self.rows[slot as usize];
+        let (id, row) = (self.id_at(slot), &self.rows[slot as usize]);
         let parts = self.replica.at(slot).parts();
         let body = body(&parts);
         let (incarnation, state, _) = version(&parts);
         let name = if self.holder(body.name).is_none_or(|holder| holder == slot) {
             body.name.to_owned()
         } else {
-            format!("{}~{:04x}", body.name, row.id.0 >> 48)
+            format!("{}~{:04x}", body.name, id.0 >> 48)
         };
         Member {
-            id: row.id,
+            id,
             name,
             addresses: body.addresses().collect(),
             state,
@@ -422,7 +437,7 @@ impl Members {
             tags: body.tags().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             since: Wall::from_micros(u64::from(row.since.0) * 1_000_000),
             rtt: (row.rtt_micros > 0).then(|| Duration::from_micros(row.rtt_micros.into())),
-            is_self: row.id == self.me,
+            is_self: id == self.me,
             protocol: body.protocol,
         }
     }

@@ -86,12 +86,12 @@ pub(crate) enum Delivery {
 #[derive(Debug)]
 pub(crate) struct Messages {
     replica: Replica,
-    logs: BTreeMap<Key, Log>,
+    logs: ByTopic<NodeId, Log>,
     /// Logs with a gap before the next message.
     gaps: BTreeSet<Key>,
     bytes: usize,
     published: BTreeMap<String, u32>,
-    traces: BTreeMap<(Key, Sequence), TraceStep>,
+    traces: ByTopic<(NodeId, Sequence), TraceStep>,
     traced: VecDeque<(Key, Sequence)>,
 }
 
@@ -99,11 +99,11 @@ impl Messages {
     pub(crate) fn new(now: Wall) -> Self {
         Self {
             replica: Replica::new(now),
-            logs: BTreeMap::new(),
+            logs: ByTopic::default(),
             gaps: BTreeSet::new(),
             bytes: 0,
             published: BTreeMap::new(),
-            traces: BTreeMap::new(),
+            traces: ByTopic::default(),
             traced: VecDeque::new(),
         }
     }
@@ -134,9 +134,9 @@ impl Messages {
     }
 
     pub(crate) fn standing(&self, update: &UpdateRef<'_>, config: &Config) -> Standing {
-        let (key, sequence) = subject(update);
+        let (topic, origin, sequence) = subject(update);
         let full = self.bytes + update.bytes.len() + MESSAGE_OVERHEAD > config.messages_bytes_max * OVERRUN;
-        let Some(log) = self.logs.get(&key) else {
+        let Some(log) = self.logs.get(topic, &origin) else {
             return if full { Standing::Refused } else { Standing::News };
         };
         if let Some(entry) = log.entries.get(&sequence) {
@@ -151,10 +151,12 @@ impl Messages {
 
     /// Takes in a message that is news. Returns the ids of those that the limits pushed out for it, itself perhaps.
     pub(crate) fn insert(&mut self, update: Arc<Update>, step: TraceStep, config: &Config) -> Vec<UpdateId> {
-        let (key, sequence) = subject(&update.parts());
+        let shared = Arc::clone(&update);
+        let parts = shared.parts();
+        let (topic, origin, sequence) = subject(&parts);
         let entry = Entry { id: update.id, size: update.bytes().len(), hop: step.hop, received_at: step.at };
-        let kept = update.parts().message_body().map_or(0, |body| body.kept);
-        let log = self.logs.entry(key.clone()).or_default();
+        let kept = parts.message_body().map_or(0, |body| body.kept);
+        let log = self.logs.get_or_default(topic, origin);
         let gone = Sequence::new(sequence.boot(), (sequence.count() - 1).saturating_sub(kept));
         log.gone = log.gone.max(Some(gone));
         if log.delivered.is_some_and(|delivered| sequence.boot() < delivered.boot())
@@ -174,14 +176,14 @@ impl Messages {
         } else {
             self.replica.insert(update);
         }
-        self.trace(&key, sequence, step, config.traces_max);
-        self.trim(&key, config)
+        self.trace(topic, origin, sequence, step, config.traces_max);
+        self.trim(topic, origin, config)
     }
 
     /// Lets the lowest sequences go until the limits hold; returns their ids.
-    fn trim(&mut self, key: &Key, config: &Config) -> Vec<UpdateId> {
+    fn trim(&mut self, topic: &str, origin: NodeId, config: &Config) -> Vec<UpdateId> {
         let mut gone = Vec::new();
-        let Some(log) = self.logs.get_mut(key) else { return gone };
+        let Some(log) = self.logs.get_mut(topic, &origin) else { return gone };
         while log.entries.len() > config.history_count as usize || log.bytes > config.history_bytes {
             let Some((sequence, entry)) = log.entries.pop_first() else { break };
             log.floor = log.floor.max(Some(sequence));
@@ -199,21 +201,23 @@ impl Messages {
         let mut touched = BTreeSet::new();
         let gone: Vec<Arc<Update>> = slots.iter().map(|slot| Arc::clone(self.replica.at(*slot))).collect();
         for update in gone {
-            let (key, sequence) = subject(&update.parts());
+            let parts = update.parts();
+            let (topic, origin, sequence) = subject(&parts);
             if let Some(slot) = self.replica.slot_of(update.id) {
                 self.replica.remove(slot);
             }
-            let Some(log) = self.logs.get_mut(&key) else { continue };
+            let Some(log) = self.logs.get_mut(topic, &origin) else { continue };
             if let Some(entry) = log.entries.remove(&sequence) {
                 log.bytes -= entry.size;
                 self.bytes -= entry.size + MESSAGE_OVERHEAD;
             }
-            if !is_reserved(&key.0) {
+            if !is_reserved(topic) {
                 // Queries live for different times: one that runs out says nothing about those before it.
                 log.floor = log.floor.max(Some(sequence));
             }
-            if log.entries.is_empty() && self.logs.len() > EMPTY_LOGS_MAX {
-                self.logs.remove(&key);
+            let (is_empty, key) = (log.entries.is_empty(), (topic.to_owned(), origin));
+            if is_empty && self.logs.len() > EMPTY_LOGS_MAX {
+                self.logs.remove(topic, &origin);
                 self.gaps.remove(&key);
             } else {
                 touched.insert(key);
@@ -224,25 +228,26 @@ impl Messages {
 
     /// What can be delivered on the log of a message that came in.
     pub(crate) fn deliver(&mut self, topic: &str, origin: NodeId, now: Wall) -> Vec<Delivery> {
-        let key = (topic.to_owned(), origin);
         let mut deliveries = Vec::new();
         if is_reserved(topic) {
             return deliveries;
         }
-        self.gaps.remove(&key);
-        let late = self.logs.get_mut(&key).map_or(0, |log| std::mem::take(&mut log.late));
+        if !self.gaps.is_empty() {
+            self.gaps.remove(&(topic.to_owned(), origin));
+        }
+        let late = self.logs.get_mut(topic, &origin).map_or(0, |log| std::mem::take(&mut log.late));
         if late > 0 {
             // Nobody knows how much an earlier boot published, so the next boot's do not wait for it; order forbids it now.
             deliveries.push(Delivery::Missed { topic: topic.to_owned(), origin, count: late });
         }
-        while let Some((sequence, entry)) = self.next_after_delivered(&key) {
-            let log = self.logs.get_mut(&key).expect("it has a next entry");
+        while let Some((sequence, entry)) = self.next_after_delivered(topic, origin) {
+            let log = self.logs.get_mut(topic, &origin).expect("it has a next entry");
             if !follows(log.delivered, sequence) {
                 let lowest = log.floor.max(log.gone);
                 let is_final = log.agreed.len() >= AGREEMENTS || lowest.is_some_and(|low| low.0 + 1 >= sequence.0);
                 if !is_final {
                     log.gap_since.get_or_insert(now);
-                    self.gaps.insert(key);
+                    self.gaps.insert((topic.to_owned(), origin));
                     break;
                 }
                 // What was gone before this node heard of the log is not missed.
@@ -265,8 +270,8 @@ impl Messages {
         deliveries
     }
 
-    fn next_after_delivered(&self, key: &Key) -> Option<(Sequence, Entry)> {
-        let log = self.logs.get(key)?;
+    fn next_after_delivered(&self, topic: &str, origin: NodeId) -> Option<(Sequence, Entry)> {
+        let log = self.logs.get(topic, &origin)?;
         let behind = log.delivered.map_or(Bound::Unbounded, Bound::Excluded);
         log.entries.range((behind, Bound::Unbounded)).next().map(|(sequence, entry)| (*sequence, *entry))
     }
@@ -276,7 +281,7 @@ impl Messages {
     pub(crate) fn note_agreement(&mut self, peer: NodeId, live: usize, now: Wall, patience: Duration) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         for key in self.gaps.clone() {
-            let Some(log) = self.logs.get_mut(&key) else { continue };
+            let Some(log) = self.logs.get_mut(&key.0, &key.1) else { continue };
             if peer != key.1 && log.gap_since.is_none_or(|since| since + patience > now) {
                 continue;
             }
@@ -292,7 +297,7 @@ impl Messages {
 
     /// How many messages right before `sequence`, of its boot, are held.
     pub(crate) fn kept_before(&self, topic: &str, origin: NodeId, sequence: Sequence) -> u32 {
-        let Some(log) = self.logs.get(&(topic.to_owned(), origin)) else { return 0 };
+        let Some(log) = self.logs.get(topic, &origin) else { return 0 };
         let first = Sequence::new(sequence.boot(), 1);
         let lowest = log.entries.range(first..sequence).next().map(|(lowest, _)| lowest.count());
         lowest.map_or(0, |lowest| sequence.count() - lowest)
@@ -307,24 +312,24 @@ impl Messages {
         let update = self.replica.get(entry.id).expect("logs and replica hold the same");
         let parts = update.parts();
         let MessageBody { published_at, payload, .. } = parts.message_body().expect("it was read before it was kept");
-        let ((topic, origin), _) = subject(&parts);
+        let (topic, origin, _) = subject(&parts);
+        let topic = topic.to_owned();
         let (hops, received_at) = (entry.hop, entry.received_at);
         Arc::new(Message { topic, origin, sequence, payload: payload.to_vec(), hops, published_at, received_at })
     }
 
     /// The hop count with which a message came here.
     pub(crate) fn hop(&self, update: &UpdateRef<'_>) -> u8 {
-        let (key, sequence) = subject(update);
-        self.logs.get(&key).and_then(|log| log.entries.get(&sequence)).map_or(0, |entry| entry.hop)
+        let (topic, origin, sequence) = subject(update);
+        self.logs.get(topic, &origin).and_then(|log| log.entries.get(&sequence)).map_or(0, |entry| entry.hop)
     }
 
     /// The last messages on a topic that were delivered, by time of publication.
     pub(crate) fn history(&self, topic: &str, count: usize) -> Vec<Arc<Message>> {
-        let of_topic = (topic.to_owned(), NodeId(0))..=(topic.to_owned(), NodeId(u64::MAX));
         let mut messages: Vec<Arc<Message>> = self
             .logs
-            .range(of_topic)
-            .flat_map(|(_, log)| {
+            .of(topic)
+            .flat_map(|log| {
                 let delivered = log.delivered.unwrap_or_default();
                 log.entries.range(..=delivered).map(|(sequence, entry)| self.message(*sequence, entry))
             })
@@ -333,31 +338,29 @@ impl Messages {
         messages.split_off(messages.len().saturating_sub(count))
     }
 
-    fn trace(&mut self, key: &Key, sequence: Sequence, step: TraceStep, traces_max: usize) {
-        let id = (key.clone(), sequence);
-        if self.traces.insert(id.clone(), step).is_none() {
-            self.traced.push_back(id);
+    fn trace(&mut self, topic: &str, origin: NodeId, sequence: Sequence, step: TraceStep, traces_max: usize) {
+        if self.traces.insert(topic, (origin, sequence), step).is_none() {
+            self.traced.push_back(((topic.to_owned(), origin), sequence));
         }
         while self.traced.len() > traces_max {
-            if let Some(oldest) = self.traced.pop_front() {
-                self.traces.remove(&oldest);
+            if let Some(((topic, origin), sequence)) = self.traced.pop_front() {
+                self.traces.remove(&topic, &(origin, sequence));
             }
         }
     }
 
     /// One more copy of the payload of a message that is held came in. Returns its id.
     pub(crate) fn count_payload(&mut self, update: &UpdateRef<'_>) -> Option<UpdateId> {
-        let (key, sequence) = subject(update);
-        let id = self.logs.get(&key).and_then(|log| log.entries.get(&sequence)).map(|entry| entry.id);
-        if let Some(step) = self.traces.get_mut(&(key, sequence)) {
+        let (topic, origin, sequence) = subject(update);
+        if let Some(step) = self.traces.get_mut(topic, &(origin, sequence)) {
             step.payloads += 1;
         }
-        id
+        self.logs.get(topic, &origin)?.entries.get(&sequence).map(|entry| entry.id)
     }
 
     /// When and from whom this node got a message.
     pub(crate) fn trace_step(&self, topic: &str, origin: NodeId, sequence: Sequence) -> Option<TraceStep> {
-        self.traces.get(&((topic.to_owned(), origin), sequence)).copied()
+        self.traces.get(topic, &(origin, sequence)).copied()
     }
 }
 
@@ -366,11 +369,73 @@ pub(crate) fn is_reserved(topic: &str) -> bool {
     topic.starts_with('>')
 }
 
-fn subject(update: &UpdateRef<'_>) -> (Key, Sequence) {
+/// Topic, origin and place of a message.
+fn subject<'a>(update: &UpdateRef<'a>) -> (&'a str, NodeId, Sequence) {
     let Head::Message { origin, sequence, topic } = update.head else {
         unreachable!("the messages space holds messages");
     };
-    ((topic.to_owned(), origin), sequence)
+    (topic, origin, sequence)
+}
+
+/// Things by topic and something else, found without a copy of the topic. A topic without things is forgotten.
+#[derive(Debug)]
+struct ByTopic<K, V> {
+    topics: BTreeMap<String, BTreeMap<K, V>>,
+    len: usize,
+}
+
+impl<K, V> Default for ByTopic<K, V> {
+    fn default() -> Self {
+        Self { topics: BTreeMap::new(), len: 0 }
+    }
+}
+
+impl<K: Ord, V> ByTopic<K, V> {
+    const fn len(&self) -> usize {
+        self.len
+    }
+
+    fn get(&self, topic: &str, key: &K) -> Option<&V> {
+        self.topics.get(topic)?.get(key)
+    }
+
+    fn get_mut(&mut self, topic: &str, key: &K) -> Option<&mut V> {
+        self.topics.get_mut(topic)?.get_mut(key)
+    }
+
+    fn get_or_default(&mut self, topic: &str, key: K) -> &mut V
+    where
+        K: Copy,
+        V: Default,
+    {
+        if self.get(topic, &key).is_none() {
+            self.insert(topic, key, V::default());
+        }
+        self.get_mut(topic, &key).expect("it is there now")
+    }
+
+    fn insert(&mut self, topic: &str, key: K, thing: V) -> Option<V> {
+        let things = match self.topics.get_mut(topic) {
+            Some(things) => things,
+            None => self.topics.entry(topic.to_owned()).or_default(),
+        };
+        let old = things.insert(key, thing);
+        self.len += usize::from(old.is_none());
+        old
+    }
+
+    fn remove(&mut self, topic: &str, key: &K) {
+        let Some(things) = self.topics.get_mut(topic) else { return };
+        self.len -= usize::from(things.remove(key).is_some());
+        if things.is_empty() {
+            self.topics.remove(topic);
+        }
+    }
+
+    /// Everything on one topic.
+    fn of(&self, topic: &str) -> impl Iterator<Item = &V> {
+        self.topics.get(topic).into_iter().flat_map(BTreeMap::values)
+    }
 }
 
 /// Whether nothing can lie between `last` and `next`. The end of an earlier boot cannot be known: the first

@@ -59,7 +59,8 @@ const WARNING_PAUSE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Node {
     identity: Identity,
-    config: Config,
+    /// The nodes of a laboratory share it.
+    config: Arc<Config>,
     secret: [u8; 16],
     /// Keys the tokens that prove addresses.
     token_key: [u8; 16],
@@ -86,6 +87,8 @@ pub struct Node {
     doubts: BTreeMap<NodeId, Doubt>,
     wants: BTreeMap<UpdateId, Want>,
     warned: BTreeMap<&'static str, Instant>,
+    /// Datagrams are written on it, and copied from it at the length that they got.
+    paper: Vec<u8>,
     /// Updates are looked through again from this second on.
     fade_at: Seconds,
 }
@@ -109,15 +112,22 @@ impl Node {
     ///
     /// # Panics
     /// If the name, the addresses or the tags of `identity` break their rules: ask [`Identity::check`] first.
-    pub fn new(identity: Identity, config: Config, seed: u64, now: Now) -> Self {
+    pub fn new(identity: Identity, config: impl Into<Arc<Config>>, seed: u64, now: Now) -> Self {
         Self::sharing(identity, config, seed, now, Interner::default())
     }
 
-    /// Like [`new`](Self::new), for many nodes in one process that share the bytes of their updates.
+    /// Like [`new`](Self::new), for many nodes in one process that share the bytes of their updates, and settings.
     ///
     /// # Panics
     /// As [`new`](Self::new).
-    pub fn sharing(identity: Identity, config: Config, seed: u64, now: Now, interner: Interner) -> Self {
+    pub fn sharing(
+        identity: Identity,
+        config: impl Into<Arc<Config>>,
+        seed: u64,
+        now: Now,
+        interner: Interner,
+    ) -> Self {
+        let config = config.into();
         assert_eq!(identity.check(), Ok(()), "an identity is checked before a node is made of it");
         assert_ne!(identity.id, NodeId::NONE, "zero is nobody's id");
         let mut fx = Effects::new(now, seed);
@@ -148,6 +158,7 @@ impl Node {
             doubts: BTreeMap::new(),
             wants: BTreeMap::new(),
             warned: BTreeMap::new(),
+            paper: Vec::new(),
             fade_at: now.wall.seconds(),
             identity,
             config,
@@ -374,7 +385,7 @@ impl Node {
     }
 
     /// The settings.
-    pub const fn config(&self) -> &Config {
+    pub fn config(&self) -> &Config {
         &self.config
     }
 

@@ -20,9 +20,10 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    /// A datagram of at most `limit` bytes.
-    pub(crate) fn datagram(header: Header, limit: usize) -> Self {
-        let mut bytes = Vec::with_capacity(64);
+    /// A datagram of at most `limit` bytes, written over what is on the paper.
+    pub(crate) fn datagram(paper: Vec<u8>, header: Header, limit: usize) -> Self {
+        let mut bytes = paper;
+        bytes.clear();
         header.write(&mut bytes);
         bytes.push(VERSION.to_byte());
         Self { empty: bytes.len(), bytes, limit }
@@ -47,7 +48,13 @@ impl Packet {
         self.limit = self.limit.max(limit);
     }
 
-    pub(crate) fn into_datagram(self) -> Vec<u8> {
+    /// What is written so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The memory it was written on, to be written on again.
+    pub(crate) fn into_paper(self) -> Vec<u8> {
         self.bytes
     }
 
@@ -199,9 +206,11 @@ impl Packet {
             self.bytes[start] = len.to_le_bytes()[0];
             return;
         }
-        let mut prefix = Vec::with_capacity(4);
-        prefix.put_size(len);
-        self.bytes.splice(start..=start, prefix);
+        let end = self.bytes.len();
+        self.bytes.put_size(len);
+        let prefix = self.bytes.len() - end;
+        self.bytes[start + 1..].rotate_right(prefix);
+        self.bytes.remove(start);
     }
 }
 
@@ -222,16 +231,16 @@ mod tests {
 
     /// The frames of a datagram, in hex, without its envelope of 31 bytes.
     fn frames(write: impl FnOnce(&mut Packet)) -> String {
-        let mut packet = Packet::datagram(header(), 1_200);
+        let mut packet = Packet::datagram(Vec::new(), header(), 1_200);
         write(&mut packet);
-        hex(&packet.into_datagram()[HEADER_BYTES + 1..])
+        hex(&packet.bytes()[HEADER_BYTES + 1..])
     }
 
     #[test]
     fn a_ping_with_nothing_to_say_leaves_room_for_the_seal_in_46_bytes() {
-        let mut packet = Packet::datagram(header(), 1_200);
+        let mut packet = Packet::datagram(Vec::new(), header(), 1_200);
         packet.ping(7, 0x0102_0304_0506_0708);
-        let bytes = packet.into_datagram();
+        let bytes = packet.bytes().to_vec();
         let golden = "ddccbbaa1111111111111111222222222222222233333333333333330000\
                       10\
                       0107000807060504030201";

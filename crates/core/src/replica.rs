@@ -26,16 +26,16 @@ const GONE_SECONDS: u32 = 60;
 /// The most ids of refused updates; beyond it the node is degraded until they run out.
 const REFUSED_MAX: usize = 4_096;
 
-/// One space of one node.
+/// One space of one node. Copies share what is large until one of them changes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Replica {
-    updates: Vec<Arc<Update>>,
-    by_id: SlotIndex,
-    sketch: Sketch,
+    updates: Arc<Vec<Arc<Update>>>,
+    by_id: Arc<SlotIndex>,
+    sketch: Arc<Sketch>,
     root: u64,
     as_of: Seconds,
     /// Changes since the start: inserted or removed, an id counts the same.
-    ring: VecDeque<UpdateId>,
+    ring: Arc<VecDeque<UpdateId>>,
     changes: u64,
     /// Updates that will be forgotten, and for a while those that were.
     fading: BTreeSet<(Seconds, UpdateId)>,
@@ -58,12 +58,12 @@ pub(crate) enum Comparison {
 impl Replica {
     pub(crate) fn new(now: Wall) -> Self {
         Self {
-            updates: Vec::new(),
-            by_id: SlotIndex::default(),
-            sketch: Sketch::new(32),
+            updates: Arc::default(),
+            by_id: Arc::default(),
+            sketch: Arc::new(Sketch::new(32)),
             root: 0,
             as_of: as_of(now),
-            ring: VecDeque::new(),
+            ring: Arc::default(),
             changes: 0,
             fading: BTreeSet::new(),
             refused: BTreeSet::new(),
@@ -110,10 +110,11 @@ impl Replica {
     pub(crate) fn insert(&mut self, update: Arc<Update>) -> Slot {
         assert!(self.slot_of(update.id).is_none(), "an update is inserted once");
         let slot = Slot::try_from(self.updates.len()).expect("fewer than 2^32 updates");
-        reserve_one(&mut self.updates);
-        self.by_id.insert(update.id.0, slot, |slot| self.updates[slot as usize].id.0);
         self.note_arrival(&update);
-        self.updates.push(update);
+        let updates = Arc::make_mut(&mut self.updates);
+        Arc::make_mut(&mut self.by_id).insert(update.id.0, slot, |slot| updates[slot as usize].id.0);
+        reserve_one(updates);
+        updates.push(update);
         self.grow_sketch();
         slot
     }
@@ -123,10 +124,11 @@ impl Replica {
         let old = Arc::clone(self.at(slot));
         assert_ne!(old.id, update.id, "an update does not supersede itself");
         self.note_departure(&old);
-        self.by_id.remove(old.id.0, slot, |slot| self.updates[slot as usize].id.0);
-        self.by_id.insert(update.id.0, slot, |slot| self.updates[slot as usize].id.0);
         self.note_arrival(&update);
-        self.updates[slot as usize] = update;
+        let (updates, by_id) = (Arc::make_mut(&mut self.updates), Arc::make_mut(&mut self.by_id));
+        by_id.remove(old.id.0, slot, |slot| updates[slot as usize].id.0);
+        by_id.insert(update.id.0, slot, |slot| updates[slot as usize].id.0);
+        updates[slot as usize] = update;
     }
 
     /// Takes an update out; the last slot moves into its place. Returns that slot's old number if it moved.
@@ -134,11 +136,12 @@ impl Replica {
         let old = Arc::clone(self.at(slot));
         let last = Slot::try_from(self.updates.len() - 1).expect("fewer than 2^32 updates");
         self.note_departure(&old);
-        self.by_id.remove(old.id.0, slot, |slot| self.updates[slot as usize].id.0);
+        let (updates, by_id) = (Arc::make_mut(&mut self.updates), Arc::make_mut(&mut self.by_id));
+        by_id.remove(old.id.0, slot, |slot| updates[slot as usize].id.0);
         if slot != last {
-            self.by_id.moved(self.at(last).id.0, last, slot);
+            by_id.moved(updates[last as usize].id.0, last, slot);
         }
-        self.updates.swap_remove(slot as usize);
+        updates.swap_remove(slot as usize);
         (slot != last).then_some(last)
     }
 
@@ -158,8 +161,8 @@ impl Replica {
             self.as_of = target;
         }
         let gone = Seconds(seconds.0.saturating_sub(GONE_SECONDS));
-        self.fading = self.fading.split_off(&(gone, UpdateId(0)));
-        self.refused = self.refused.split_off(&(seconds.after(), UpdateId(0)));
+        drop_before(&mut self.fading, gone);
+        drop_before(&mut self.refused, seconds.after());
         self.refused_overflow &= !self.refused.is_empty();
         self.fading.range(..(seconds.after(), UpdateId(0))).filter_map(|(_, id)| self.slot_of(*id)).collect()
     }
@@ -178,7 +181,10 @@ impl Replica {
         assert!(from <= to && change <= self.changes);
         let since = usize::try_from(self.changes - change).ok()?;
         let kept = self.ring.len().checked_sub(since)?;
-        let mut symbols = self.prefix(to)[from..].to_vec();
+        let mut symbols = match self.sketch.symbols().get(from..to) {
+            Some(kept) => kept.to_vec(),
+            None => self.prefix(to).split_off(from),
+        };
         for id in self.ring.range(kept..) {
             sketch::toggle(&mut symbols, from, id.0);
         }
@@ -250,25 +256,33 @@ impl Replica {
     }
 
     fn toggle(&mut self, id: UpdateId, arrives: bool) {
+        let (sketch, ring) = (Arc::make_mut(&mut self.sketch), Arc::make_mut(&mut self.ring));
         if arrives {
-            self.sketch.insert(id.0);
+            sketch.insert(id.0);
         } else {
-            self.sketch.remove(id.0);
+            sketch.remove(id.0);
         }
         self.root ^= id.0;
         self.changes += 1;
-        if self.ring.len() == RING_CHANGES {
-            self.ring.pop_front();
+        if ring.len() == RING_CHANGES {
+            ring.pop_front();
         }
-        self.ring.push_back(id);
+        ring.push_back(id);
     }
 
     fn grow_sketch(&mut self) {
         let kept = self.sketch.symbols().len();
         if self.updates.len() * 2 > kept && kept < KEPT_SYMBOLS_MAX {
             let ids = self.updates.iter().filter(|update| update.forget > self.as_of).map(|update| update.id.0);
-            self.sketch = Sketch::grown(kept * 2, ids);
+            self.sketch = Arc::new(Sketch::grown(kept * 2, ids));
         }
+    }
+}
+
+/// Lets entries go that are older than `until`.
+fn drop_before(entries: &mut BTreeSet<(Seconds, UpdateId)>, until: Seconds) {
+    if entries.first().is_some_and(|(oldest, _)| *oldest < until) {
+        *entries = entries.split_off(&(until, UpdateId(0)));
     }
 }
 

@@ -19,6 +19,8 @@ use crate::update::{Update, UpdateId};
 const PACKETS_MAX: usize = 64;
 /// Peers that are remembered to know an update.
 const KNOWERS_MAX: usize = 16;
+/// What an announcement takes, its share of the frame's head included.
+const ANNOUNCED_BYTES: usize = 12 + 3;
 /// Updates that are looked at for one datagram.
 const LOOK_MAX: usize = 128;
 /// When announcements of a large update end, under a rule that lives on feedback.
@@ -132,29 +134,24 @@ impl Rumors {
     /// Chooses what to tell `peer` within `room` bytes of items, and counts it as sent.
     pub(crate) fn fill(&mut self, peer: NodeId, room: usize, rng: &mut Rng) -> Filling {
         let mut filling = Filling::default();
-        let mut room = room.saturating_sub(frame::UPDATES_HEAD_BYTES);
-        let mut chosen: Vec<UpdateId> = Vec::new();
-        let mut looks: [VecDeque<UpdateId>; 2] = [0, 1].map(|queue| self.look(queue, peer));
-        while let Some(queue) = (0..2).filter(|queue| !looks[*queue].is_empty()).min_by_key(|queue| self.spent[*queue])
-        {
-            let id = looks[queue].pop_front().expect("it is not empty");
-            let hot = &self.hot[&id];
+        if self.hot.is_empty() {
+            return filling;
+        }
+        let mut chosen = self.choose(peer, room.saturating_sub(frame::UPDATES_HEAD_BYTES));
+        let is_small = |size: &usize| *size <= self.announce_bytes;
+        let sizes = chosen.iter().map(|id| self.hot[id].update.bytes().len());
+        filling.items.reserve_exact(sizes.filter(is_small).map(frame::item_bytes).sum());
+        for id in &chosen {
+            let hot = &self.hot[id];
             let size = hot.update.bytes().len();
-            let (cost, large) =
-                if size > self.announce_bytes { (12 + 3, true) } else { (frame::item_bytes(size), false) };
-            if cost > room {
-                continue;
-            }
-            room -= cost;
-            self.spent[queue] += cost as u64;
-            if large {
-                filling.announced.push((id, u32::try_from(size).unwrap_or(u32::MAX)));
+            if size > self.announce_bytes {
+                filling.announced.push((*id, u32::try_from(size).unwrap_or(u32::MAX)));
             } else {
                 frame::item(&mut filling.items, hot.hop, hot.update.bytes());
-                chosen.push(id);
             }
-            self.count_sent(id, rng);
+            self.count_sent(*id, rng);
         }
+        chosen.retain(|id| filling.announced.iter().all(|(announced, _)| announced != id));
         if !chosen.is_empty() {
             self.packet = self.packet.wrapping_add(1);
             filling.packet = self.packet;
@@ -166,10 +163,28 @@ impl Rumors {
         filling
     }
 
-    /// The first of a queue that `peer` may want.
-    fn look(&self, queue: usize, peer: NodeId) -> VecDeque<UpdateId> {
+    /// Updates that `peer` may want and that fit, each from the space that has had less; they are paid for.
+    fn choose(&mut self, peer: NodeId, mut room: usize) -> Vec<UpdateId> {
+        let mut chosen = Vec::new();
         let wanted = |id: &UpdateId| !self.hot[id].knowers.contains(&peer);
-        self.queues[queue].iter().take(LOOK_MAX).map(|(_, _, id)| *id).filter(wanted).collect()
+        let mut looks = self
+            .queues
+            .each_ref()
+            .map(|queue| queue.iter().take(LOOK_MAX).map(|(_, _, id)| *id).filter(wanted).peekable());
+        loop {
+            let more = [0, 1].map(|queue| looks[queue].peek().is_some());
+            let Some(queue) = (0..2).filter(|queue| more[*queue]).min_by_key(|queue| self.spent[*queue]) else {
+                return chosen;
+            };
+            let id = looks[queue].next().expect("there is more");
+            let size = self.hot[&id].update.bytes().len();
+            let cost = if size > self.announce_bytes { ANNOUNCED_BYTES } else { frame::item_bytes(size) };
+            if cost <= room {
+                room -= cost;
+                self.spent[queue] += cost as u64;
+                chosen.push(id);
+            }
+        }
     }
 
     fn count_sent(&mut self, id: UpdateId, rng: &mut Rng) {
@@ -196,7 +211,10 @@ impl Rumors {
 
     /// A receiver says which updates of a packet it knew.
     pub(crate) fn feedback(&mut self, packet: u16, known: u64, rng: &mut Rng) {
-        let Some(at) = self.packets.iter().position(|(number, _)| *number == packet) else { return };
+        // Packets lie in the order of their numbers, which wrap around.
+        let Some(&(first, _)) = self.packets.front() else { return };
+        let place = |number: u16| number.wrapping_sub(first);
+        let Ok(at) = self.packets.binary_search_by_key(&place(packet), |(number, _)| place(*number)) else { return };
         let (_, ids) = self.packets.remove(at).expect("it was just found");
         for (place, id) in ids.into_iter().enumerate() {
             let knew = place < 64 && known >> place & 1 != 0;

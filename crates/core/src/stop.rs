@@ -109,7 +109,48 @@ impl StopRule {
 
     /// The interest of who has just learned a rumor.
     pub fn begin(self, members: usize, fanout: usize) -> Interest {
-        Interest(self.sends_max(members, fanout).unwrap_or(0))
+        match self {
+            Self::MedianCounter { .. } => Interest(1),
+            Self::Never
+            | Self::BlindCounter { .. }
+            | Self::BlindCoin { .. }
+            | Self::FeedbackCounter { .. }
+            | Self::FeedbackCoin { .. }
+            | Self::ForwardOnce
+            | Self::TransmitLimit { .. } => Interest(self.sends_max(members, fanout).unwrap_or(0)),
+        }
+    }
+
+    /// Whether a holder is past the largest count of a median counter: in state C.
+    #[inline]
+    pub fn is_late(self, interest: Interest) -> bool {
+        matches!(self, Self::MedianCounter { k } if interest.0 >= k)
+    }
+
+    /// The interest of who learned it from one that is late: it goes straight to state C.
+    #[inline]
+    pub fn begin_late(self, interest: Interest) -> Interest {
+        match self {
+            Self::MedianCounter { k } => Interest(k),
+            Self::Never
+            | Self::BlindCounter { .. }
+            | Self::BlindCoin { .. }
+            | Self::FeedbackCounter { .. }
+            | Self::FeedbackCoin { .. }
+            | Self::ForwardOnce
+            | Self::TransmitLimit { .. } => interest,
+        }
+    }
+
+    /// A round ended in which the holder met `ahead` more that had counted at least as far as itself than others: true if
+    /// a median counter falls silent. From 1 to k − 1 it is in state B; from k on in C, for k rounds.
+    #[inline]
+    pub fn on_round(self, interest: &mut Interest, ahead: i32) -> bool {
+        let Self::MedianCounter { k } = self else { return false };
+        if interest.0 >= k || ahead > 0 {
+            interest.0 += 1;
+        }
+        interest.0 >= 2 * k
     }
 
     /// It was sent to somebody: true if the sender loses interest.
@@ -247,6 +288,17 @@ mod tests {
         let ended = [true, false, true, true].map(|knew| rule.on_heard(&mut interest, knew, &mut rng));
         assert_eq!(ended, [false, false, false, true]);
         assert!(!rule.on_sent(&mut interest, &mut rng));
+    }
+
+    #[test]
+    fn a_median_counter_counts_rounds_among_those_ahead_then_goes_on_for_k_more() {
+        let rule = StopRule::MedianCounter { k: 3 };
+        let mut interest = rule.begin(99, 1);
+        let silent = [0, -1, 1, 1].map(|ahead| rule.on_round(&mut interest, ahead));
+        assert_eq!((silent, interest, rule.is_late(interest)), ([false; 4], Interest(3), true));
+        assert_eq!(rule.begin_late(Interest(1)), interest);
+        let silent = [0, 0, 0].map(|ahead| rule.on_round(&mut interest, ahead));
+        assert_eq!(silent, [false, false, true]);
     }
 
     #[test]

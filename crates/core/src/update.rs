@@ -97,12 +97,6 @@ impl<'a> UpdateRef<'a> {
         ClaimBody::read(self.body)
     }
 
-    /// Where a member prefers to be reached; the rest of its claim is not looked at.
-    pub(crate) fn claim_address(&self) -> Option<SocketAddr> {
-        // Session, first boot, two protocol versions and the count of addresses come first.
-        Reader::new(self.body.get(15..)?).address()
-    }
-
     /// What a message says.
     pub(crate) fn message_body(&self) -> Option<MessageBody<'a>> {
         let mut reader = Reader::new(self.body);
@@ -124,12 +118,31 @@ impl<'a> UpdateRef<'a> {
 pub(crate) struct Update {
     pub(crate) id: UpdateId,
     pub(crate) forget: Seconds,
+    /// Where the body begins: what is looked at most needs no parsing.
+    body_at: u32,
     bytes: Box<[u8]>,
 }
 
 impl Update {
     pub(crate) fn new(update: &UpdateRef<'_>, secret: &[u8; 16]) -> Self {
-        Self { id: update.id(secret), forget: update.forget, bytes: update.bytes.into() }
+        Self::named(update.id(secret), update)
+    }
+
+    fn named(id: UpdateId, update: &UpdateRef<'_>) -> Self {
+        let body_at = u32::try_from(update.bytes.len() - update.body.len()).expect("a head is short");
+        Self { id, forget: update.forget, body_at, bytes: update.bytes.into() }
+    }
+
+    /// The state that a claim gives its member.
+    pub(crate) fn claim_state(&self) -> State {
+        let state = self.bytes[self.body_at as usize - 1];
+        state_from_byte(state).expect("the head of a claim ends with its state")
+    }
+
+    /// Where the member of a claim prefers to be reached.
+    pub(crate) fn claim_address(&self) -> Option<SocketAddr> {
+        // Session, first boot, two protocol versions and the count of addresses come first.
+        Reader::new(self.bytes.get(self.body_at as usize + 15..)?).address()
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -173,7 +186,7 @@ impl Interner {
         if known.len() >= 4_096 && known.len() == known.capacity() {
             known.retain(|_, update| update.strong_count() > 0);
         }
-        let shared = Arc::new(Update { id, forget: update.forget, bytes: update.bytes.into() });
+        let shared = Arc::new(Update::named(id, update));
         known.insert(id, Arc::downgrade(&shared));
         shared
     }
@@ -364,7 +377,18 @@ pub(crate) mod tests {
         assert!(crate::frame::item_bytes(bytes.len()) <= 48, "{} bytes", bytes.len());
         let claim = UpdateRef::read(&bytes).unwrap();
         assert_eq!(claim.claim_body().unwrap().name, "node-1");
-        assert_eq!(claim.claim_address(), Some("10.0.0.1:4747".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_read_without_parsing_is_what_parsing_finds() {
+        for state in [State::Alive, State::Suspect, State::Dead, State::Left, State::Removed] {
+            let forget = if state.is_live() { Seconds::NEVER } else { Seconds(300) };
+            let bytes = UpdateRef::read(&alive()).unwrap().with_state(state, forget);
+            let read = UpdateRef::read(&bytes).unwrap();
+            let update = Update::new(&read, &[0; 16]);
+            assert_eq!(update.claim_state(), state);
+            assert_eq!(update.claim_address(), Some("10.0.0.1:4747".parse().unwrap()));
+        }
     }
 
     #[test]

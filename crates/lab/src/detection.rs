@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::chart::{Axis, Chart, Series};
 use crate::jobs::{self, Watch};
 use crate::summary::count;
-use crate::{Error, Summary};
+use crate::{Error, Summary, theory};
 
-mod theory;
+mod expected;
 
-pub use theory::{false_positives, first_detection, late};
+pub use expected::{first_detection, late};
 
 /// In which order a member probes the others.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -57,7 +57,7 @@ pub struct Parameters {
     /// The share of messages that gets lost.
     pub loss: f64,
     /// How many others are asked to try when a ping is not answered.
-    pub relays: usize,
+    pub relays: u32,
     /// How many runs.
     pub runs: usize,
     /// The seed of the first run; others follow from it.
@@ -103,7 +103,7 @@ pub struct Outcome {
     /// The share of messages lost.
     pub loss: f64,
     /// How many others are asked.
-    pub relays: usize,
+    pub relays: u32,
     /// Until the first member notices.
     pub first_detection: Summary,
     /// The same by theory.
@@ -168,7 +168,7 @@ fn periods_to_turn(places: usize, rng: &mut Rng) -> usize {
 }
 
 /// Whether the probe of a live member fails: ping and ack, then for each relay `ping_req`, ping, ack and ack.
-fn probe_fails(loss: f64, relays: usize, rng: &mut Rng) -> bool {
+fn probe_fails(loss: f64, relays: u32, rng: &mut Rng) -> bool {
     let mut arrive = |messages: usize| (0..messages).all(|_| !rng.chance(loss));
     !arrive(2) && (0..relays).all(|_| !arrive(4))
 }
@@ -195,7 +195,7 @@ impl Outcome {
             false_positives: FalsePositives {
                 probes,
                 per_probe: count(failed) / count(probes),
-                theory: false_positives(parameters.loss, parameters.relays),
+                theory: theory::probe_failure(parameters.loss, parameters.relays),
             },
             late: (0..=longest).map(|after| count(late(after)) / count(runs.len())).collect(),
             elapsed: None,

@@ -38,7 +38,8 @@ pub enum Error {
     /// Somebody said stop before the first piece of work was done.
     #[error("stopped before anything was done")]
     Stopped,
-    /// A run of the virtual network broke a rule that must always hold: a fault of this project.
+    /// A run of the virtual network broke a rule that must always hold, a fault of this project; or what it was to settle
+    /// did not come true in time.
     #[error("{0}")]
     Broken(#[from] Failure),
 }

@@ -58,6 +58,11 @@ fn within_a_job<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
+/// How many jobs are done at the same time.
+pub fn at_once() -> usize {
+    rayon::current_num_threads()
+}
+
 /// The seed of the nth of several runs that share one: each run can be repeated alone, on any core.
 pub fn seed_of_run(seed: u64, run: u64) -> u64 {
     Rng::new(Rng::new(seed).bits() ^ run.wrapping_mul(0x9e37_79b9_7f4a_7c15)).bits()

@@ -23,6 +23,8 @@ mod error;
 pub mod jobs;
 pub mod memory;
 mod network;
+pub mod planner;
+pub mod published;
 pub mod scenario;
 pub mod seeds;
 mod settings;

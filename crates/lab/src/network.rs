@@ -16,6 +16,7 @@ mod streams;
 mod trace;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rumormill_core::config::ConfigBuilder;
@@ -41,7 +42,7 @@ use crate::{Failure, micros, settings};
 pub struct Network {
     seed: u64,
     pub(crate) options: Options,
-    config: Config,
+    config: Arc<Config>,
     /// Microseconds since the start.
     pub(crate) now: u64,
     /// Nodes of one process share the bytes of what they all hold.
@@ -77,7 +78,7 @@ impl Network {
         Self {
             seed,
             options: Options::default(),
-            config: Config::default(),
+            config: Arc::default(),
             now: 0,
             interner: Interner::shared(),
             queue: Queue::new(),
@@ -208,7 +209,7 @@ impl Network {
     pub fn start_cold(mut self, contact: usize, within: Duration) -> Self {
         let nodes = self.options.nodes;
         assert!(contact < nodes, "the contact n{contact} is one of {nodes} nodes");
-        self.configure();
+        self.set_config(self.options.config.clone());
         self.follow_plan();
         self.add(nodes, contact, within);
         self
@@ -235,7 +236,7 @@ impl Network {
     /// # Panics
     /// As [`start_joined`](Self::start_joined).
     pub fn start_joined_within(mut self, within: Duration) -> Result<Self, Failure> {
-        self.configure();
+        self.set_config(self.options.config.clone());
         for _ in 0..self.options.nodes {
             self.add_machine(None, within);
         }
@@ -244,14 +245,6 @@ impl Network {
         self.reset_measurements();
         self.follow_plan();
         Ok(self)
-    }
-
-    fn configure(&mut self) {
-        self.config =
-            self.options.config.clone().build().unwrap_or_else(|error| panic!("failed to read config: {error}"));
-        if let Some(checkers) = &mut self.checkers {
-            checkers.configure(&self.config);
-        }
     }
 
     /// The plan's times count from now.
@@ -402,7 +395,7 @@ impl Network {
     /// # Panics
     /// If a setting breaks its rule.
     pub fn set_config(&mut self, config: ConfigBuilder) {
-        self.config = config.build().unwrap_or_else(|error| panic!("failed to read config: {error}"));
+        self.config = config.build().unwrap_or_else(|error| panic!("failed to read config: {error}")).into();
         if let Some(checkers) = &mut self.checkers {
             checkers.configure(&self.config);
         }

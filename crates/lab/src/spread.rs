@@ -13,11 +13,14 @@
 //! - Traffic counts update messages, lost ones too; requests that find nothing are free. A contact that is lost
 //!   carries nothing either way and gives no feedback.
 //!
-//! Where the papers are silent: with a fanout above 1 each contact counts alone, and who loses interest makes no further
-//! calls in that round.
+//! Where the papers are silent: with a fanout above 1 each contact counts alone, and who loses interest sends no more in
+//! that round.
 
 mod bits;
 mod partners;
+mod population;
+mod prediction;
+mod record;
 
 use rumormill_core::StopRule;
 use rumormill_core::config::Mode;
@@ -26,7 +29,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::chart::{Axis, Chart, Series};
 use crate::jobs::{self, Watch};
 use crate::summary::count;
-use crate::{Error, Summary};
+use crate::theory::Formula;
+use crate::{Error, Summary, memory};
+
+use partners::Partners;
 
 /// How many partners a caller calls.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -177,7 +183,21 @@ impl Parameters {
             "0 without a connection-limit: nobody is refused, so nobody hunts",
         )?;
         Error::unless(self.hunt <= HUNT_MAX, "hunt", self.hunt, &format!("at most {HUNT_MAX}"))?;
-        Error::unless((1..=RUNS_MAX).contains(&self.runs), "runs", self.runs, &format!("from 1 to {RUNS_MAX}"))
+        Error::unless((1..=RUNS_MAX).contains(&self.runs), "runs", self.runs, &format!("from 1 to {RUNS_MAX}"))?;
+        memory::check(self.bytes())
+    }
+
+    /// Whether two bits for each node are enough.
+    fn is_plain(&self) -> bool {
+        self.stop == StopRule::Never && self.timing == Timing::Rounds && self.connection_limit.is_none()
+    }
+
+    /// The memory that the runs take, those that go on at the same time together.
+    fn bytes(&self) -> u64 {
+        let at_once = self.runs.min(jobs::at_once()) as u64;
+        let nodes = self.nodes as u64;
+        let state = if self.is_plain() { nodes / 4 } else { nodes * population::BYTES_PER_NODE };
+        at_once * (state + nodes * Partners::bytes_per_node(self))
     }
 
     fn check_fanout(&self) -> Result<(), Error> {
@@ -215,7 +235,7 @@ pub fn run(parameters: &Parameters, watch: &dyn Watch) -> Result<Outcome, Error>
 }
 
 fn run_once(parameters: &Parameters, seed: u64) -> Run {
-    bits::run(parameters, seed)
+    if parameters.is_plain() { bits::run(parameters, seed) } else { population::run(parameters, seed) }
 }
 
 impl Outcome {
@@ -237,10 +257,20 @@ impl Outcome {
             coverage: summary(&|run| count(known(run)) / nodes)?,
             atomic: count(atomic) / count(runs.len()),
             curve: (0..rounds).map(|round| informed(round) / nodes / count(runs.len())).collect(),
-            theory: None,
+            theory: prediction::curve(&parameters, rounds.saturating_sub(1)),
             elapsed: None,
             parameters,
         })
+    }
+
+    /// When theory expects the last node to learn it, where a formula exists.
+    pub fn time_last_predicted(&self) -> Option<Formula> {
+        prediction::time_last(&self.parameters)
+    }
+
+    /// The share that theory expects never to know it, where a formula exists.
+    pub fn residue_predicted(&self) -> Option<Formula> {
+        prediction::residue(self)
     }
 
     /// The curve, beside the formula's where there is one.
@@ -268,5 +298,119 @@ pub const fn mode_name(mode: Mode) -> &'static str {
         Mode::Push => "push",
         Mode::Pull => "pull",
         Mode::PushPull => "push-pull",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::Unwatched;
+
+    fn refused(parameters: Parameters) -> String {
+        match parameters.check() {
+            Err(Error::Value { field, value, rule }) => {
+                assert!(!value.is_empty() && !rule.is_empty());
+                field
+            }
+            other => panic!("{parameters:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_refused_before_anything_runs() {
+        let base = Parameters::default;
+        let poisson = || Parameters { fanout_distribution: Distribution::Poisson, ..base() };
+        for (parameters, field) in [
+            (Parameters { nodes: 1, ..base() }, "nodes"),
+            (Parameters { nodes: usize::MAX, ..base() }, "nodes"),
+            (Parameters { fanout: 0.0, ..base() }, "fanout"),
+            (Parameters { fanout: 1.5, ..base() }, "fanout"),
+            (Parameters { fanout: f64::NAN, ..base() }, "fanout"),
+            (Parameters { fanout: 1_000.0, ..base() }, "fanout"),
+            (Parameters { fanout: 0.0, ..poisson() }, "fanout"),
+            (Parameters { fanout: f64::NAN, ..poisson() }, "fanout"),
+            (Parameters { loss: 1.0, ..base() }, "loss"),
+            (Parameters { loss: -0.1, ..base() }, "loss"),
+            (Parameters { loss: f64::NAN, ..base() }, "loss"),
+            (Parameters { stop: StopRule::FeedbackCounter { k: 0 }, ..base() }, "stop"),
+            (Parameters { stop: StopRule::MedianCounter { k: 3 }, mode: Mode::Push, ..base() }, "stop"),
+            (Parameters { connection_limit: Some(0), ..base() }, "connection-limit"),
+            (Parameters { hunt: 1, ..base() }, "hunt"),
+            (Parameters { runs: 0, ..base() }, "runs"),
+        ] {
+            assert_eq!(refused(parameters), field);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_in_memory_is_refused_with_the_estimate() {
+        let large = Parameters { nodes: NODES_MAX, stop: StopRule::BlindCoin { k: 2 }, ..Parameters::default() };
+        assert_eq!(large.bytes(), 16 << 31);
+        assert_eq!(Parameters { nodes: 1 << 20, ..Parameters::default() }.bytes(), 1 << 18, "two bits for each node");
+    }
+
+    #[test]
+    fn a_run_alone_is_what_it_is_among_others() {
+        for stop in [StopRule::Never, StopRule::BlindCoin { k: 3 }] {
+            let parameters = Parameters { stop, runs: 8, ..Parameters::default() };
+            let together = run(&parameters, &Unwatched).unwrap();
+            let alone: Vec<Run> = (0..8).map(|n| run_once(&parameters, jobs::seed_of_run(1, n))).collect();
+            assert_eq!(Some(together), Outcome::of(parameters, &alone));
+        }
+    }
+
+    /// The fast path and the general one are the same model: both draw, so their means agree but for chance.
+    #[test]
+    fn two_bits_and_sixteen_bytes_tell_the_same_story() {
+        for mode in [Mode::Push, Mode::Pull, Mode::PushPull] {
+            for distribution in [Distribution::Fixed, Distribution::Distinct, Distribution::Poisson] {
+                let fanout_distribution = distribution;
+                let parameters = Parameters {
+                    mode,
+                    fanout: 2.0,
+                    fanout_distribution,
+                    loss: 0.2,
+                    nodes: 300,
+                    ..Parameters::default()
+                };
+                let outcome = |once: fn(&Parameters, u64) -> Run| {
+                    let runs: Vec<Run> = (0..500).map(|seed| once(&parameters, seed)).collect();
+                    Outcome::of(parameters.clone(), &runs).unwrap()
+                };
+                let (bits, bytes) = (outcome(bits::run), outcome(population::run));
+                for (a, b) in [(bits.time_last, bytes.time_last), (bits.traffic, bytes.traffic)] {
+                    let error = 4.0 * (a.error_of_mean(500).powi(2) + b.error_of_mean(500).powi(2)).sqrt();
+                    assert!((a.mean - b.mean).abs() < error, "{mode:?} {distribution:?}: {a:?} {b:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_rule_ends_in_every_mode_and_timing() {
+        let rules = [
+            StopRule::BlindCounter { k: 2 },
+            StopRule::BlindCoin { k: 2 },
+            StopRule::FeedbackCounter { k: 2 },
+            StopRule::FeedbackCoin { k: 2 },
+            StopRule::ForwardOnce,
+            StopRule::MedianCounter { k: 2 },
+            StopRule::TransmitLimit { lambda: 1.0 },
+        ];
+        for stop in rules {
+            for mode in [Mode::Push, Mode::Pull, Mode::PushPull] {
+                for timing in [Timing::Rounds, Timing::Async] {
+                    for connection_limit in [None, Some(1)] {
+                        let parameters =
+                            Parameters { nodes: 60, mode, stop, timing, connection_limit, ..Parameters::default() };
+                        if parameters.check().is_err() {
+                            continue;
+                        }
+                        let outcome = run(&Parameters { loss: 0.1, runs: 20, ..parameters }, &Unwatched).unwrap();
+                        assert!(outcome.traffic.mean > 0.0 && outcome.curve.is_sorted(), "{outcome:?}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! A scenario is a command line: what it prints runs it again.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
-use rumormill_lab::jobs::Unwatched;
-use rumormill_lab::scenario::{Draft, Outcome, run};
-use rumormill_lab::{Scenario, seeds};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rumormill_lab::jobs::{Unwatched, Watch};
+use rumormill_lab::scenario::{Draft, Outcome, Run, run};
+use rumormill_lab::{Error, Failure, Scenario, seeds};
 
 /// Reads the line that a scenario prints, as a shell and the command line do.
 fn read(line: &str) -> Scenario {
@@ -74,4 +77,89 @@ fn shares_drawn_from_the_seed_are_spelt_out_and_take_the_same_course() {
         let checked = outcome(&Scenario { check: true, ..scenario });
         assert_eq!(checked.trace_hash, first.trace_hash, "looking changes nothing");
     }
+}
+
+#[test]
+fn a_run_that_fails_prints_the_line_that_fails_in_the_same_way() {
+    let failure = |scenario: &Scenario| -> Failure {
+        match run(scenario, &Unwatched) {
+            Err(Error::Broken(failure)) => failure,
+            other => panic!("a millisecond of peace is not enough: {other:?}"),
+        }
+    };
+    let drawn = Scenario { settle: Duration::from_millis(1), ..Scenario::drawn(3) };
+    let first = failure(&drawn);
+    let said = first.to_string();
+    let (_, line) = said.split_once("\nreplay: ").unwrap();
+    let again = failure(&read(line));
+    assert_eq!((again.trace_hash(), again.to_string()), (first.trace_hash(), said.clone()));
+    assert!(said.contains(&format!("{:016x}", first.trace_hash())), "{said}");
+}
+
+/// Says stop after so many questions.
+struct Impatient(AtomicUsize);
+
+impl Watch for Impatient {
+    fn on_progress(&self, done: usize, of: usize) {
+        assert!(done <= of);
+    }
+
+    fn goes_on(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::Relaxed) > 0
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_reports_what_was_until_then_and_repeats_until_then() {
+    let mut draft = Draft::named("split-and-heal").unwrap();
+    draft.set("seed", "4").unwrap();
+    let mut stopped = Run::start(&draft.scenario().unwrap()).unwrap();
+    stopped.go(&Impatient(AtomicUsize::new(200))).unwrap();
+    assert_eq!(stopped.ended_early(), Some(Duration::from_secs(20)));
+    let first = stopped.outcome();
+    assert_eq!((first.messages.len(), first.suspicions > 0), (5, true));
+    assert_eq!(outcome(&read(&first.replay)), first, "{}", first.replay);
+}
+
+#[test]
+fn healthy_nodes_that_are_declared_dead_are_counted() {
+    let mut draft = Draft::default();
+    for (key, value) in [
+        ("nodes", "20"),
+        ("start", "joined"),
+        ("loss", "0.6"),
+        ("probe_interval", "300ms"),
+        ("probe_timeout", "200ms"),
+        ("probe_resends", "0"),
+        ("indirect_probes", "0"),
+        ("stream_probe", "false"),
+        ("suspicion_timeout_min", "200ms"),
+        ("suspicion_timeout_log", "0s"),
+        ("suspicion_timeout_factor", "1"),
+    ] {
+        draft.set(key, value).unwrap();
+    }
+    let hasty = outcome(&draft.scenario().unwrap());
+    assert!(hasty.false_positives > 0 && hasty.suspicions > hasty.false_positives, "{hasty:?}");
+    assert!(hasty.failures.is_empty() && hasty.deaths_of_unwell == 0);
+}
+
+#[test]
+fn copies_of_payloads_beyond_the_first_are_counted() {
+    let mut draft = Draft::default();
+    for (key, value) in [("nodes", "50"), ("start", "joined"), ("fanout", "1"), ("mode", "push")] {
+        draft.set(key, value).unwrap();
+    }
+    draft.set_list("publish", &["10:100@5s".to_owned()]).unwrap();
+    let once = outcome(&draft.scenario().unwrap());
+    // The same network with each datagram twice brings about as many copies again as there were: one, and the rest.
+    draft.set("duplication", "1").unwrap();
+    let twice = outcome(&draft.scenario().unwrap());
+    let mean = |outcome: &Outcome| {
+        let redundancy: Vec<_> = outcome.messages.iter().filter_map(|message| message.redundancy).collect();
+        rumormill_lab::Summary::of(&redundancy).unwrap()
+    };
+    let (once, twice) = (mean(&once), mean(&twice));
+    assert!(once.min >= 0.0, "who has it got one copy at least: {once:?}");
+    assert!(twice.mean > once.mean + 0.5, "{once:?} {twice:?}");
 }

@@ -28,7 +28,7 @@ pub(crate) struct Detection {
     loss: f64,
     /// How many others are asked to try when a ping is not answered
     #[arg(long, value_name = "K", default_value_t = Parameters::default().relays)]
-    relays: usize,
+    relays: u32,
     /// How many independent crashes
     #[arg(long, value_name = "R", default_value_t = Parameters::default().runs)]
     runs: usize,

@@ -5,7 +5,8 @@ use std::time::Instant;
 use clap::Args;
 use rumormill_core::StopRule;
 use rumormill_core::config::Mode;
-use rumormill_lab::spread::{self, Distribution, Parameters, Timing};
+use rumormill_lab::spread::{self, Distribution, Outcome, Parameters, Timing};
+use rumormill_lab::theory::Formula;
 
 use super::spectator::{self, Spectator};
 use super::{Drawing, word};
@@ -89,9 +90,186 @@ pub(super) fn run(flags: Spread, output: Output) -> Result<(), Failure> {
     if output.json {
         print::json(&outcome)?;
     } else {
-        for (round, share) in outcome.curve.iter().enumerate() {
-            print::line(format!("round {round:>4} {:.1} %", share * 100.0))?;
-        }
+        lines(&outcome).into_iter().try_for_each(print::line)?;
     }
     flags.drawing.draw(|| outcome.chart(), "measured curve beside the theory's")
+}
+
+/// What people see.
+fn lines(outcome: &Outcome) -> Vec<String> {
+    let unit = match outcome.parameters.timing {
+        Timing::Rounds => "round",
+        Timing::Async => "period",
+    };
+    let row = |round: usize| {
+        let share = outcome.curve[round];
+        format!("{unit} {round:>4} {} {}", bar(share), percent(share))
+    };
+    let mut lines = vec![headline(outcome)];
+    lines.extend(telling_rounds(&outcome.curve).into_iter().map(row));
+    lines.push(upshot(outcome, unit));
+    lines
+}
+
+/// What was run, and how long that took.
+fn headline(outcome: &Outcome) -> String {
+    let Parameters { nodes, mode, fanout, fanout_distribution, loss, stop, timing, connection_limit, hunt, runs, seed } =
+        &outcome.parameters;
+    let mut parts = vec![format!("{} nodes", grouped(*nodes)), spread::mode_name(*mode).to_owned()];
+    parts.push(match fanout_distribution {
+        Distribution::Fixed => format!("fanout {fanout}"),
+        Distribution::Distinct => format!("fanout {fanout}, all different"),
+        Distribution::Poisson => format!("fanout {fanout} on average"),
+    });
+    parts.push(if *loss == 0.0 { "no loss".to_owned() } else { format!("{} lost", percent(*loss)) });
+    parts.push(if *stop == StopRule::Never { "never stops".to_owned() } else { format!("stops by {stop}") });
+    if *timing == Timing::Async {
+        parts.push("each at its own clock".to_owned());
+    }
+    if let Some(limit) = connection_limit {
+        parts.push(format!("{} accepted at a time", print::count(u64::from(*limit), "call")));
+    }
+    if *hunt > 0 {
+        parts.push(format!("{} if refused", print::count(u64::from(*hunt), "further try")));
+    }
+    parts.push(print::count(*runs as u64, "run"));
+    format!("{}, seed {seed}: {:.2} s", parts.join(", "), outcome.elapsed.unwrap_or_default())
+}
+
+/// How it ended, beside what theory says.
+fn upshot(outcome: &Outcome, unit: &str) -> String {
+    let runs = outcome.parameters.runs;
+    let last = &outcome.time_last;
+    let when = match outcome.parameters.timing {
+        _ if runs > 1 => format!("{:.1} {unit}s on average, {:.1} to {:.1}", last.mean, last.min, last.max),
+        Timing::Rounds => format!("{} {unit}s", last.mean),
+        Timing::Async => format!("{:.1} {unit}s", last.mean),
+    };
+    if outcome.residue.max == 0.0 {
+        let theory = |formula: Formula| format!(" (theory: {} = {:.1})", formula.text, formula.value);
+        return format!("everybody knew after {when}{}", outcome.time_last_predicted().map(theory).unwrap_or_default());
+    }
+    let theory = |formula: Formula| format!(" (theory: {} = {})", formula.text, fine_percent(formula.value));
+    let theory = outcome.residue_predicted().map(theory).unwrap_or_default();
+    let residue = fine_percent(outcome.residue.mean);
+    let all =
+        if runs > 1 { format!("; everybody knew in {} of the runs", percent(outcome.atomic)) } else { String::new() };
+    format!(
+        "{residue} never knew{theory}, at {:.2} messages for each node; the last to know knew after {when}{all}",
+        outcome.traffic.mean
+    )
+}
+
+/// Rounds that tell the story: the first and the last, and between them, from where a reader can see something,
+/// such as lie a few rounds or a quarter of the nodes apart.
+fn telling_rounds(curve: &[f64]) -> Vec<usize> {
+    let last = curve.len() - 1;
+    let visible = curve.iter().position(|share| *share >= SEEN).unwrap_or(last);
+    let step = if last <= SHORT { 1 } else { (last - visible).div_ceil(ROWS).max(2) };
+    let mut rounds = vec![last];
+    let mut at = last;
+    while at > 0 {
+        let far = |round: &usize| curve[at] - curve[*round] >= QUARTER;
+        let before = (at.saturating_sub(step)..at).rev().find(far).unwrap_or_else(|| at.saturating_sub(step));
+        at = if curve[before] < SEEN { 0 } else { before };
+        rounds.push(at);
+    }
+    rounds.reverse();
+    rounds
+}
+
+/// The least share that shows.
+const SEEN: f64 = 0.005;
+/// A jump that is not skipped.
+const QUARTER: f64 = 0.25;
+/// A curve of so many rounds is shown whole.
+const SHORT: usize = 10;
+/// About so many rows between the first and the last.
+const ROWS: usize = 6;
+/// Cells of a full bar.
+const CELLS: f64 = 30.0;
+
+/// A bar in eighths of a cell; nothing is shown as the thinnest.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 240 eighths")]
+fn bar(share: f64) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = ((share * CELLS * 8.0 + 1e-6) as usize).max(1);
+    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+}
+
+/// `0 %`, `5.0 %`, `100 %`: the last only where nothing is missing.
+fn percent(share: f64) -> String {
+    let tenths = (share * 1_000.0).round();
+    match tenths {
+        _ if share >= 1.0 => "100 %".to_owned(),
+        0.0 => "0 %".to_owned(),
+        _ => format!("{:.1} %", tenths.min(999.0) / 10.0),
+    }
+}
+
+/// Three digits that matter, also of a small share.
+fn fine_percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let digits = if percent >= 1.0 {
+        1
+    } else if percent >= 0.01 {
+        3
+    } else {
+        5
+    };
+    format!("{percent:.digits$} %")
+}
+
+/// `1,000,000`
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use rumormill_lab::jobs::Unwatched;
+
+    use super::*;
+
+    #[test]
+    fn bars_have_eighths_and_full_ones_are_full() {
+        assert_eq!([0.0, 0.05, 0.36, 1.0].map(bar), ["▏", "█▌", "██████████▊", "██████████████████████████████"]);
+        assert_eq!([0.0, 0.000_4, 0.05, 0.9999, 1.0].map(percent), ["0 %", "0 %", "5.0 %", "99.9 %", "100 %"]);
+        assert_eq!([7, 1_000, 1_000_000].map(grouped), ["7", "1,000", "1,000,000"]);
+    }
+
+    #[test]
+    fn the_rounds_shown_are_those_of_the_steep_part_and_the_ends() {
+        let mut curve = vec![0.0; 8];
+        curve.extend([0.006, 0.017, 0.05, 0.15, 0.36, 0.714, 0.965, 0.999, 1.0]);
+        assert_eq!(telling_rounds(&curve), [0, 8, 10, 12, 13, 14, 16]);
+        assert_eq!(telling_rounds(&[1.0]), [0]);
+        assert_eq!(telling_rounds(&[0.1, 0.3, 0.8, 1.0]), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn what_people_read_names_parameters_story_and_theory() {
+        let parameters = Parameters {
+            nodes: 100,
+            runs: 2,
+            stop: StopRule::FeedbackCounter { k: 1 },
+            mode: Mode::Push,
+            ..Parameters::default()
+        };
+        let mut outcome = spread::run(&parameters, &Unwatched).unwrap();
+        let lines = lines(&outcome);
+        assert_eq!(lines[0], "100 nodes, push, fanout 1, no loss, stops by feedback-counter:1, 2 runs, seed 1: 0.00 s");
+        assert!(lines[1].starts_with("round    0 ▎ 1.0 %"), "{}", lines[1]);
+        assert!(lines.last().unwrap().contains("never knew (theory: e^-m = "), "{lines:?}");
+        outcome.residue.max = 0.0;
+        assert!(upshot(&outcome, "round").starts_with("everybody knew after "));
+    }
 }

@@ -12,7 +12,7 @@ use rumormill_lab::sweep::{self, Combination, Field, Law, Outcome, Over, View};
 use serde_json::Value;
 
 use super::spectator::Spectator;
-use super::{Drawing, average, detection, sketch, spread};
+use super::{Drawing, average, detection, run as running, sketch, spread};
 use crate::commands::Output;
 use crate::failure::{Failure, Kind};
 use crate::print;
@@ -22,6 +22,8 @@ use crate::print;
 pub(crate) enum Sweep {
     /// Sweep over the parameters of `lab spread`
     Spread(Box<Swept<spread::Spread>>),
+    /// Sweep over the parameters of `lab run`
+    Run(Box<Swept<running::Run>>),
     /// Sweep over the parameters of `lab sketch`
     Sketch(Box<Swept<sketch::Sketch>>),
     /// Sweep over the parameters of `lab average`
@@ -78,6 +80,7 @@ pub(crate) trait Study: Args + Clone + fmt::Debug {
 pub(super) fn run(sweep: Sweep, output: Output) -> Result<(), Failure> {
     match sweep {
         Sweep::Spread(swept) => swept.run(output),
+        Sweep::Run(swept) => swept.run(output),
         Sweep::Sketch(swept) => swept.run(output),
         Sweep::Average(swept) => swept.run(output),
         Sweep::Detection(swept) => swept.run(output),
@@ -174,9 +177,9 @@ fn tell(outcome: &Outcome, x: &str, y: &str, law: &dyn Fn(&sweep::Point) -> Opti
         .iter()
         .zip(&laws)
         .map(|(point, law)| {
-            let word = |name: &&str| match &point.parameters[*name] {
-                Value::String(word) => word.clone(),
-                value => value.to_string(),
+            let word = |name: &&str| {
+                let value = &point.parameters[*name];
+                value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
             };
             let mut row: Vec<String> = names.iter().map(word).collect();
             row.extend(x_is_field.then(|| number(outcome.value(point, x))));

@@ -27,7 +27,7 @@ impl FullView {
         let mut rng = Rng::new(0);
         for node in nodes {
             let claim = node.members.claim(node.identity.id).expect("a running node has claimed itself");
-            let address = claim.parts().claim_address().expect("own claims make sense");
+            let address = claim.claim_address().expect("own claims make sense");
             members.merge(claim.clone(), &mut rng, now.wall.seconds());
             members.prove(node.identity.id, address);
         }

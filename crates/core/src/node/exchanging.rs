@@ -84,26 +84,25 @@ impl Node {
         match comparison {
             // Few symbols may cancel by chance; the counts tell.
             Comparison::Found { ours: mine, theirs: lacking } if mine.len() + lacking.len() > 0 || ours == theirs => {
-                self.exchanges.end_answering(letter.peer, space);
                 let lacking = if head.one_way { Vec::new() } else { lacking };
                 self.settle(head, &mine, &lacking, letter);
             }
             Comparison::Found { .. } if have > 1 => {
                 // Differences that this node must not hold.
-                self.exchanges.end_answering(letter.peer, space);
                 self.settle(head, &[], &[], letter);
             }
             Comparison::Found { .. } | Comparison::Incomplete => {
                 let apart = ours.abs_diff(theirs);
                 if apart > BULK_DIFFERENCE && apart > ours.max(theirs) / 2 {
-                    self.exchanges.end_answering(letter.peer, space);
                     self.offer_everything(space, exchange, letter);
-                } else if self.makes_room(letter, 12) {
-                    letter.packet.more(exchange, u16::try_from(have).expect("at most 4,096 symbols"));
+                } else {
+                    self.exchanges.keep(letter.peer, space, answering);
+                    if self.makes_room(letter, 12) {
+                        letter.packet.more(exchange, u16::try_from(have).expect("at most 4,096 symbols"));
+                    }
                 }
             }
             Comparison::Hostile => {
-                self.exchanges.end_answering(letter.peer, space);
                 self.fx.counters.dropped.malformed += 1;
             }
         }

@@ -98,20 +98,26 @@ impl Node {
     ///
     /// Deviation from "no more bytes than came" (design §6): a member's claimed address may be written to by this
     /// node's own schedule before it is proven, because the claim came from inside the cluster; replies may not.
-    pub(super) fn letter(&self, peer: NodeId, to: SocketAddr) -> Letter {
-        let packet = Packet::datagram(self.header(peer), self.config.mtu_bytes);
+    pub(super) fn letter(&mut self, peer: NodeId, to: SocketAddr) -> Letter {
+        let packet = self.datagram(peer, self.config.mtu_bytes);
         let (via, class) = (Via::Datagram, Class::Other);
         Letter { to, peer, via, packet, allowance: None, held_back: false, shows_self: false, class }
     }
 
     /// A datagram in reply to one of `received` bytes.
-    pub(super) fn reply_to(&self, peer: NodeId, to: SocketAddr, received: usize) -> Letter {
+    pub(super) fn reply_to(&mut self, peer: NodeId, to: SocketAddr, received: usize) -> Letter {
         let proven = self.members.is_proven(peer, to);
         let limit = if proven { self.config.mtu_bytes } else { self.config.mtu_bytes.min(received) };
-        let packet = Packet::datagram(self.header(peer), limit);
+        let packet = self.datagram(peer, limit);
         let allowance = (!proven).then_some(received);
         let (via, class) = (Via::Datagram, Class::Other);
         Letter { to, peer, via, packet, allowance, held_back: false, shows_self: false, class }
+    }
+
+    /// A datagram on the paper that is reused, unless another letter lies on it.
+    fn datagram(&mut self, peer: NodeId, limit: usize) -> Packet {
+        let header = self.header(peer);
+        Packet::datagram(std::mem::take(&mut self.paper), header, limit)
     }
 
     /// Whether `bytes` of frames fit; a full datagram to a proven address goes out and a new one begins.
@@ -124,11 +130,11 @@ impl Node {
             return false;
         }
         let fresh = match letter.via {
-            Via::Datagram => Packet::datagram(self.header(letter.peer), self.config.mtu_bytes),
+            Via::Datagram => self.datagram(letter.peer, self.config.mtu_bytes),
             Via::Stream(_) => Packet::stream(),
         };
         let full = std::mem::replace(&mut letter.packet, fresh);
-        self.dispatch(letter, full);
+        self.dispatch(letter.to, letter.via, letter.class, full);
         letter.packet.room() >= bytes
     }
 
@@ -144,38 +150,31 @@ impl Node {
                 letter.packet.challenge(token);
             }
         }
-        if letter.packet.is_empty() {
-            return;
-        }
-        if letter.class == Class::Urgent && letter.via == Via::Datagram && letter.is_proven() {
+        let purposeful = !letter.packet.is_empty();
+        if purposeful && letter.class == Class::Urgent && letter.via == Via::Datagram && letter.is_proven() {
             self.fill(&mut letter);
         }
         self.post(letter);
     }
 
     /// Sends a letter as it is, unless nothing is in it.
-    pub(super) fn post(&mut self, mut letter: Letter) {
-        if letter.packet.is_empty() {
-            return;
-        }
-        let packet = std::mem::replace(&mut letter.packet, Packet::stream());
-        self.dispatch(&letter, packet);
+    pub(super) fn post(&mut self, letter: Letter) {
+        self.dispatch(letter.to, letter.via, letter.class, letter.packet);
     }
 
-    fn dispatch(&mut self, letter: &Letter, packet: Packet) {
-        if self.phase == Phase::Stopped {
-            return;
-        }
-        match letter.via {
+    fn dispatch(&mut self, to: SocketAddr, via: Via, class: Class, packet: Packet) {
+        let says = !packet.is_empty() && self.phase != Phase::Stopped;
+        match via {
             Via::Datagram => {
-                let bytes = packet.into_datagram();
-                if !self.budget.pay_datagram(letter.class, bytes.len(), self.fx.now.instant) {
-                    return;
+                if says && self.budget.pay_datagram(class, packet.bytes().len(), self.fx.now.instant) {
+                    let bytes = packet.bytes().to_vec();
+                    self.fx.counters.datagrams_sent += 1;
+                    self.fx.counters.bytes_sent += bytes.len() as u64;
+                    self.fx.outputs.push_back(Output::Transmit { to, channel: Channel::Datagram, bytes });
                 }
-                self.fx.counters.datagrams_sent += 1;
-                self.fx.counters.bytes_sent += bytes.len() as u64;
-                self.fx.outputs.push_back(Output::Transmit { to: letter.to, channel: Channel::Datagram, bytes });
+                self.paper = packet.into_paper();
             }
+            Via::Stream(_) if !says => {}
             Via::Stream(stream) => {
                 self.streams.send(stream, packet.into_stream(), &mut self.fx, &mut self.budget);
             }
@@ -212,7 +211,7 @@ impl Node {
 
     /// Lifeguard's buddy rule: who writes to a suspect says so, that it may contradict.
     fn put_suspicion(&self, letter: &mut Letter) {
-        let suspect = self.members.version(letter.peer).is_some_and(|(_, state, _)| state == State::Suspect);
+        let suspect = self.members.state(letter.peer) == Some(State::Suspect);
         if suspect && let Some(claim) = self.members.claim(letter.peer) {
             letter.put_claim(claim.bytes());
         }

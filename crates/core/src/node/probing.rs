@@ -227,6 +227,6 @@ impl Node {
     }
 
     fn is_suspect(&self, member: NodeId) -> bool {
-        self.members.version(member).is_some_and(|(_, state, _)| state == State::Suspect)
+        self.members.state(member) == Some(State::Suspect)
     }
 }

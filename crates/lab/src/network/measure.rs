@@ -94,8 +94,8 @@ pub struct Change {
     pub change: MemberChange,
     /// A suspicion or death that is an error: the member ran at that moment, and no cut was between the two.
     pub mistaken: bool,
-    /// That member's process stood still at that moment, so that nobody could have told it from a dead one.
-    pub stood_still: bool,
+    /// That member was not healthy: its process stood still at that moment, or is [slow](crate::Network::slow).
+    pub unwell: bool,
 }
 
 /// A message that a plan had published.

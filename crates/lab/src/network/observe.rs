@@ -96,8 +96,14 @@ impl Network {
     pub fn reached_all(&self, ticket: Ticket) -> bool {
         let Some(spread) = self.published(ticket).and_then(|key| self.measured.messages.get(key)) else { return false };
         // Cheap first: the exact question is asked once enough have it.
-        spread.arrivals.len() >= self.up().count()
-            && self.up().all(|node| spread.arrivals.iter().any(|a| (a.node, a.life) == (node, self.life(node))))
+        if spread.arrivals.len() < self.up().count() {
+            return false;
+        }
+        let mut has_it = vec![false; self.hosts.len()];
+        for arrival in &spread.arrivals {
+            has_it[arrival.node] |= arrival.life == self.life(arrival.node);
+        }
+        self.up().all(|node| has_it[node])
     }
 
     /// What a node thinks of a member; `None` if it does not list it.
@@ -138,18 +144,20 @@ impl Network {
     }
 
     fn delivery(&self) -> Result<(), Breach> {
-        let lives: Vec<_> = self.up().map(|node| self.present_life(node)).collect();
+        let mut missed = vec![BTreeSet::new(); self.hosts.len()];
+        for note in &self.measured.notes {
+            if let Event::Missed { topic, origin, .. } = &note.event
+                && note.at >= Duration::from_micros(self.hosts[note.node].started_at)
+            {
+                missed[note.node].insert((topic.clone(), *origin));
+            }
+        }
+        let lives: Vec<_> = self.up().map(|node| self.present_life(node, std::mem::take(&mut missed[node]))).collect();
         delivery::check(&self.measured.messages, &lives)
     }
 
-    fn present_life(&self, node: usize) -> delivery::Life {
+    fn present_life(&self, node: usize, missed: BTreeSet<(String, NodeId)>) -> delivery::Life {
         let since = Duration::from_micros(self.hosts[node].started_at);
-        let mut missed = BTreeSet::new();
-        for note in self.measured.notes.iter().filter(|note| note.node == node && note.at >= since) {
-            if let Event::Missed { topic, origin, .. } = &note.event {
-                missed.insert((topic.clone(), *origin));
-            }
-        }
         delivery::Life { node, life: self.life(node), since, missed }
     }
 

@@ -13,21 +13,37 @@ pub(crate) enum Turn {
 }
 
 /// Things to come in the order of (time, turn, insertion). The keys are sorted apart from the things, which stay
-/// where they are, so that a swap inside the heap moves 24 bytes.
+/// where they are, so that a swap inside the heap moves 16 bytes and a comparison is one of numbers.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     heap: BinaryHeap<Reverse<Key>>,
     slots: Vec<Option<T>>,
-    free: Vec<u32>,
+    free: Vec<usize>,
     inserted: u64,
 }
 
+/// Time, turn, number of the insertion and slot, from the highest bit down: 64, 1, 39 and 24 bits.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Key {
-    at: u64,
-    /// The turn in the highest bit, then the number of the insertion.
-    order: u64,
-    slot: u32,
+struct Key(u128);
+
+impl Key {
+    const SLOT_BITS: u32 = 24;
+    const INSERTED_BITS: u32 = 39;
+
+    fn new(at: u64, turn: Turn, inserted: u64, slot: usize) -> Self {
+        assert!(slot < 1 << Self::SLOT_BITS, "fewer than 16 million things wait");
+        assert!(inserted < 1 << Self::INSERTED_BITS, "fewer than 500 billion things were ever put in");
+        let low = (turn as u64) << 63 | inserted << Self::SLOT_BITS | slot as u64;
+        Self(u128::from(at) << 64 | u128::from(low))
+    }
+
+    const fn at(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+
+    const fn slot(self) -> usize {
+        (self.0 & ((1 << Self::SLOT_BITS) - 1)) as usize
+    }
 }
 
 impl<T> Queue<T> {
@@ -39,25 +55,24 @@ impl<T> Queue<T> {
     pub(crate) fn push(&mut self, at: u64, turn: Turn, thing: T) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            u32::try_from(self.slots.len() - 1).expect("fewer than four billion things wait")
+            self.slots.len() - 1
         });
-        self.slots[slot as usize] = Some(thing);
+        self.slots[slot] = Some(thing);
         self.inserted += 1;
-        let order = (turn as u64) << 63 | self.inserted;
-        self.heap.push(Reverse(Key { at, order, slot }));
+        self.heap.push(Reverse(Key::new(at, turn, self.inserted, slot)));
     }
 
     /// When the next thing is due.
     pub(crate) fn next_at(&self) -> Option<u64> {
-        self.heap.peek().map(|Reverse(key)| key.at)
+        self.heap.peek().map(|Reverse(key)| key.at())
     }
 
     /// Takes the next thing and the time at which it is due.
     pub(crate) fn pop(&mut self) -> Option<(u64, T)> {
         let Reverse(key) = self.heap.pop()?;
-        self.free.push(key.slot);
-        let thing = self.slots[key.slot as usize].take().expect("a key belongs to one full slot");
-        Some((key.at, thing))
+        self.free.push(key.slot());
+        let thing = self.slots[key.slot()].take().expect("a key belongs to one full slot");
+        Some((key.at(), thing))
     }
 }
 

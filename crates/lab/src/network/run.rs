@@ -317,8 +317,9 @@ impl Network {
             Suspected | Refuted | Failed | Left | Removed | Replaced => {
                 let mistaken = matches!(change, Suspected | Failed)
                     && self.numbers_of(member).any(|n| self.is_up(n) && !self.cuts.cut_either_way(observer, n));
-                let stood_still = mistaken && self.numbers_of(member).all(|n| !self.takes_commands(n));
-                self.measured.changes.push(Change { at: self.now(), observer, member, change, mistaken, stood_still });
+                let is_well = |n| self.takes_commands(n) && self.hosts[n].slow == 0;
+                let unwell = mistaken && !self.numbers_of(member).any(is_well);
+                self.measured.changes.push(Change { at: self.now(), observer, member, change, mistaken, unwell });
             }
         }
     }

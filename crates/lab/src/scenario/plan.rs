@@ -102,6 +102,8 @@ enum Standing {
     Up,
     Down,
     Left,
+    /// Added, and perhaps not yet started.
+    Coming,
 }
 
 /// Goes through the plan by time and draws what is not drawn yet from those that stand so then.
@@ -113,6 +115,8 @@ struct Walk {
     churn: Option<(f64, Duration, Duration)>,
     /// Who was felled by the churn, by the time at which it starts again.
     felled: BTreeSet<(Duration, usize)>,
+    /// Who was added, by the time at which it has started.
+    coming: BTreeSet<(Duration, usize)>,
     faults: Vec<Fault>,
     works: Vec<Work>,
 }
@@ -125,6 +129,7 @@ impl Walk {
             end: scenario.duration,
             churn: None,
             felled: BTreeSet::new(),
+            coming: BTreeSet::new(),
             faults: Vec::new(),
             works: Vec::new(),
         }
@@ -169,7 +174,9 @@ impl Walk {
             What::Clock(whom, ahead) => What::Clock(self.drawn(whom, up), ahead),
             What::Set(whom, key, value) => What::Set(self.drawn(whom, up), key, value),
             What::Add(count, within) => {
-                self.nodes.extend(std::iter::repeat_n(up, count));
+                let first = self.nodes.len();
+                self.nodes.extend(std::iter::repeat_n(Standing::Coming, count));
+                self.coming.extend((first..first + count).map(|node| (at + within, node)));
                 What::Add(count, within)
             }
             What::Publish(whom, bytes) => What::Publish(self.drawn(whom, up), bytes),
@@ -270,18 +277,28 @@ impl Walk {
         drawn
     }
 
-    /// What the churn does before a moment.
+    /// What happens by itself before a moment: newcomers start, and the churn goes on.
     fn advance(&mut self, to: Duration) {
         loop {
             let fails = self.churn.map(|(.., at)| at);
             let starts = self.felled.first().map(|&(at, _)| at);
-            let next = [fails, starts].into_iter().flatten().min().filter(|&at| at < to.min(self.end));
-            let Some(at) = next else { break };
-            if starts == Some(at) {
+            let comes = self.coming.first().map(|&(at, _)| at);
+            let next = [fails, starts, comes].into_iter().flatten().min();
+            let Some(at) = next.filter(|&at| at < to.min(self.end)) else { break };
+            if comes == Some(at) {
+                self.welcome();
+            } else if starts == Some(at) {
                 self.restart_felled(at);
             } else {
                 self.fell(at);
             }
+        }
+    }
+
+    fn welcome(&mut self) {
+        let Some((_, node)) = self.coming.pop_first() else { return };
+        if self.nodes[node] == Standing::Coming {
+            self.nodes[node] = Standing::Up;
         }
     }
 

@@ -28,7 +28,8 @@ pub struct Outcome {
     pub messages: Vec<Message>,
     /// Every node that lost power or was killed, by time.
     pub failures: Vec<Failure>,
-    /// How often a node declared another dead that ran, did not stand still, and was not cut off from it.
+    /// How often a node declared another dead that was healthy: it ran, did not stand still, was not slow, and was not cut
+    /// off from it.
     pub false_positives: usize,
     /// How often a node saw another become suspect.
     pub suspicions: usize,
@@ -46,6 +47,9 @@ pub struct Outcome {
     pub trace_hash: String,
     /// The command that repeats the run.
     pub replay: String,
+    /// How often a node declared another dead that ran but stood still just then, or was slow.
+    #[serde(skip)]
+    pub deaths_of_unwell: usize,
     /// Points of [`Outcome::chart`]: seconds since publication, and the share of those that were to get it and had it.
     #[serde(skip)]
     heard: Vec<(f64, f64)>,
@@ -136,7 +140,7 @@ impl Outcome {
 
 /// The outcome of a run as far as it is.
 pub(super) fn of(run: &Run) -> Outcome {
-    let Run { scenario, net, begun, joined_after, failures, suspicions, false_positives, .. } = run;
+    let Run { scenario, net, begun, joined_after, failures, suspicions, false_positives, deaths_of_unwell, .. } = run;
     let span = run.elapsed().as_secs_f64();
     let mut heard = Curve::default();
     let mut known = Curve::default();
@@ -170,6 +174,7 @@ pub(super) fn of(run: &Run) -> Outcome {
         memory_per_node: None,
         trace_hash: format!("{:016x}", net.trace_hash()),
         replay: scenario.to_string(),
+        deaths_of_unwell: *deaths_of_unwell,
         heard: heard.points(),
         known: known.points(),
     }

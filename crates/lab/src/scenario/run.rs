@@ -22,7 +22,10 @@ pub struct Run {
     pub(super) joined_after: Option<Duration>,
     pub(super) failures: Failures,
     pub(super) suspicions: usize,
+    /// Declarations of death of healthy nodes.
     pub(super) false_positives: usize,
+    /// Of nodes that ran but stood still just then, or were slow.
+    pub(super) deaths_of_unwell: usize,
     /// Set if it was stopped before its end.
     ended_early: bool,
 }
@@ -56,6 +59,7 @@ impl Run {
             failures: Failures::default(),
             suspicions: 0,
             false_positives: 0,
+            deaths_of_unwell: 0,
             ended_early: false,
         })
     }
@@ -142,21 +146,16 @@ impl Run {
     }
 
     fn observe(&mut self) {
+        use rumormill_core::MemberChange::{Failed, Joined, Left, Refuted, Removed, Replaced, Suspected, Updated};
+
         let changes = self.net.take_changes();
         self.failures.observe(&self.net, &changes);
         for change in &changes {
             match change.change {
-                rumormill_core::MemberChange::Suspected => self.suspicions += 1,
-                rumormill_core::MemberChange::Failed if change.mistaken && !change.stood_still => {
-                    self.false_positives += 1;
-                }
-                rumormill_core::MemberChange::Failed
-                | rumormill_core::MemberChange::Joined
-                | rumormill_core::MemberChange::Updated
-                | rumormill_core::MemberChange::Refuted
-                | rumormill_core::MemberChange::Left
-                | rumormill_core::MemberChange::Removed
-                | rumormill_core::MemberChange::Replaced => {}
+                Suspected => self.suspicions += 1,
+                Failed if change.mistaken && change.unwell => self.deaths_of_unwell += 1,
+                Failed if change.mistaken => self.false_positives += 1,
+                Failed | Joined | Updated | Refuted | Left | Removed | Replaced => {}
             }
         }
     }

@@ -181,7 +181,7 @@ impl Outcome {
         let along = if self.over.iter().any(|over| over.name == x) { x } else { self.over[0].name.as_str() };
         let hidden: Vec<&str> = view.average.iter().map(String::as_str).collect();
         // Points that differ in nothing but what is averaged are one; lines are what differs in more than `along`.
-        let mut lines: Vec<(String, Vec<(String, Vec<&Point>)>)> = Vec::new();
+        let mut lines: Vec<Line<'_>> = Vec::new();
         for point in &self.points {
             let place = name_without(point, &hidden);
             let line = name_without(point, &[&hidden[..], &[along]].concat());
@@ -221,6 +221,9 @@ impl Outcome {
         (axis, measured)
     }
 }
+
+/// A name, and its places along x with the points that are averaged there, each under what tells it from others.
+type Line<'a> = (String, Vec<(String, Vec<&'a Point>)>);
 
 /// A curve for each line's formula, or a single one where all lines have the same.
 fn formulas(laws: Vec<(String, Vec<(f64, Law)>)>) -> Vec<Series> {
@@ -263,9 +266,9 @@ fn spans(values: impl Iterator<Item = f64>, ratio: f64) -> bool {
 /// `push, fanout 2`: what a point is, some parameters left out.
 fn name_without(point: &Point, left_out: &[&str]) -> String {
     let words = point.parameters.iter().filter(|(name, _)| !left_out.contains(&name.as_str()));
-    let words = words.map(|(name, value)| match value {
-        Value::String(word) => word.clone(),
-        value => format!("{} {value}", name.replace('-', " ")),
+    let words = words.map(|(name, value)| match value.as_str() {
+        Some(word) => word.to_owned(),
+        None => format!("{} {value}", name.replace('-', " ")),
     });
     words.collect::<Vec<_>>().join(", ")
 }

@@ -2,14 +2,16 @@
 
 use rumormill_core::StopRule;
 use rumormill_lab::jobs::Watch;
+use rumormill_lab::scenario::Run as Running;
 use rumormill_lab::spread::Timing;
 use rumormill_lab::sweep::{Field, Law};
-use rumormill_lab::{Error, averaging, detection as detecting, sketches, spread as spreading, theory};
+use rumormill_lab::{Error, Scenario, averaging, detection as detecting, sketches, spread as spreading, theory};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Study;
 use crate::failure::Failure;
+use crate::lab::run::{self, Run};
 use crate::lab::{Drawing, average::Average, detection::Detection, sketch::Sketch, spread::Spread};
 
 const fn number(path: &'static str, label: &'static str) -> Field {
@@ -67,6 +69,45 @@ impl Study for Spread {
             }
             _ => None,
         }
+    }
+}
+
+impl Study for Run {
+    const NAME: &'static str = "run";
+    const FIELDS: &'static [Field] = &[
+        number("messages.last", "time until all have a message, mean (s)"),
+        number("messages.average", "time until a node has a message, mean (s)"),
+        number("messages.hops.mean", "hops of a message, mean"),
+        number("messages.redundancy", "copies more than one, for each receiver"),
+        number("failures.first", "time until the first knows of a failure, mean (s)"),
+        number("failures.last", "time until all know of a failure, mean (s)"),
+        number("false_positives", "living members declared dead, over all nodes"),
+        number("suspicions", "suspicions, over all nodes"),
+        number("joined_after", "time until all know all (s)"),
+        number("per_node.bytes_per_second.mean", "bytes sent per second and node"),
+        number("per_node.datagrams_per_second.mean", "datagrams sent per second and node"),
+        number("events", "events"),
+    ];
+    type Job = Scenario;
+
+    fn job(&self) -> Result<Self::Job, Failure> {
+        let scenario = run::read(self)?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    fn drawing(&self) -> &Drawing {
+        &self.drawing
+    }
+
+    fn work(job: &Self::Job, watch: &dyn Watch) -> Result<Value, Error> {
+        let mut running = Running::start(job)?;
+        running.go(watch)?;
+        Ok(document(&running.outcome()))
+    }
+
+    fn law(_: &Self::Job, _: &str, _: &str, _: &Value) -> Option<Law> {
+        None
     }
 }
 

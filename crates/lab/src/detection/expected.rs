@@ -2,6 +2,7 @@
 
 use super::Order;
 use crate::summary::count;
+use crate::theory;
 
 /// Periods of theory that are summed up at most; what is left beyond is below 1e-9 for every number of members.
 const PERIODS_MAX: usize = 64;
@@ -14,7 +15,7 @@ const PERIODS_MAX: usize = 64;
 /// less for few.
 pub fn first_detection(order: Order, nodes: usize) -> f64 {
     match order {
-        Order::Random => 1.0 / (1.0 - late(order, nodes, 1)),
+        Order::Random => theory::first_detection(nodes),
         Order::RoundRobin => (0..PERIODS_MAX.min(2 * nodes)).map(|after| late(order, nodes, after)).sum(),
     }
 }
@@ -44,14 +45,6 @@ fn turn_is_later(places: usize, periods: usize) -> f64 {
     let beyond = periods - places;
     let next: f64 = (0..places).map(|p| count(p) * count((beyond + p).min(places))).sum();
     1.0 - (m + 1.0) / (2.0 * m) - next / (m * m * m)
-}
-
-/// The share of probes of live members that fail where a share `loss` of messages gets lost: neither ping and ack nor, for
-/// each of `relays`, the four messages by way of it (SWIM §3.1): `(1 − q²)(1 − q⁴)^k`.
-pub fn false_positives(loss: f64, relays: usize) -> f64 {
-    let arrives = 1.0 - loss;
-    let relays = i32::try_from(relays).unwrap_or(i32::MAX);
-    (1.0 - arrives.powi(2)) * (1.0 - arrives.powi(4)).powi(relays)
 }
 
 #[cfg(test)]
