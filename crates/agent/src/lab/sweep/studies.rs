@@ -1,6 +1,7 @@
 //! What a sweep must know of each study: how it runs, what of its outcome can be drawn, and which formula stands beside.
 
 use rumormill_core::StopRule;
+use rumormill_core::config::Mode;
 use rumormill_lab::jobs::Watch;
 use rumormill_lab::scenario::Run as Running;
 use rumormill_lab::spread::Timing;
@@ -56,9 +57,14 @@ impl Study for Spread {
     fn law(job: &Self::Job, x: &str, y: &str, outcome: &Value) -> Option<Law> {
         let spreading::Parameters { nodes, mode, fanout, loss, stop, timing, connection_limit, .. } = *job;
         match y {
-            "residue.mean" if x == "traffic.mean" => {
+            "residue.mean" if x == "traffic.mean" && mode == Mode::Push => {
                 let messages = outcome["traffic"]["mean"].as_f64()?;
-                Some(Law { text: "e^−m".to_owned(), value: theory::residue_of_traffic(messages), of_x_alone: true })
+                let (text, value) = match connection_limit {
+                    None => ("e^−m", theory::residue_of_traffic(messages)),
+                    Some(1) => ("e^(−1.58 m)", theory::residue_of_traffic_limited(messages)),
+                    Some(_) => return None,
+                };
+                Some(Law { text: text.to_owned(), value, of_x_alone: true })
             }
             "time_last.mean" if stop == StopRule::Never && connection_limit.is_none() => {
                 let formula = match timing {
