@@ -23,6 +23,17 @@ pub enum Mode {
     PushPull,
 }
 
+impl Mode {
+    /// As it is written in settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Pull => "pull",
+            Self::PushPull => "push-pull",
+        }
+    }
+}
+
 /// Which other nodes a node knows.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]

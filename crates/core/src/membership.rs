@@ -354,6 +354,11 @@ impl Members {
         picked
     }
 
+    /// The live members but this node.
+    pub(crate) fn live_ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.live.iter().map(|slot| self.id_at(*slot))
+    }
+
     /// Where the live members but this node are reached.
     pub(crate) fn live_addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.live.iter().filter_map(|slot| self.replica.at(*slot).claim_address())

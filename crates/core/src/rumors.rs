@@ -18,7 +18,7 @@ use crate::update::{Update, UpdateId};
 /// Packets whose contents are remembered, so that feedback about them can be understood.
 const PACKETS_MAX: usize = 64;
 /// Peers that are remembered to know an update.
-const KNOWERS_MAX: usize = 16;
+pub(crate) const KNOWERS_MAX: usize = 16;
 /// What an announcement takes, its share of the frame's head included.
 const ANNOUNCED_BYTES: usize = 12 + 3;
 /// Updates that are looked at for one datagram.
@@ -209,12 +209,22 @@ impl Rumors {
         }
     }
 
+    /// All `peers`, everybody there is to tell, are known to have some updates: nobody is left to end their rule, so they
+    /// cool here. Under a rule that never ends they stay hot.
+    pub(crate) fn cool_what_all_know(&mut self, peers: &[NodeId]) {
+        if self.stop == StopRule::Never {
+            return;
+        }
+        let known = self.hot.iter().filter(|(_, hot)| peers.iter().all(|peer| hot.knowers.contains(peer)));
+        for id in known.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.cool(id);
+        }
+    }
+
     /// A receiver says which updates of a packet it knew.
     pub(crate) fn feedback(&mut self, packet: u16, known: u64, rng: &mut Rng) {
-        // Packets lie in the order of their numbers, which wrap around.
-        let Some(&(first, _)) = self.packets.front() else { return };
-        let place = |number: u16| number.wrapping_sub(first);
-        let Ok(at) = self.packets.binary_search_by_key(&place(packet), |(number, _)| place(*number)) else { return };
+        // The latest are asked about most. Numbers wrap around: they are compared for equality only.
+        let Some(at) = self.packets.iter().rposition(|(number, _)| *number == packet) else { return };
         let (_, ids) = self.packets.remove(at).expect("it was just found");
         for (place, id) in ids.into_iter().enumerate() {
             let knew = place < 64 && known >> place & 1 != 0;
@@ -348,6 +358,34 @@ mod tests {
         rumors.note_knower(message(1, 10).id, NodeId(3));
         assert!(rumors.fill(NodeId(3), 1_000, &mut Rng::new(1)).items.is_empty());
         assert!(!rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).items.is_empty());
+    }
+
+    #[test]
+    fn what_all_are_known_to_have_cools_except_under_a_rule_that_never_ends() {
+        for (stop, left) in [(StopRule::TransmitLimit { lambda: 4.0 }, 1), (StopRule::Never, 2)] {
+            let mut rumors = rumors(stop, 2);
+            rumors.note_knower(message(1, 10).id, NodeId(3));
+            rumors.cool_what_all_know(&[NodeId(2), NodeId(3)]);
+            assert_eq!(rumors.len(), 2, "one of them may not have it");
+            rumors.note_knower(message(1, 10).id, NodeId(2));
+            rumors.cool_what_all_know(&[NodeId(2), NodeId(3)]);
+            assert_eq!(rumors.len(), left, "{stop}");
+        }
+    }
+
+    #[test]
+    fn feedback_is_understood_after_the_numbers_of_packets_wrapped_around() {
+        let mut rumors = rumors(StopRule::FeedbackCounter { k: 1 }, 1);
+        let first = rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).packet;
+        // An update that is sent and cools again and again: one packet of old stays in front while numbers go round.
+        let packets = std::mem::take(&mut rumors.packets);
+        rumors.packet = first.wrapping_sub(3);
+        for _ in 0..2 {
+            rumors.fill(NodeId(2), 1_000, &mut Rng::new(1));
+        }
+        packets.into_iter().rev().for_each(|packet| rumors.packets.push_front(packet));
+        rumors.feedback(rumors.packet, 1, &mut Rng::new(1));
+        assert!(rumors.is_empty());
     }
 
     #[test]

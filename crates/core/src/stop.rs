@@ -44,7 +44,8 @@ pub enum StopRule {
         /// One in how many, from 1 to 10,000.
         k: u32,
     },
-    /// Infect and die: pass it on once, to `fanout` peers.
+    /// Infect and die: pass it on once, to `fanout` peers. Those of one round differ; a running node sends to some at once
+    /// and to others later, and may tell one twice.
     ForwardOnce,
     /// Karp et al. 2000 §4: a holder in state B counts up in a round in which it met more that had counted as far as
     /// itself than others; at `k` it goes on for `k` rounds more (state C) and is silent then (D). Needs the counters of

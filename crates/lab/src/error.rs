@@ -35,8 +35,8 @@ pub enum Error {
         /// What the system says.
         error: std::io::Error,
     },
-    /// Somebody said stop before the first piece of work was done.
-    #[error("stopped before anything was done")]
+    /// Somebody said stop before there was a result, or part of one, that can be repeated.
+    #[error("stopped before there was a result")]
     Stopped,
     /// A run of the virtual network broke a rule that must always hold, a fault of this project; or what it was to settle
     /// did not come true in time.

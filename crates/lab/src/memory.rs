@@ -4,9 +4,13 @@ use std::fs;
 
 use crate::Error;
 
-/// What the machine can still give, in bytes; unknown where the system does not say it as Linux does.
+/// What the machine can still give, in bytes, and a container at most; unknown where the system does not say it as Linux
+/// does.
 pub fn available() -> Option<u64> {
-    kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+    let machine = kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
+    // "max" is no number: there is no bound.
+    let container = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|most| most.trim().parse().ok());
+    Some(container.map_or(machine, |most: u64| most.min(machine)))
 }
 
 /// What this process holds in memory, in bytes; unknown where the system does not say it as Linux does.

@@ -240,7 +240,7 @@ impl Network {
         for _ in 0..self.options.nodes {
             self.add_machine(None, within);
         }
-        self.run_for(within + self.options.disk_delay)?;
+        self.run_for(within + Duration::from_micros(self.longest_write()))?;
         self.acquaint();
         self.reset_measurements();
         self.follow_plan();
@@ -320,6 +320,7 @@ impl Network {
     /// The machine of a node loses power: nothing answers any more, its streams hang.
     pub fn crash(&mut self, node: usize) {
         self.end_of_life(node, End::Failed);
+        self.wake(node);
         self.hosts[node].powered = false;
         self.hosts[node].end_life(&mut self.rng);
         self.watch_stalled_streams();
@@ -348,7 +349,23 @@ impl Network {
 
     /// The process of a node stands still for a while; what comes in meanwhile waits.
     pub fn pause(&mut self, node: usize, length: Duration) {
-        self.hosts[node].paused_until = Some(self.now + micros(length));
+        self.stand_until(node, self.now + micros(length));
+    }
+
+    /// A process stands still until a moment, or as long as it would anyway.
+    fn stand_until(&mut self, node: usize, until: u64) {
+        let paused_until = &mut self.hosts[node].paused_until;
+        *paused_until = Some(paused_until.map_or(until, |already| already.max(until)));
+        self.queue.push(until, Turn::Input, Due::Wake { node });
+    }
+
+    /// A process goes on, and finds what came in meanwhile.
+    pub(crate) fn wake(&mut self, node: usize) {
+        self.hosts[node].paused_until = None;
+        for due in std::mem::take(&mut self.hosts[node].waiting) {
+            self.queue.push(self.now, Turn::Input, due);
+        }
+        self.arm(node);
     }
 
     /// From now on the process of a node stands still for a time, runs for as long, and so on; zero ends it.
@@ -390,39 +407,34 @@ impl Network {
         self.cuts.heal();
     }
 
-    /// The settings of nodes that start from now on. Caps and the bandwidth bound are checked by the latest.
+    /// The settings of nodes that start from now on.
     ///
     /// # Panics
     /// If a setting breaks its rule.
     pub fn set_config(&mut self, config: ConfigBuilder) {
         self.config = config.build().unwrap_or_else(|error| panic!("failed to read config: {error}")).into();
-        if let Some(checkers) = &mut self.checkers {
-            checkers.configure(&self.config);
-        }
     }
 
-    /// Gives a node another setting from its next start on. The checkers grant all nodes what this one is granted.
+    /// Gives a node another setting from its next start on.
     ///
     /// # Panics
     /// If there is no such setting, or it breaks its rule.
     pub fn set_setting(&mut self, node: usize, key: &str, value: &str) {
-        let present = self.hosts[node].config.as_deref().unwrap_or(&self.config);
+        let present = self.hosts[node].config.as_ref().unwrap_or(&self.config);
         let config = settings::with(present, key, value).and_then(|builder| Ok(builder.build()?));
         let config = config.unwrap_or_else(|error| panic!("failed to read config: {error}"));
-        if let Some(checkers) = &mut self.checkers {
-            checkers.widen(&config);
-        }
-        self.hosts[node].config = Some(Box::new(config));
+        self.hosts[node].config = Some(Arc::new(config));
     }
 
-    /// All cuts end, nothing is lost any more, disks work, nobody is slow, and who is down starts again, unless it left
-    /// for good. Who never knew anybody but a contact that left for good is told another, as by an operator.
+    /// All cuts end, nothing is lost any more, disks work, nobody is slow or stands still, and who is down starts again,
+    /// unless it left for good. Who never knew anybody but a contact that left for good is told another, as by an operator.
     pub fn make_peace(&mut self) {
         self.heal();
         self.set_link(self.link().healed());
         for node in 0..self.len() {
             self.set_disk_failing(node, false);
             self.slow(node, Duration::ZERO);
+            self.wake(node);
             if !self.has_left(node) {
                 self.restart(node, DiskFate::Kept);
             }
@@ -522,7 +534,7 @@ impl Network {
         let host = &mut self.hosts[node];
         host.life += 1;
         host.started_at = self.now;
-        let config = host.config.as_deref().unwrap_or(&self.config).clone();
+        let config = Arc::clone(host.config.as_ref().unwrap_or(&self.config));
         self.lives.push(Life { node, id: host.id, life: host.life, from: Duration::from_micros(self.now), end: None });
         host.life_index = self.lives.len() - 1;
         host.powered = true;
@@ -540,15 +552,20 @@ impl Network {
         };
         let seed = derived_seed(self.seed, node, host.life);
         let now = host.clock.read(self.now);
-        host.node = Some(Node::sharing(identity, config, seed, now, self.interner.clone()));
         if let Some(checkers) = &mut self.checkers {
-            checkers.started(node, self.options.durable);
+            checkers.started(node, self.options.durable, &config);
         }
+        host.node = Some(Node::sharing(identity, config, seed, now, self.interner.clone()));
         self.drain(node);
         if let Some(contact) = contact
             && self.is_up(node)
         {
             self.join(node, contact);
+        }
+        // On a slow machine it stands still in step with the others.
+        let Host { slow, slow_due, .. } = self.hosts[node];
+        if slow > 0 && slow_due - slow > self.now {
+            self.stand_until(node, slow_due - slow);
         }
     }
 
@@ -565,6 +582,7 @@ impl Network {
 
     pub(crate) fn end_process(&mut self, node: usize) {
         self.close_all_streams(node);
+        self.wake(node);
         self.hosts[node].end_life(&mut self.rng);
     }
 
@@ -572,6 +590,11 @@ impl Network {
         let id = NodeId(derived_seed(self.rng.bits(), node, 0).max(1));
         self.hosts[node].id = id;
         self.by_id.entry(id).or_default().push(node);
+    }
+
+    /// How long a write to disk takes at most, in microseconds.
+    pub(crate) fn longest_write(&self) -> u64 {
+        micros(self.options.disk_delay).max(10)
     }
 
     pub(crate) fn below(&mut self, bound: u64) -> u64 {

@@ -46,6 +46,15 @@ fn it_is_as_quiet_as_one_that_joined_and_settled() {
 }
 
 #[test]
+fn two_nodes_fall_silent_again_after_a_message() {
+    let mut net = network(1).nodes(2).start_joined().unwrap();
+    let idle = datagrams_in_ten_seconds(&mut net);
+    net.publish(0, "news", vec![1; 100]);
+    net.run_for(secs(30)).unwrap();
+    assert_eq!(datagrams_in_ten_seconds(&mut net), idle);
+}
+
+#[test]
 fn the_dead_are_found_and_whoever_starts_again_finds_the_others() {
     for seed in seeds::chosen(&[1, 2]) {
         let mut net = network(seed).nodes(30).start_joined().unwrap();

@@ -114,11 +114,76 @@ fn a_run_that_is_stopped_reports_what_was_until_then_and_repeats_until_then() {
     let mut draft = Draft::named("split-and-heal").unwrap();
     draft.set("seed", "4").unwrap();
     let mut stopped = Run::start(&draft.scenario().unwrap()).unwrap();
-    stopped.go(&Impatient(AtomicUsize::new(200))).unwrap();
+    stopped.go(&Impatient(AtomicUsize::new(199))).unwrap();
     assert_eq!(stopped.ended_early(), Some(Duration::from_secs(20)));
     let first = stopped.outcome();
     assert_eq!((first.messages.len(), first.suspicions > 0), (5, true));
     assert_eq!(outcome(&read(&first.replay)), first, "{}", first.replay);
+}
+
+#[test]
+fn a_run_that_is_stopped_while_nodes_start_repeats_until_then() {
+    for start in ["cold", "joined"] {
+        let mut draft = Draft::default();
+        for (key, value) in [("nodes", "20"), ("start", start), ("start_within", "40s"), ("duration", "30s")] {
+            draft.set(key, value).unwrap();
+        }
+        let mut stopped = Run::start(&draft.scenario().unwrap()).unwrap();
+        stopped.go(&Impatient(AtomicUsize::new(0))).unwrap();
+        assert_eq!(stopped.ended_early(), Some(Duration::from_millis(100)), "one step at least");
+        let first = stopped.outcome();
+        assert_eq!(outcome(&read(&first.replay)), first, "{}", first.replay);
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_while_it_settles_shows_nothing_that_could_not_be_repeated() {
+    let scenario =
+        Scenario { nodes: 5, duration: Duration::from_secs(1), settle: Duration::from_mins(1), ..Scenario::default() };
+    let stopped = run(&scenario, &Impatient(AtomicUsize::new(9)));
+    assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
+}
+
+#[test]
+fn a_line_has_no_argument_that_is_too_long_and_is_that_of_the_seed_where_it_would_be_too_long() {
+    let mut draft = Draft::default();
+    for (key, value) in [("nodes", "20"), ("start", "joined"), ("duration", "300ms"), ("payload_bytes_max", "1024")] {
+        draft.set(key, value).unwrap();
+    }
+    let mut line = |works: usize| {
+        draft.set_list("publish", &vec!["10000:1@200ms".to_owned(); works]).unwrap();
+        Run::start(&draft.scenario().unwrap()).unwrap().replay()
+    };
+    let spelt_out = line(2);
+    assert!(spelt_out.len() > 60_000 && !spelt_out.contains("10000:1"));
+    assert!(spelt_out.split(' ').all(|word| word.len() < 10_000));
+    assert_eq!(read(&spelt_out).to_string(), spelt_out);
+    let drawn = line(40);
+    assert_eq!(drawn.matches(" --publish 10000:1@200ms").count(), 40);
+    assert!(drawn.len() < 10_000);
+}
+
+#[test]
+fn a_network_whose_disks_take_no_time_starts_at_once() {
+    let mut draft = Draft::default();
+    for (key, value) in
+        [("nodes", "5"), ("start", "joined"), ("start_within", "0s"), ("disk_delay", "0s"), ("duration", "1s")]
+    {
+        draft.set(key, value).unwrap();
+    }
+    outcome(&draft.scenario().unwrap());
+}
+
+#[test]
+fn peace_wakes_who_stands_still() {
+    let mut draft = Draft::default();
+    for (key, value) in [("nodes", "5"), ("start", "joined"), ("duration", "5s"), ("settle", "30s")] {
+        draft.set(key, value).unwrap();
+    }
+    // The shorter pause does not end the longer.
+    draft.set_list("fault", &["pause:n1:200h@1s".to_owned(), "pause:n1:1s@2s".to_owned()]).unwrap();
+    let outcome = outcome(&draft.scenario().unwrap());
+    assert!(outcome.suspicions > 0, "{outcome:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::Drawing;
 use super::spectator::Spectator;
 use crate::cli;
 use crate::commands::Output;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::print::{self, short};
 
 /// `rumor lab run`. What is not given here comes from the scenario, then from the defaults.
@@ -27,7 +27,7 @@ pub(crate) struct Run {
     #[arg(long)]
     list: bool,
     /// How many nodes there are at the start, named n0, n1, ... [default: 100]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     nodes: Option<String>,
     /// How they start: cold, each told one contact, or joined, with complete views [default: cold]
     #[arg(long, value_name = "HOW")]
@@ -39,13 +39,13 @@ pub(crate) struct Run {
     #[arg(long, value_name = "D")]
     duration: Option<String>,
     /// What all that is random comes from [default: 1]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_hyphen_values = true)]
     seed: Option<String>,
     /// How fresh news travels: push, pull or push-pull [default: push-pull]
     #[arg(long, value_name = "M")]
     mode: Option<String>,
     /// To how many random peers a rumor goes at each round [default: 3]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", allow_hyphen_values = true)]
     fanout: Option<String>,
     /// Whom a node knows: full [default: full]
     #[arg(long, value_name = "V")]
@@ -63,22 +63,22 @@ pub(crate) struct Run {
     #[arg(long, value_name = "D")]
     jitter: Option<String>,
     /// The share of datagrams that is lost, from 0 to below 1; streams under loss are late [default: 0]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_hyphen_values = true)]
     loss: Option<String>,
     /// The share that arrives twice [default: 0]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_hyphen_values = true)]
     duplication: Option<String>,
     /// The share that others overtake [default: 0]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_hyphen_values = true)]
     reordering: Option<String>,
     /// What a stream carries, in bytes per second and direction [default: 125000000]
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", allow_hyphen_values = true)]
     stream_speed: Option<String>,
     /// By how much a node's time of day may be wrong, either way [default: 0s]
     #[arg(long, value_name = "D")]
     clock_skew: Option<String>,
     /// By how many millionths it may run too fast or too slow [default: 0]
-    #[arg(long, value_name = "PPM")]
+    #[arg(long, value_name = "PPM", allow_hyphen_values = true)]
     clock_drift: Option<String>,
     /// How long a write to disk takes at most [default: 2ms]
     #[arg(long, value_name = "D")]
@@ -112,8 +112,8 @@ pub(super) fn run(flags: Run, output: Output) -> Result<(), Failure> {
         return list(output);
     }
     let scenario = read(&flags)?;
-    flags.drawing.check()?;
     scenario.check()?;
+    flags.drawing.check()?;
     let spectator = Spectator::new()?;
     let resident = memory::resident();
     let begun = Instant::now();
@@ -127,12 +127,6 @@ pub(super) fn run(flags: Run, output: Output) -> Result<(), Failure> {
     outcome.elapsed = Some(elapsed.as_secs_f64());
     outcome.events_per_second = Some(rate(outcome.events, running_for.as_secs_f64()));
     outcome.memory_per_node = grown.map(|bytes| rate(bytes, f64::from(machines)));
-    if let Some(end) = running.ended_early() {
-        print::note(format!(
-            "stopped after {} of virtual time: what follows is of the time until then",
-            short(end.as_secs_f64())
-        ));
-    }
     if output.json {
         print::json(&outcome)?;
     } else {
@@ -140,7 +134,11 @@ pub(super) fn run(flags: Run, output: Output) -> Result<(), Failure> {
             print::line(line)?;
         }
     }
-    flags.drawing.draw(|| outcome.chart(), "how messages and failures became known")
+    flags.drawing.draw(|| outcome.chart(), "how messages and failures became known")?;
+    let Some(end) = running.ended_early() else { return Ok(()) };
+    let text =
+        format!("stopped after {} of virtual time: what was shown is of the time until then", short(end.as_secs_f64()));
+    Err(Failure::new(Kind::No, "stopped", text))
 }
 
 /// The scenario that the flags ask for.

@@ -219,6 +219,9 @@ impl Node {
                 self.visit(peer, pushes, asks);
             }
         }
+        if self.members.live() <= rumors::KNOWERS_MAX {
+            self.rumors.cool_what_all_know(&self.members.live_ids().collect::<Vec<_>>());
+        }
         self.gossip.interval = (self.gossip.interval * 2).min(self.config.gossip_interval_max);
         let still_hot = !self.rumors.is_empty() || !self.gossip.accusations.is_empty();
         if still_hot && self.config.mode != Mode::Pull {

@@ -40,29 +40,18 @@ pub(crate) struct Checkers {
 }
 
 impl Checkers {
-    pub(crate) fn configure(&mut self, config: &Config) {
-        self.claims.remember_for(config.tombstone_ttl);
-        self.bandwidth.bound(config.bandwidth_max);
-        self.caps = caps::Caps::new(config);
-    }
-
-    /// What these settings allow is allowed as well: some nodes have them.
-    pub(crate) fn widen(&mut self, config: &Config) {
-        self.claims.remember_at_most(config.tombstone_ttl);
-        self.bandwidth.widen(config.bandwidth_max);
-        self.caps.widen(config);
-    }
-
-    pub(crate) fn started(&mut self, node: usize, durable: bool) {
-        self.claims.started(node);
+    /// A node starts, with settings of its own.
+    pub(crate) fn started(&mut self, node: usize, durable: bool, config: &Config) {
+        self.claims.started(node, config.tombstone_ttl);
         self.messages.started(node);
-        self.bandwidth.started(node);
+        self.bandwidth.started(node, config.bandwidth_max);
+        self.caps.started(node, config);
         self.silence.started(node, durable);
     }
 
     pub(crate) fn sent_datagram(&mut self, now: u64, node: usize, bytes: usize) -> Verdict {
         self.silence.sent(node)?;
-        self.caps.datagram(bytes)?;
+        self.caps.datagram(node, bytes)?;
         self.bandwidth.datagram(now, node, bytes)
     }
 
@@ -94,7 +83,7 @@ impl Checkers {
         self.claims.own(number, node.id(), node.incarnation())?;
         let counts = node.member_counts();
         let listed = counts.alive + counts.suspect + counts.dead + counts.left;
-        self.caps.state(listed, streams)?;
+        self.caps.state(number, listed, streams)?;
         if self.claims.is_due(number, listed) { self.claims.look(now, number, node.claims()) } else { Ok(()) }
     }
 }

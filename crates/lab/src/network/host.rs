@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use rumormill_core::io::StreamId;
 use rumormill_core::rng::Rng;
@@ -9,6 +10,7 @@ use rumormill_core::{Config, Node, NodeId, Tags};
 
 use super::clock::Clock;
 use super::disk::Disk;
+use super::run::Due;
 use super::streams::ConnectionId;
 
 /// A machine. Its address stays, its node may die and start again.
@@ -28,6 +30,8 @@ pub(crate) struct Host {
     pub(crate) left: bool,
     /// Until when the process stands still.
     pub(crate) paused_until: Option<u64>,
+    /// What came in meanwhile.
+    pub(crate) waiting: Vec<Due>,
     /// When the earliest timeout in the queue is due.
     pub(crate) armed_at: u64,
     /// Timeouts in a row at one instant.
@@ -36,7 +40,7 @@ pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) tags: Tags,
     /// Its own settings, where they differ from all others'.
-    pub(crate) config: Option<Box<Config>>,
+    pub(crate) config: Option<Arc<Config>>,
     /// For how many microseconds its process stands still, again and again; zero for never.
     pub(crate) slow: u64,
     /// When it does so next.
@@ -66,6 +70,7 @@ impl Host {
             stopped: false,
             left: false,
             paused_until: None,
+            waiting: Vec::new(),
             armed_at: NEVER,
             idle_turns: 0,
             id,

@@ -28,6 +28,8 @@ pub(crate) enum Due {
     Start { node: usize, contact: Option<usize> },
     /// A slow node stands still once more.
     Slow { node: usize },
+    /// A process that stood still goes on, unless it stands still for longer now.
+    Wake { node: usize },
     /// Something befalls the network.
     Act(Box<Act>),
     /// A stream's opening reaches out, for the nth time.
@@ -118,6 +120,10 @@ impl Network {
             Due::Start { node, .. } if self.is_up(node) => {}
             Due::Start { node, contact } => self.start(node, contact),
             Due::Slow { node } => self.on_slow(node),
+            Due::Wake { node } if self.hosts[node].paused_until.is_some_and(|until| until <= self.now) => {
+                self.wake(node)
+            }
+            Due::Wake { .. } => {}
             Due::Act(act) => self.act(*act),
             Due::Connect { connection, attempt } => self.on_connect(connection, attempt),
             Due::Connected { connection } => self.on_connected(connection),
@@ -129,15 +135,15 @@ impl Network {
         }
     }
 
-    /// Whether a node's process stands still; then `due` comes again when it goes on.
+    /// Whether a node's process stands still; then `due` comes again when it goes on. In the instant in which it does,
+    /// what waits comes first.
     pub(crate) fn deferred(&mut self, node: usize, due: impl FnOnce() -> Due) -> bool {
-        let Some(until) = self.hosts[node].paused_until else { return false };
-        if until <= self.now {
-            self.hosts[node].paused_until = None;
-            return false;
+        let host = &mut self.hosts[node];
+        let stands = host.paused_until.is_some_and(|until| until > self.now) || !host.waiting.is_empty();
+        if stands {
+            host.waiting.push(due());
         }
-        self.queue.push(until, Turn::Input, due());
-        true
+        stands
     }
 
     fn on_datagram(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
@@ -239,7 +245,7 @@ impl Network {
             }
             Output::Close { stream } => self.close_stream(node, stream),
             Output::Persist { token, records } => {
-                let longest = micros(self.options.disk_delay).max(10);
+                let longest = self.longest_write();
                 let delay = longest / 10 + self.below(longest - longest / 10);
                 let host = &mut self.hosts[node];
                 let done_at = host.disk.write(self.now, delay, token, records);
@@ -334,7 +340,7 @@ impl Network {
     }
 
     /// Puts a node's deadline into the queue, unless an earlier or equal timeout is there: that one will look again.
-    fn arm(&mut self, node: usize) {
+    pub(super) fn arm(&mut self, node: usize) {
         let host = &mut self.hosts[node];
         let Some(deadline) = host.node.as_ref().and_then(rumormill_core::Node::poll_timeout).map(Instant::as_micros)
         else {

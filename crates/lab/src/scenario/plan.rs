@@ -3,7 +3,7 @@
 //! The generator is not the run's, and what is spelt out draws nothing: a scenario and what it comes to take the same
 //! course.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rumormill_core::duration;
@@ -18,7 +18,9 @@ const APART: u64 = 0x706c_616e_2064_7261;
 /// More nodes than this are not added in one run.
 const ADDED_MAX: usize = 1 << 20;
 /// More messages than this are not published at once.
-const PUBLISHED_MAX: usize = 100_000;
+const PUBLISHED_MAX: usize = 10_000;
+/// More than this does not befall single nodes in one run: each act is kept, and scheduled, from the start.
+const ACTS_MAX: f64 = 1e6;
 
 /// The same scenario with every share drawn: nodes by name, a churn as the crashes and restarts that it comes to; by
 /// time. Spelling out what is spelt out changes nothing.
@@ -37,7 +39,7 @@ pub fn spelt_out(scenario: &Scenario) -> Scenario {
         walk.fault(at, what);
     }
     works.for_each(|work| walk.publish(work));
-    walk.advance(scenario.duration);
+    walk.advance(scenario.duration + Duration::from_micros(1));
     let Walk { faults, works, .. } = walk;
     Scenario { fault: faults, publish: works, ..scenario.clone() }
 }
@@ -46,6 +48,21 @@ pub fn spelt_out(scenario: &Scenario) -> Scenario {
 pub(super) fn nodes_in_all(scenario: &Scenario) -> usize {
     let added = scenario.fault.iter().map(|fault| if let What::Add(count, _) = fault.what { count } else { 0 });
     scenario.nodes + added.sum::<usize>()
+}
+
+/// How many messages are published, and how large each is.
+pub(super) fn messages(scenario: &Scenario) -> Vec<(u64, usize)> {
+    let nodes = nodes_in_all(scenario);
+    let works = scenario.publish.iter().map(|work| match &work.by {
+        Publishers::Count(count) => (*count as u64, work.bytes),
+        Publishers::Nodes(named) => (named.len() as u64, work.bytes),
+    });
+    let faults = scenario.fault.iter().filter_map(|fault| match &fault.what {
+        What::Publish(Whom::Nodes(named), bytes) => Some((named.len() as u64, *bytes)),
+        What::Publish(Whom::Share(share), bytes) => Some((share_of(*share, nodes) as u64, *bytes)),
+        _ => None,
+    });
+    works.chain(faults).collect()
 }
 
 /// What a scenario without shares does to single nodes, in order.
@@ -110,7 +127,8 @@ enum Standing {
 struct Walk {
     rng: Rng,
     nodes: Vec<Standing>,
-    end: Duration,
+    /// Those that are up, in order.
+    up: Vec<usize>,
     /// The share of the nodes that fails in each second, how long each is down, and when the next one fails.
     churn: Option<(f64, Duration, Duration)>,
     /// Who was felled by the churn, by the time at which it starts again.
@@ -126,7 +144,7 @@ impl Walk {
         Self {
             rng: Rng::new(scenario.seed ^ APART),
             nodes: vec![Standing::Up; scenario.nodes],
-            end: scenario.duration,
+            up: (0..scenario.nodes).collect(),
             churn: None,
             felled: BTreeSet::new(),
             coming: BTreeSet::new(),
@@ -140,11 +158,10 @@ impl Walk {
         let nodes = match by {
             Publishers::Nodes(nodes) => nodes,
             Publishers::Count(count) => {
-                let up = self.standing(Standing::Up);
-                if up.is_empty() {
+                if self.up.is_empty() {
                     return;
                 }
-                (0..count).map(|_| up[self.rng.below(up.len())]).collect()
+                (0..count).map(|_| self.up[self.rng.below(self.up.len())]).collect()
             }
         };
         self.works.push(Work { at, by: Publishers::Nodes(nodes), bytes });
@@ -207,7 +224,22 @@ impl Walk {
         }
     }
 
+    /// From now on a node stands so.
+    fn stand(&mut self, node: usize, standing: Standing) {
+        self.nodes[node] = standing;
+        match (self.up.binary_search(&node), standing) {
+            (Err(place), Standing::Up) => self.up.insert(place, node),
+            (Ok(_), Standing::Up) | (Err(_), _) => {}
+            (Ok(place), _) => {
+                self.up.remove(place);
+            }
+        }
+    }
+
     fn standing(&self, standing: Standing) -> Vec<usize> {
+        if standing == Standing::Up {
+            return self.up.clone();
+        }
         (0..self.nodes.len()).filter(|&node| self.nodes[node] == standing).collect()
     }
 
@@ -234,7 +266,7 @@ impl Walk {
         let whom = self.drawn(whom, Standing::Up);
         for &node in named(&whom) {
             if self.nodes[node] == Standing::Up {
-                self.nodes[node] = to;
+                self.stand(node, to);
             }
         }
         whom
@@ -243,7 +275,7 @@ impl Walk {
     fn rise(&mut self, whom: Whom) -> Whom {
         let whom = self.drawn(whom, Standing::Down);
         for &node in named(&whom) {
-            self.nodes[node] = Standing::Up;
+            self.stand(node, Standing::Up);
         }
         whom
     }
@@ -284,7 +316,7 @@ impl Walk {
             let starts = self.felled.first().map(|&(at, _)| at);
             let comes = self.coming.first().map(|&(at, _)| at);
             let next = [fails, starts, comes].into_iter().flatten().min();
-            let Some(at) = next.filter(|&at| at < to.min(self.end)) else { break };
+            let Some(at) = next.filter(|&at| at < to) else { break };
             if comes == Some(at) {
                 self.welcome();
             } else if starts == Some(at) {
@@ -298,24 +330,23 @@ impl Walk {
     fn welcome(&mut self) {
         let Some((_, node)) = self.coming.pop_first() else { return };
         if self.nodes[node] == Standing::Coming {
-            self.nodes[node] = Standing::Up;
+            self.stand(node, Standing::Up);
         }
     }
 
     fn restart_felled(&mut self, at: Duration) {
         let Some((_, node)) = self.felled.pop_first() else { return };
         if self.nodes[node] == Standing::Down {
-            self.nodes[node] = Standing::Up;
+            self.stand(node, Standing::Up);
             self.keep(at, What::Restart(Whom::Nodes(vec![node]), DiskFate::Kept));
         }
     }
 
     fn fell(&mut self, at: Duration) {
         let Some((share, down, _)) = self.churn else { return };
-        let up = self.standing(Standing::Up);
-        if !up.is_empty() {
-            let node = up[self.rng.below(up.len())];
-            self.nodes[node] = Standing::Down;
+        if !self.up.is_empty() {
+            let node = self.up[self.rng.below(self.up.len())];
+            self.stand(node, Standing::Down);
             self.felled.insert((at + down, node));
             self.keep(at, What::Crash(Whom::Nodes(vec![node])));
         }
@@ -360,7 +391,89 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Error> {
     scenario.publish.iter().try_for_each(|work| {
         let then = counts.iter().rfind(|(at, _)| *at <= work.at).map_or(scenario.nodes, |(_, nodes)| *nodes);
         check_work(work, then, scenario).map_err(|rule| Error::value("publish", work, rule))
-    })
+    })?;
+    check_acts(scenario)?;
+    check_settings(scenario)
+}
+
+/// Refuses what comes to more acts than are kept.
+fn check_acts(scenario: &Scenario) -> Result<(), Error> {
+    let rule = format!("less: with what is before it, it comes to more than {ACTS_MAX} acts on single nodes");
+    let nodes = crate::summary::count(nodes_in_all(scenario));
+    let mut acts = 0.0;
+    for (i, fault) in scenario.fault.iter().enumerate() {
+        acts += acts_of(&fault.what, nodes);
+        if let What::Churn { share, .. } = fault.what {
+            let next = scenario.fault[i + 1..].iter().filter(|next| matches!(next.what, What::Churn { .. }));
+            let until = next.map(|next| next.at).filter(|at| *at >= fault.at).min().unwrap_or(scenario.duration);
+            // Each that fails starts again.
+            acts += 2.0 * share * nodes * until.saturating_sub(fault.at).as_secs_f64();
+        }
+        Error::unless(acts <= ACTS_MAX, "fault", fault, &rule)?;
+    }
+    for work in &scenario.publish {
+        acts += match &work.by {
+            Publishers::Count(count) => crate::summary::count(*count),
+            Publishers::Nodes(named) => crate::summary::count(named.len()),
+        };
+        Error::unless(acts <= ACTS_MAX, "publish", work, &rule)?;
+    }
+    Ok(())
+}
+
+/// On how many single nodes something acts, a churn left out.
+fn acts_of(what: &What, nodes: f64) -> f64 {
+    let of = |whom: &Whom| match whom {
+        Whom::Nodes(named) => crate::summary::count(named.len()),
+        Whom::Share(share) => share * nodes,
+    };
+    match what {
+        What::Crash(whom)
+        | What::Kill(whom)
+        | What::Restart(whom, _)
+        | What::Pause(whom, _)
+        | What::Slow(whom, _)
+        | What::DiskFails(whom)
+        | What::DiskWorks(whom)
+        | What::Clock(whom, _)
+        | What::Leave(whom)
+        | What::Set(whom, ..)
+        | What::Publish(whom, _) => of(whom),
+        What::OneWay(from, to) => of(from) * of(to),
+        What::Partition(groups) => groups.iter().map(of).sum(),
+        What::Heal | What::Add(..) => 1.0,
+        What::Churn { .. } => 0.0,
+    }
+}
+
+/// Refuses settings that a node cannot have beside those that it was given before: of the nodes that are drawn.
+fn check_settings(scenario: &Scenario) -> Result<(), Error> {
+    if !scenario.fault.iter().any(|fault| matches!(fault.what, What::Set(..))) {
+        return Ok(());
+    }
+    // Few differ: each combination is tried once.
+    let mut known = vec![scenario.config.clone()];
+    let mut given: BTreeMap<usize, usize> = BTreeMap::new();
+    for Fault { at, what } in spelt_out(scenario).fault {
+        let What::Set(whom, key, value) = what else { continue };
+        let mut tried: BTreeMap<usize, usize> = BTreeMap::new();
+        for &node in named(&whom) {
+            let before = given.get(&node).copied().unwrap_or(0);
+            if let Some(&after) = tried.get(&before) {
+                given.insert(node, after);
+                continue;
+            }
+            let changed = settings::with(&known[before], &key, &value);
+            let changed = changed.and_then(|builder| builder.clone().build().map(|_| builder).map_err(Error::from));
+            known.push(changed.map_err(|error| {
+                let one = Fault { at, what: What::Set(Whom::Nodes(vec![node]), key.clone(), value.clone()) };
+                Error::value("fault", one, format!("a setting that it takes beside its others ({error})"))
+            })?);
+            tried.insert(before, known.len() - 1);
+            given.insert(node, known.len() - 1);
+        }
+    }
+    Ok(())
 }
 
 fn after_the_end(scenario: &Scenario) -> String {
@@ -421,7 +534,8 @@ fn check_what(what: &What, nodes: usize, scenario: &Scenario) -> Result<(), Stri
         What::Churn { down, .. } => short(down),
         What::Set(whom, key, value) => {
             exist(whom)?;
-            let changed = settings::with(&scenario.config, key, value).and_then(|builder| Ok(builder.build()?));
+            // Whether it fits the others of a node is seen once it is known which nodes it is.
+            let changed = settings::with(&scenario.config, key, value);
             changed.map(drop).map_err(|error| format!("a setting that nodes take ({error})"))
         }
         What::Add(count, within) => {
@@ -517,6 +631,30 @@ mod tests {
         assert!(crashes.abs_diff(50) < 28, "{crashes}");
         assert_eq!(crashes, count(&drawn, |act| matches!(act, Act::Restart(..))));
         assert!(drawn.fault.iter().all(|fault| fault.at < Duration::from_secs(55)));
+    }
+
+    #[test]
+    fn settings_of_one_node_add_up() {
+        let message = |faults: &[&str]| scenario(faults, &[]).check().map_err(|error| error.to_string());
+        let (later, sooner) = ("set:n1:probe_timeout=900ms@1s", "set:n1:probe_interval=800ms@2s");
+        message(&[later]).unwrap();
+        message(&[sooner]).unwrap();
+        assert!(message(&[later, sooner]).unwrap_err().starts_with("fault is set:n1:probe_interval=800ms@2s, must be"));
+        message(&[later, "set:n2:probe_interval=800ms@2s"]).unwrap();
+        message(&["set:1:probe_interval=3s@1s", "set:0.5:probe_timeout=2s@2s"]).unwrap();
+        let of_some = message(&["set:0.5:probe_interval=3s@1s", "set:1:probe_timeout=2s@2s"]).unwrap_err();
+        assert!(of_some.contains("probe_timeout"), "{of_some}");
+    }
+
+    #[test]
+    fn a_plan_of_more_than_a_million_acts_is_refused_with_what_is_too_much() {
+        let crowd = |faults: &[&str], works: &[&str]| Scenario { nodes: 10_000, ..scenario(faults, works) };
+        for fault in ["oneway:0.5:0.5@5s", "churn:1/s@0s"] {
+            let scenario = Scenario { duration: Duration::from_hours(720), ..crowd(&[fault], &[]) };
+            let said = check(&scenario).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("fault is {fault}, must be less")), "{said}");
+        }
+        check(&crowd(&["oneway:0.1:0.1@5s", "churn:1/s@10s", "churn:0/s@20s"], &["10000:1@5s"])).unwrap();
     }
 
     #[test]

@@ -4,8 +4,64 @@ use std::fmt::{self, Write as _};
 
 use rumormill_core::duration;
 
-use super::{Scenario, Start};
+use super::{Fault, Publishers, Scenario, Start, What, Whom, Work};
 use crate::settings;
+
+/// So many names are in one argument at most: Linux takes arguments of up to 128 KiB.
+const NAMES_MAX: usize = 1_000;
+/// Longer lines fit into no command: Linux takes 2 MiB of arguments and environment.
+const LINE_MAX: usize = 1_000_000;
+/// The longest argument that Linux takes, MAX_ARG_STRLEN.
+const ARGUMENT_MAX: usize = 128 * 1_024 - 1;
+
+/// The line that repeats a run: of the nodes that were drawn, or where no shell would take that, of the scenario that they
+/// were drawn from, which draws the same.
+pub(super) fn line(asked: &Scenario, drawn: &Scenario) -> String {
+    let line = drawn.to_string();
+    let fits = line.len() <= LINE_MAX && line.split(' ').all(|word| word.len() <= ARGUMENT_MAX);
+    if fits { line } else { asked.to_string() }
+}
+
+/// A fault in parts that name at most [`NAMES_MAX`] nodes each, and together are the same.
+fn parts(fault: &Fault) -> Vec<Fault> {
+    let Fault { at, what } = fault;
+    let each = |whom: &Whom, what: &dyn Fn(Whom) -> What| -> Vec<What> { chunks(whom).into_iter().map(what).collect() };
+    let whats = match what {
+        What::Crash(whom) => each(whom, &What::Crash),
+        What::Kill(whom) => each(whom, &What::Kill),
+        What::Restart(whom, disk) => each(whom, &|whom| What::Restart(whom, *disk)),
+        What::Pause(whom, length) => each(whom, &|whom| What::Pause(whom, *length)),
+        What::Slow(whom, length) => each(whom, &|whom| What::Slow(whom, *length)),
+        What::DiskFails(whom) => each(whom, &What::DiskFails),
+        What::DiskWorks(whom) => each(whom, &What::DiskWorks),
+        What::Clock(whom, ahead) => each(whom, &|whom| What::Clock(whom, *ahead)),
+        What::Leave(whom) => each(whom, &What::Leave),
+        What::Set(whom, key, value) => each(whom, &|whom| What::Set(whom, key.clone(), value.clone())),
+        What::Publish(whom, bytes) => each(whom, &|whom| What::Publish(whom, *bytes)),
+        // Groups of a partition are whole, and the product of a one-way cut is at most a million pairs.
+        What::Partition(_) | What::OneWay(..) | What::Heal | What::Churn { .. } | What::Add(..) => vec![what.clone()],
+    };
+    whats.into_iter().map(|what| Fault { at: *at, what }).collect()
+}
+
+fn chunks(whom: &Whom) -> Vec<Whom> {
+    match whom {
+        Whom::Nodes(nodes) if nodes.len() > NAMES_MAX => {
+            nodes.chunks(NAMES_MAX).map(|nodes| Whom::Nodes(nodes.to_vec())).collect()
+        }
+        Whom::Nodes(_) | Whom::Share(_) => vec![whom.clone()],
+    }
+}
+
+fn works(work: &Work) -> Vec<Work> {
+    match &work.by {
+        Publishers::Nodes(nodes) if nodes.len() > NAMES_MAX => {
+            let parts = nodes.chunks(NAMES_MAX).map(|nodes| Publishers::Nodes(nodes.to_vec()));
+            parts.map(|by| Work { by, ..work.clone() }).collect()
+        }
+        Publishers::Nodes(_) | Publishers::Count(_) => vec![work.clone()],
+    }
+}
 
 /// `rumor lab run …`, which a shell takes as it stands.
 impl fmt::Display for Scenario {
@@ -54,10 +110,10 @@ impl fmt::Display for Scenario {
         let preset_word = settings::shown(&toml::Value::try_from(preset).expect("a preset is a word"));
         line.unless(*preset == plain.preset, "preset", preset_word);
         line.settings(self);
-        for fault in fault {
+        for fault in fault.iter().flat_map(parts) {
             line.always("fault", fault);
         }
-        for work in publish {
+        for work in publish.iter().flat_map(works) {
             line.always("publish", work);
         }
         line.unless(settle.is_zero(), "settle", time(settle));

@@ -50,6 +50,9 @@ pub struct Outcome {
     /// How often a node declared another dead that ran but stood still just then, or was slow.
     #[serde(skip)]
     pub deaths_of_unwell: usize,
+    /// Messages of the plan that were not published: their nodes were told to, and refused or did not acknowledge.
+    #[serde(skip)]
+    pub unpublished: usize,
     /// Points of [`Outcome::chart`]: seconds since publication, and the share of those that were to get it and had it.
     #[serde(skip)]
     heard: Vec<(f64, f64)>,
@@ -128,7 +131,7 @@ impl Outcome {
         Chart {
             title: format!("{} nodes, {} messages, {} failures", self.nodes, self.messages.len(), self.failures.len()),
             x: Axis::logarithmic("time since publication or failure (s)"),
-            y: Axis::linear("share of the nodes"),
+            y: Axis::share("nodes"),
             series: series
                 .into_iter()
                 .filter(|(_, points)| !points.is_empty())
@@ -147,10 +150,11 @@ pub(super) fn of(run: &Run) -> Outcome {
     let messages = net.measured().publications.iter().filter_map(|publication| {
         let spreading = Spreading::of(net, publication)?;
         spreading.after.iter().for_each(|&after| heard.reached(after));
-        heard.of += spreading.alive.saturating_sub(1);
+        heard.of += spreading.alive - usize::from(spreading.origin_lives);
         Some(spreading.message(publication.at.saturating_sub(*begun).as_secs_f64()))
     });
-    let messages = messages.collect();
+    let messages: Vec<_> = messages.collect();
+    let unpublished = net.measured().publications.len() - messages.len();
     let failures = failures.fates(net).map(|fate| {
         fate.knew.iter().for_each(|&after| known.reached(after));
         known.of += fate.survivors;
@@ -173,8 +177,9 @@ pub(super) fn of(run: &Run) -> Outcome {
         elapsed: None,
         memory_per_node: None,
         trace_hash: format!("{:016x}", net.trace_hash()),
-        replay: scenario.to_string(),
+        replay: run.replay(),
         deaths_of_unwell: *deaths_of_unwell,
+        unpublished,
         heard: heard.points(),
         known: known.points(),
     }

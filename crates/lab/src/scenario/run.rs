@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::failures::Failures;
 use super::report::{self, Outcome};
-use super::{Scenario, Start, plan};
+use super::{Scenario, Start, plan, replay};
 use crate::jobs::Watch;
 use crate::network::check::Breach;
 use crate::{Error, Failure, Network};
@@ -15,6 +15,8 @@ use crate::{Error, Failure, Network};
 pub struct Run {
     /// With all shares drawn.
     pub(super) scenario: Scenario,
+    /// As it was asked for.
+    asked: Scenario,
     pub(super) net: Network,
     /// When times begin to count.
     pub(super) begun: Duration,
@@ -42,8 +44,10 @@ impl Run {
     /// What is impossible, or a broken rule.
     pub fn start(scenario: &Scenario) -> Result<Self, Error> {
         scenario.check()?;
+        let asked = scenario.clone();
         let scenario = plan::spelt_out(scenario);
-        let mut net = Network::new(scenario.seed).options(scenario.options()).replay(scenario.to_string());
+        let line = replay::line(&asked, &scenario);
+        let mut net = Network::new(scenario.seed).options(scenario.options()).replay(line);
         if !scenario.check {
             net = net.unchecked();
         }
@@ -54,6 +58,7 @@ impl Run {
         Ok(Self {
             begun: net.now(),
             scenario,
+            asked,
             net,
             joined_after: None,
             failures: Failures::default(),
@@ -64,21 +69,22 @@ impl Run {
         })
     }
 
-    /// Goes on to the end, or until the watch says stop. Progress is told in virtual milliseconds.
+    /// Goes on to the end, or until the watch says stop, but for a first step. Progress is told in virtual milliseconds.
     ///
     /// # Errors
-    /// A broken rule where checkers look; what did not settle in time.
+    /// A broken rule where checkers look; what did not settle in time; [`Error::Stopped`] while it settled, as no line
+    /// would repeat the run until then.
     pub fn go(&mut self, watch: &dyn Watch) -> Result<(), Error> {
         let whole = self.scenario.duration + self.scenario.settle;
         let tell = |done: Duration| watch.on_progress(millis(done.min(whole)), millis(whole));
         while self.elapsed() < self.scenario.duration {
-            if !watch.goes_on() {
-                self.end_early();
-                return Ok(());
-            }
             let end = (self.elapsed() + LOOK_EVERY).min(self.scenario.duration);
             self.advance(end)?;
             tell(self.elapsed());
+            if self.elapsed() < self.scenario.duration && !watch.goes_on() {
+                self.end_early();
+                return Ok(());
+            }
         }
         if !self.scenario.settle.is_zero() {
             self.settle(watch, &tell)?;
@@ -102,9 +108,14 @@ impl Run {
         &self.net
     }
 
-    /// The scenario with all shares drawn; it prints the line that replays the run.
+    /// The scenario with all shares drawn.
     pub fn scenario(&self) -> &Scenario {
         &self.scenario
+    }
+
+    /// The line that repeats the run.
+    pub fn replay(&self) -> String {
+        replay::line(&self.asked, &self.scenario)
     }
 
     /// Virtual time since the run began.
@@ -116,11 +127,12 @@ impl Run {
     fn end_early(&mut self) {
         self.ended_early = true;
         let end = self.elapsed();
-        self.scenario.duration = end;
-        self.scenario.start_within = self.scenario.start_within.min(end);
-        self.scenario.settle = Duration::ZERO;
-        self.scenario.fault.retain(|fault| fault.at <= end);
-        self.scenario.publish.retain(|work| work.at <= end);
+        for scenario in [&mut self.scenario, &mut self.asked] {
+            scenario.duration = end;
+            scenario.settle = Duration::ZERO;
+            scenario.fault.retain(|fault| fault.at <= end);
+            scenario.publish.retain(|work| work.at <= end);
+        }
     }
 
     fn advance(&mut self, to: Duration) -> Result<(), Failure> {
@@ -166,9 +178,6 @@ impl Run {
         let budget = self.scenario.settle;
         let agreed = |net: &Network| net.everyone_agrees() && net.everything_delivered();
         self.until(agreed, budget, watch, tell)?;
-        if self.ended_early {
-            return Ok(());
-        }
         let speakers: Vec<_> = self.net.up().filter(|&node| self.net.takes_commands(node)).collect();
         let news: Vec<_> = speakers.into_iter().map(|node| self.net.publish(node, "peace", vec![1; 64])).collect();
         let heard = |net: &Network| news.iter().all(|&ticket| net.reached_all(ticket));
@@ -185,9 +194,7 @@ impl Run {
         let end = self.elapsed() + budget;
         while !holds(&self.net) {
             if !watch.goes_on() {
-                // Repeated, it goes on to its end: where it was left in peace no plan can say.
-                self.ended_early = true;
-                return Ok(());
+                return Err(Error::Stopped);
             }
             if self.elapsed() >= end {
                 let detail = format!("not within {budget:?} of peace; {}", self.net.summary());

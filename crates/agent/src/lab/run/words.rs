@@ -16,6 +16,12 @@ pub(super) fn lines(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
         (None, Start::Cold) => "not all had joined at any moment".to_owned(),
     });
     lines.extend(messages(&outcome.messages));
+    if outcome.unpublished > 0 {
+        lines.push(format!(
+            "{} not published: refused, or not acknowledged before the end",
+            count(outcome.unpublished as u64, "message")
+        ));
+    }
     lines.extend(failures(&outcome.failures));
     lines.push(detector(outcome));
     let traffic = &outcome.per_node;
@@ -32,11 +38,7 @@ pub(super) fn lines(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
 }
 
 fn headline(scenario: &Scenario, outcome: &Outcome) -> String {
-    let mode = format!("{:?}", scenario.config.mode);
-    let mode = match &*mode {
-        "PushPull" => "push-pull".to_owned(),
-        other => other.to_ascii_lowercase(),
-    };
+    let mode = scenario.config.mode.as_str();
     let loss = if scenario.loss > 0.0 { format!("{} % loss", scenario.loss * 100.0) } else { "no loss".to_owned() };
     format!(
         "{} nodes, {mode}, fanout {}, {loss}, {} of virtual time, seed {}: {}",
@@ -49,14 +51,19 @@ fn headline(scenario: &Scenario, outcome: &Outcome) -> String {
 }
 
 fn messages(messages: &[Message]) -> Option<String> {
+    if messages.is_empty() {
+        return None;
+    }
     let complete = messages.iter().filter(|message| message.reached == message.alive).count();
-    let slowest = messages.iter().filter_map(|message| message.last).reduce(f64::max)?;
-    let mean = mean(messages.iter().filter_map(|message| message.average))?;
     let hops = mean_of(messages, |message| message.hops.map(|hops| hops.mean));
     let redundancy = mean_of(messages, |message| message.redundancy);
     let who = match messages.len() - complete {
         0 => format!("{}, each with every node", count(messages.len() as u64, "message")),
         some => format!("{}, {some} of them not with every node", count(messages.len() as u64, "message")),
+    };
+    let slowest = messages.iter().filter_map(|message| message.last).reduce(f64::max);
+    let Some((slowest, mean)) = slowest.zip(mean(messages.iter().filter_map(|message| message.average))) else {
+        return Some(format!("{who}: nobody but who published it"));
     };
     Some(format!(
         "{who}: after {} in the mean, {} at most; through {hops} nodes; {redundancy} copies more than needed",

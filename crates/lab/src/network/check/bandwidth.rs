@@ -9,13 +9,13 @@ use crate::network::link::SEGMENT_BYTES;
 /// of one second.
 #[derive(Debug, Default)]
 pub struct Bandwidth {
-    /// Bytes per second; zero for no bound.
-    most: u64,
     senders: Vec<Window>,
 }
 
 #[derive(Debug, Default)]
 struct Window {
+    /// Bytes per second; zero for no bound.
+    most: u64,
     sent: VecDeque<(u64, u64)>,
     bytes: u64,
 }
@@ -28,21 +28,12 @@ const HEADER_BYTES: usize = 28;
 const SEGMENT_HEADER_BYTES: usize = 40;
 
 impl Bandwidth {
-    /// Sets the bound, in bytes per second; zero for none.
-    pub fn bound(&mut self, most: u64) {
-        self.most = most;
-    }
-
-    /// Some nodes have this bound, which may be looser; zero for none.
-    pub fn widen(&mut self, most: u64) {
-        self.most = if most == 0 || self.most == 0 { 0 } else { most.max(self.most) };
-    }
-
-    /// A node starts: its new life knows nothing of what the last one sent.
-    pub fn started(&mut self, node: usize) {
+    /// A node starts with a bound in bytes per second, zero for none: its new life knows nothing of what the last one
+    /// sent.
+    pub fn started(&mut self, node: usize, most: u64) {
         let needed = self.senders.len().max(node + 1);
         self.senders.resize_with(needed, Window::default);
-        self.senders[node] = Window::default();
+        self.senders[node] = Window { most, ..Window::default() };
     }
 
     /// A node sends a datagram.
@@ -56,16 +47,16 @@ impl Bandwidth {
     }
 
     fn count(&mut self, now: u64, node: usize, bytes: u64) -> Verdict {
-        if self.most == 0 {
+        let Window { most, sent, bytes: sum } = &mut self.senders[node];
+        if *most == 0 {
             return Ok(());
         }
-        let Window { sent, bytes: sum } = &mut self.senders[node];
         while let Some((_, old)) = sent.pop_front_if(|(at, _)| *at + SECOND <= now) {
             *sum -= old;
         }
         sent.push_back((now, bytes));
         *sum += bytes;
-        if *sum <= self.most { Ok(()) } else { breach(RULE, format!("{sum} bytes, {} allowed", self.most)) }
+        if *sum <= *most { Ok(()) } else { breach(RULE, format!("{sum} bytes, {most} allowed")) }
     }
 }
 
@@ -75,9 +66,8 @@ mod tests {
 
     fn bounded(most: u64) -> Bandwidth {
         let mut bandwidth = Bandwidth::default();
-        bandwidth.bound(most);
-        bandwidth.started(0);
-        bandwidth.started(1);
+        bandwidth.started(0, most);
+        bandwidth.started(1, most);
         bandwidth
     }
 
@@ -102,5 +92,13 @@ mod tests {
         bandwidth.piece(0, 0, 9_000).unwrap();
         bandwidth.piece(0, 1, 9_000).unwrap();
         bounded(0).piece(0, 0, 1 << 30).unwrap();
+    }
+
+    #[test]
+    fn one_node_without_a_bound_frees_no_other() {
+        let mut bandwidth = bounded(10_000);
+        bandwidth.started(1, 0);
+        bandwidth.piece(0, 1, 1 << 30).unwrap();
+        assert_eq!(bandwidth.piece(0, 0, 10_001).unwrap_err().rule, RULE);
     }
 }

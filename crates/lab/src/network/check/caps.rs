@@ -7,6 +7,12 @@ use super::{Verdict, breach};
 /// Checks that datagrams fit `mtu_bytes`, the list of members `members_max`, and open streams `streams_max`.
 #[derive(Debug, Default)]
 pub struct Caps {
+    nodes: Vec<Limits>,
+}
+
+/// Those of one node.
+#[derive(Clone, Copy, Debug, Default)]
+struct Limits {
     mtu_bytes: usize,
     members_max: usize,
     streams_max: usize,
@@ -17,27 +23,23 @@ const MEMBERS: &str = "no more than members_max members are listed";
 const STREAMS: &str = "no more than streams_max streams are open";
 
 impl Caps {
-    /// A checker for the caps of these settings.
-    pub fn new(config: &Config) -> Self {
-        Self { mtu_bytes: config.mtu_bytes, members_max: config.members_max, streams_max: config.streams_max }
-    }
-
-    /// Allows what these settings allow, too.
-    pub fn widen(&mut self, config: &Config) {
-        self.mtu_bytes = self.mtu_bytes.max(config.mtu_bytes);
-        self.members_max = self.members_max.max(config.members_max);
-        self.streams_max = self.streams_max.max(config.streams_max);
+    /// A node starts with these settings.
+    pub fn started(&mut self, node: usize, config: &Config) {
+        let needed = self.nodes.len().max(node + 1);
+        self.nodes.resize_with(needed, Limits::default);
+        self.nodes[node] =
+            Limits { mtu_bytes: config.mtu_bytes, members_max: config.members_max, streams_max: config.streams_max };
     }
 
     /// A node sends a datagram of so many bytes.
-    pub fn datagram(&self, bytes: usize) -> Verdict {
-        holds(DATAGRAM, bytes, self.mtu_bytes)
+    pub fn datagram(&self, node: usize, bytes: usize) -> Verdict {
+        holds(DATAGRAM, bytes, self.nodes[node].mtu_bytes)
     }
 
     /// A node lists so many members and has so many streams open.
-    pub fn state(&self, members: usize, streams: usize) -> Verdict {
-        holds(MEMBERS, members, self.members_max)?;
-        holds(STREAMS, streams, self.streams_max)
+    pub fn state(&self, node: usize, members: usize, streams: usize) -> Verdict {
+        holds(MEMBERS, members, self.nodes[node].members_max)?;
+        holds(STREAMS, streams, self.nodes[node].streams_max)
     }
 }
 
@@ -52,11 +54,12 @@ mod tests {
     #[test]
     fn what_fits_passes_and_one_more_is_caught() {
         let config = Config::default();
-        let caps = Caps::new(&config);
-        caps.datagram(config.mtu_bytes).unwrap();
-        caps.state(config.members_max, config.streams_max).unwrap();
-        assert_eq!(caps.datagram(config.mtu_bytes + 1).unwrap_err().rule, DATAGRAM);
-        assert_eq!(caps.state(config.members_max + 1, 0).unwrap_err().rule, MEMBERS);
-        assert_eq!(caps.state(0, config.streams_max + 1).unwrap_err().rule, STREAMS);
+        let mut caps = Caps::default();
+        caps.started(0, &config);
+        caps.datagram(0, config.mtu_bytes).unwrap();
+        caps.state(0, config.members_max, config.streams_max).unwrap();
+        assert_eq!(caps.datagram(0, config.mtu_bytes + 1).unwrap_err().rule, DATAGRAM);
+        assert_eq!(caps.state(0, config.members_max + 1, 0).unwrap_err().rule, MEMBERS);
+        assert_eq!(caps.state(0, 0, config.streams_max + 1).unwrap_err().rule, STREAMS);
     }
 }

@@ -18,7 +18,6 @@ type Claim = (NodeId, Incarnation, State);
 /// - a node's own incarnation never falls, not even across its lives.
 #[derive(Debug, Default)]
 pub struct Claims {
-    tombstone_ttl: u64,
     /// The highest incarnation that each member had itself.
     highest: BTreeMap<NodeId, Incarnation>,
     /// The present identity and incarnation of each node.
@@ -28,6 +27,8 @@ pub struct Claims {
 
 #[derive(Debug, Default)]
 struct Observer {
+    /// For how long it remembers deletions.
+    tombstone_ttl: u64,
     /// As last shown, in the order in which they were shown: a dense table seldom moves them.
     known: Vec<Claim>,
     next: Vec<Claim>,
@@ -45,22 +46,12 @@ const OWN: &str = "a node's own incarnation never falls";
 const CLAIMS_PER_STEP: usize = 64;
 
 impl Claims {
-    /// Sets for how long the cluster remembers deletions.
-    pub fn remember_for(&mut self, tombstone_ttl: Duration) {
-        self.tombstone_ttl = micros(tombstone_ttl);
-    }
-
-    /// Some nodes remember deletions for this long only.
-    pub fn remember_at_most(&mut self, tombstone_ttl: Duration) {
-        self.tombstone_ttl = self.tombstone_ttl.min(micros(tombstone_ttl));
-    }
-
-    /// A node starts: its new life has seen nothing yet.
-    pub fn started(&mut self, observer: usize) {
+    /// A node starts that remembers deletions for so long: its new life has seen nothing yet.
+    pub fn started(&mut self, observer: usize, tombstone_ttl: Duration) {
         let needed = self.observers.len().max(observer + 1);
         self.observers.resize_with(needed, Observer::default);
         self.own.resize(needed, (NodeId::NONE, Incarnation::default()));
-        self.observers[observer] = Observer::default();
+        self.observers[observer] = Observer { tombstone_ttl: micros(tombstone_ttl), ..Observer::default() };
     }
 
     /// What a node says about itself after an input.
@@ -155,7 +146,7 @@ impl Claims {
         self.is_not_invented(after)?;
         let Some(&((old, _), at)) = self.observers[number].gone.get(&id) else { return Ok(()) };
         // A death known late may still be news about somebody forgotten; being live again is the fault.
-        if now - at < self.tombstone_ttl && incarnation <= old && state.is_live() {
+        if now - at < self.observers[number].tombstone_ttl && incarnation <= old && state.is_live() {
             return breach(
                 RESURRECTION,
                 format!("{id} was struck with {old} and is {} with {incarnation}", state.as_str()),
@@ -190,9 +181,8 @@ mod tests {
     /// Observer 0, and members A and B that have had boot 3.
     fn checker() -> Claims {
         let mut claims = Claims::default();
-        claims.remember_for(Duration::from_secs(100));
-        claims.started(0);
-        claims.started(1);
+        claims.started(0, Duration::from_secs(100));
+        claims.started(1, Duration::from_secs(100));
         claims.own(0, A, at(3)).unwrap();
         claims.own(1, B, at(3)).unwrap();
         claims
@@ -249,7 +239,7 @@ mod tests {
     #[test]
     fn an_own_incarnation_that_falls_is_caught_across_lives_too() {
         let mut claims = checker();
-        claims.started(0);
+        claims.started(0, Duration::from_secs(100));
         claims.own(0, A, Incarnation::default()).unwrap();
         assert_eq!(rule(claims.own(0, A, at(2))), OWN);
     }
