@@ -183,9 +183,8 @@ impl Members {
 
     /// Whether `address` is this member's and has proven that what is sent there arrives.
     pub(crate) fn is_proven(&self, id: NodeId, address: SocketAddr) -> bool {
-        self.slot_of(id).is_some_and(|slot| {
-            self.proven[slot as usize] && self.replica.at(slot).claim_address() == Some(address)
-        })
+        self.slot_of(id)
+            .is_some_and(|slot| self.proven[slot as usize] && self.replica.at(slot).claim_address() == Some(address))
     }
 
     pub(crate) fn prove(&mut self, id: NodeId, address: SocketAddr) {

@@ -79,7 +79,7 @@ impl Packet {
         if !self.bytes.is_empty() {
             return;
         }
-        self.bytes.reserve_exact(self.limit.min(USUAL_BYTES));
+        self.bytes = Vec::with_capacity(self.limit.min(USUAL_BYTES));
         match self.head {
             Head::Datagram(header) => {
                 header.write(&mut self.bytes);

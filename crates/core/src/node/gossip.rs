@@ -343,3 +343,19 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn feedback_waits_once_for_each_peer_and_where_it_is_full_the_lowest_goes() {
+        let mut feedback = Feedback::default();
+        (1..=64).for_each(|peer| feedback.put(NodeId(peer), (1, peer)));
+        feedback.put(NodeId(65), (1, 65));
+        assert_eq!(feedback.take(NodeId(1)), None);
+        feedback.put(NodeId(65), (2, 65));
+        assert_eq!(feedback.take(NodeId(65)), Some((2, 65)));
+        assert_eq!(feedback.take(NodeId(65)), None);
+    }
+}
