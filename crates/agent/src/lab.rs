@@ -8,6 +8,7 @@ mod run;
 mod sketch;
 mod spectator;
 mod spread;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,9 @@ pub(crate) enum Lab {
     Average(average::Average),
     /// Crash a member and see how soon another notices, beside the theory
     Detection(detection::Detection),
+    /// Run one of these over many values of its parameters, and draw the curves
+    #[command(subcommand)]
+    Sweep(sweep::Sweep),
     /// Propose settings for a goal, predict what they do, and verify it on the virtual network
     Plan(plan::Plan),
 }
@@ -47,6 +51,7 @@ pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
         Lab::Sketch(flags) => sketch::run(flags, output),
         Lab::Average(flags) => average::run(flags, output),
         Lab::Detection(flags) => detection::run(flags, output),
+        Lab::Sweep(sweep) => sweep::run(sweep, output),
         Lab::Plan(flags) => plan::run(flags, output),
     }
 }
@@ -58,7 +63,7 @@ fn word<T: Deserialize<'static>>(text: &str) -> Result<T, String> {
 
 /// Where the curves of a command go.
 #[derive(Args, Clone, Debug)]
-struct Drawing {
+pub(crate) struct Drawing {
     /// Draw the curves into this file, as its ending says: .svg or .png
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! When a rumor is no longer passed on.
 //!
-//! All decisions are here: the running node ([`rumors`](crate::rumors)) and the laboratory's models tell a rule what
+//! All decisions are here: the running node (`rumors`) and the laboratory's models tell a rule what
 //! happened (a send, what a receiver knew, whom a round met) and are told whether the holder loses interest. What a
 //! holder must remember for that is one number, its [`Interest`].
 

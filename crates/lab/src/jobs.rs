@@ -1,5 +1,6 @@
 //! Independent pieces of work on all cores, with results as if they had been done one after the other.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -28,16 +29,33 @@ impl Watch for Unwatched {
 
 /// Does each job on some core; results come in the order of the jobs, `None` for those that were not begun because the
 /// watch said stop. A job must depend on nothing but its own description, so that the number of cores changes nothing.
+/// Jobs within a job are done one after the other: a core that waited for them would begin others meanwhile, and whoever
+/// said stop would find all of them half done.
 pub fn run_each<J: Sync, R: Send>(jobs: &[J], watch: &dyn Watch, work: impl Fn(&J) -> R + Sync) -> Vec<Option<R>> {
     let done = AtomicUsize::new(0);
     let one = |job: &J| {
-        let result = watch.goes_on().then(|| work(job));
+        let result = watch.goes_on().then(|| within_a_job(|| work(job)));
         if result.is_some() {
             watch.on_progress(done.fetch_add(1, Ordering::Relaxed) + 1, jobs.len());
         }
         result
     };
+    if WITHIN_A_JOB.get() {
+        return jobs.iter().map(one).collect();
+    }
     jobs.par_iter().with_max_len(1).map(one).collect()
+}
+
+thread_local! {
+    /// Whether this thread does a job just now.
+    static WITHIN_A_JOB: Cell<bool> = const { Cell::new(false) };
+}
+
+fn within_a_job<R>(work: impl FnOnce() -> R) -> R {
+    let before = WITHIN_A_JOB.replace(true);
+    let result = work();
+    WITHIN_A_JOB.set(before);
+    result
 }
 
 /// How many jobs are done at the same time.
@@ -60,6 +78,21 @@ mod tests {
         let results = run_each(&jobs, &Unwatched, |job| seed_of_run(7, *job));
         let one_by_one: Vec<_> = jobs.iter().map(|job| Some(seed_of_run(7, *job))).collect();
         assert_eq!(results, one_by_one);
+    }
+
+    #[test]
+    fn a_job_that_has_jobs_is_ended_before_another_begins() {
+        let begun = AtomicUsize::new(0);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let alone = pool.install(|| {
+            run_each(&[(); 50], &Unwatched, |()| {
+                let at_work = begun.fetch_add(1, Ordering::Relaxed) + 1;
+                run_each(&[(); 20], &Unwatched, |()| seed_of_run(1, 1));
+                begun.fetch_sub(1, Ordering::Relaxed);
+                at_work
+            })
+        });
+        assert!(alone.into_iter().flatten().all(|at_work| at_work <= 2), "more jobs at work than threads");
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod settings;
 pub mod sketches;
 pub mod spread;
 mod summary;
+pub mod sweep;
 pub mod theory;
 
 pub use error::Error;

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::print;
 
 /// `rumor lab average`
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Average {
     /// How many nodes, each with a random number
     #[arg(long, value_name = "N", default_value_t = Parameters::default().nodes)]
@@ -33,15 +33,21 @@ pub(crate) struct Average {
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
-    drawing: Drawing,
+    pub(super) drawing: Drawing,
+}
+
+impl Average {
+    pub(super) const fn parameters(&self) -> Parameters {
+        let Self { nodes, pairing, push_sum, cycles, runs, seed, .. } = *self;
+        let method = if push_sum { Method::PushSum } else { Method::PushPull(pairing) };
+        Parameters { nodes, method, cycles, runs, seed }
+    }
 }
 
 pub(super) fn run(flags: Average, output: Output) -> Result<(), Failure> {
-    let Average { nodes, pairing, push_sum, cycles, runs, seed, drawing } = flags;
-    let method = if push_sum { Method::PushSum } else { Method::PushPull(pairing) };
-    let parameters = Parameters { nodes, method, cycles, runs, seed };
+    let parameters = flags.parameters();
     parameters.check()?;
-    drawing.check()?;
+    flags.drawing.check()?;
     let begun = Instant::now();
     let mut outcome = averaging::run(&parameters, &Spectator::new()?)?;
     outcome.elapsed = Some(begun.elapsed().as_secs_f64());
@@ -50,7 +56,7 @@ pub(super) fn run(flags: Average, output: Output) -> Result<(), Failure> {
     } else {
         tell(&outcome)?;
     }
-    drawing.draw(|| outcome.chart(), "variance by cycle, beside the theory's")
+    flags.drawing.draw(|| outcome.chart(), "variance by cycle, beside the theory's")
 }
 
 fn tell(outcome: &Outcome) -> Result<(), Failure> {

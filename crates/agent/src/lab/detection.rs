@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::print;
 
 /// `rumor lab detection`
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Detection {
     /// How many members, of which one crashes
     #[arg(long, value_name = "N", default_value_t = Parameters::default().nodes)]
@@ -36,14 +36,20 @@ pub(crate) struct Detection {
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
-    drawing: Drawing,
+    pub(super) drawing: Drawing,
+}
+
+impl Detection {
+    pub(super) const fn parameters(&self) -> Parameters {
+        let Self { nodes, period, order, loss, relays, runs, seed, .. } = *self;
+        Parameters { nodes, period, order, loss, relays, runs, seed }
+    }
 }
 
 pub(super) fn run(flags: Detection, output: Output) -> Result<(), Failure> {
-    let Detection { nodes, period, order, loss, relays, runs, seed, drawing } = flags;
-    let parameters = Parameters { nodes, period, order, loss, relays, runs, seed };
+    let parameters = flags.parameters();
     parameters.check()?;
-    drawing.check()?;
+    flags.drawing.check()?;
     let begun = Instant::now();
     let mut outcome = detection::run(&parameters, &Spectator::new()?)?;
     outcome.elapsed = Some(begun.elapsed().as_secs_f64());
@@ -52,7 +58,7 @@ pub(super) fn run(flags: Detection, output: Output) -> Result<(), Failure> {
     } else {
         tell(&outcome)?;
     }
-    drawing.draw(|| outcome.chart(), "who has noticed by when, beside the theory's")
+    flags.drawing.draw(|| outcome.chart(), "who has noticed by when, beside the theory's")
 }
 
 fn tell(outcome: &Outcome) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::print::{self, short};
 
 /// `rumor lab run`. What is not given here comes from the scenario, then from the defaults.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Run {
     /// Begin with a scenario: one of the library by name, or a TOML file whose keys are these flags, with _ for -, and
     /// the settings of nodes
@@ -104,7 +104,7 @@ pub(crate) struct Run {
     #[arg(long)]
     check: bool,
     #[command(flatten)]
-    drawing: Drawing,
+    pub(super) drawing: Drawing,
 }
 
 pub(super) fn run(flags: Run, output: Output) -> Result<(), Failure> {
@@ -144,7 +144,7 @@ pub(super) fn run(flags: Run, output: Output) -> Result<(), Failure> {
 }
 
 /// The scenario that the flags ask for.
-fn read(flags: &Run) -> Result<Scenario, Failure> {
+pub(super) fn read(flags: &Run) -> Result<Scenario, Failure> {
     let mut draft = flags.scenario.as_deref().map_or_else(|| Ok(Draft::default()), Draft::named)?;
     for (key, value) in [
         ("nodes", &flags.nodes),

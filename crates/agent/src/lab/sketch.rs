@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::print;
 
 /// `rumor lab sketch`
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Sketch {
     /// How many ids only one of the two sets has
     #[arg(long, value_name = "D", default_value_t = Parameters::default().difference)]
@@ -27,14 +27,20 @@ pub(crate) struct Sketch {
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
-    drawing: Drawing,
+    pub(super) drawing: Drawing,
+}
+
+impl Sketch {
+    pub(super) const fn parameters(&self) -> Parameters {
+        let Self { difference, size, trials, seed, .. } = *self;
+        Parameters { difference, size, trials, seed }
+    }
 }
 
 pub(super) fn run(flags: Sketch, output: Output) -> Result<(), Failure> {
-    let Sketch { difference, size, trials, seed, drawing } = flags;
-    let parameters = Parameters { difference, size, trials, seed };
+    let parameters = flags.parameters();
     parameters.check()?;
-    drawing.check()?;
+    flags.drawing.check()?;
     let begun = Instant::now();
     let outcome = sketches::run(&parameters, &Spectator::new()?)?;
     let mut outcome = outcome.with_speed(sketches::speed(&parameters)?);
@@ -44,7 +50,7 @@ pub(super) fn run(flags: Sketch, output: Output) -> Result<(), Failure> {
     } else {
         tell(&outcome)?;
     }
-    drawing.draw(|| outcome.chart(), "how long a sketch must be")
+    flags.drawing.draw(|| outcome.chart(), "how long a sketch must be")
 }
 
 fn tell(outcome: &Outcome) -> Result<(), Failure> {

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::print;
 
 /// `rumor lab spread`
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Spread {
     /// How many nodes; one of them knows the rumor at the start
     #[arg(long, value_name = "N", default_value_t = 1_000)]
@@ -52,28 +52,34 @@ pub(crate) struct Spread {
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
-    drawing: Drawing,
+    pub(super) drawing: Drawing,
+}
+
+impl Spread {
+    pub(super) const fn parameters(&self) -> Parameters {
+        let Self {
+            nodes,
+            mode,
+            fanout,
+            fanout_distribution,
+            loss,
+            stop,
+            timing,
+            connection_limit,
+            hunt,
+            runs,
+            seed,
+            ..
+        } = *self;
+        Parameters { nodes, mode, fanout, fanout_distribution, loss, stop, timing, connection_limit, hunt, runs, seed }
+    }
 }
 
 pub(super) fn run(flags: Spread, output: Output) -> Result<(), Failure> {
-    let Spread {
-        nodes,
-        mode,
-        fanout,
-        fanout_distribution,
-        loss,
-        stop,
-        timing,
-        connection_limit,
-        hunt,
-        runs,
-        seed,
-        drawing,
-    } = flags;
-    let parameters =
-        Parameters { nodes, mode, fanout, fanout_distribution, loss, stop, timing, connection_limit, hunt, runs, seed };
+    let parameters = flags.parameters();
+    let runs = parameters.runs;
     parameters.check()?;
-    drawing.check()?;
+    flags.drawing.check()?;
     let spectator = Spectator::new()?;
     let begun = Instant::now();
     let mut outcome = spread::run(&parameters, &spectator)?;
@@ -86,7 +92,7 @@ pub(super) fn run(flags: Spread, output: Output) -> Result<(), Failure> {
     } else {
         lines(&outcome).into_iter().try_for_each(print::line)?;
     }
-    drawing.draw(|| outcome.chart(), "measured curve beside the theory's")
+    flags.drawing.draw(|| outcome.chart(), "measured curve beside the theory's")
 }
 
 /// What people see.
@@ -141,10 +147,12 @@ fn upshot(outcome: &Outcome, unit: &str) -> String {
     };
     if outcome.residue.max == 0.0 {
         let theory = |formula: Formula| format!(" (theory: {} = {:.1})", formula.text, formula.value);
-        return format!("everybody knew after {when}{}", outcome.time_last_predicted().map(theory).unwrap_or_default());
+        let theory = outcome.parameters.time_last_predicted().map(theory).unwrap_or_default();
+        return format!("everybody knew after {when}{theory}");
     }
     let theory = |formula: Formula| format!(" (theory: {} = {})", formula.text, fine_percent(formula.value));
-    let theory = outcome.residue_predicted().map(theory).unwrap_or_default();
+    let predicted = outcome.parameters.residue_predicted(outcome.traffic.mean);
+    let theory = predicted.map(theory).unwrap_or_default();
     let residue = fine_percent(outcome.residue.mean);
     let all =
         if runs > 1 { format!("; everybody knew in {} of the runs", percent(outcome.atomic)) } else { String::new() };

@@ -16,7 +16,7 @@ const PIECES: usize = 1_000;
 /// - *perfect-matching*: `φ` is 2: `1/4`. Exactly `(n − 4) / (4 (n − 1))`: the first matching takes `n / (2 (n − 1))` of
 ///   the whole; in the second, who may not meet its last partner again finds the others the further away.
 /// - *permuted*: `φ` is 1 and Poisson with mean 1: `1 / (2 √e)`, for large `n`.
-/// - *fixed-order*: as *permuted* in the first cycle; later the squares depend on the place in the order: [`fixed_order`].
+/// - *fixed-order*: as *permuted* in the first cycle; later the squares depend on the place in the order, and are carried on place by place.
 /// - *push-sum*: `1/2` of the potential, for large `n` (Kempe et al. 2003, the potential of their proof); exactly
 ///   `1/2 − 1/(2 (n − 1)) − (n − 2)/(4 (n − 1)²)` where nobody gives to itself.
 pub fn factors(method: Method, nodes: usize, cycles: usize) -> Vec<f64> {
