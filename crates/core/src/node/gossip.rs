@@ -117,12 +117,11 @@ impl Feedback {
         {
             self.take(lowest);
         }
-        match self.peers.iter().position(|waiting| *waiting == peer) {
-            Some(place) => self.packets[place] = packet,
-            None => {
-                self.peers.push(peer);
-                self.packets.push(packet);
-            }
+        if let Some(place) = self.peers.iter().position(|waiting| *waiting == peer) {
+            self.packets[place] = packet;
+        } else {
+            self.peers.push(peer);
+            self.packets.push(packet);
         }
     }
 
