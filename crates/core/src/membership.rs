@@ -5,7 +5,7 @@
 //! memberlist. Deviation: in SWIM a confirmed death overrides any incarnation; here a member that was wrongly
 //! declared dead comes back by a higher incarnation (decision 0001).
 //!
-//! Ids and rows lie beside the replica's slots, 24 bytes together, because ten thousand of them must cost little. What
+//! Ids and rows lie beside the replica's slots, 21 bytes together, because ten thousand of them must cost little. What
 //! is a function of the claims alone is shared by the copies of one view until it changes: a laboratory has ten thousand.
 //!
 //! **Invariant:** the view is a function of the claims merged. Nothing here looks at a clock to decide.
@@ -37,8 +37,6 @@ struct Row {
     rtt_micros: u32,
     /// Where the member stands in `live`.
     place: u32,
-    /// Whether the claimed address has returned a token or spoken over a stream.
-    proven: bool,
 }
 
 /// How a claim stands to what is held.
@@ -70,6 +68,9 @@ pub(crate) struct Members {
     /// Whose claim lies at each slot.
     ids: Arc<Vec<NodeId>>,
     rows: Vec<Row>,
+    /// Beside the rows: whether the claimed address has returned a token or spoken over a stream. Asked for each
+    /// datagram, and the same for many copies of one view.
+    proven: Arc<Vec<bool>>,
     by_id: Arc<SlotIndex>,
     by_name: Arc<SlotIndex>,
     /// The live members but this node, in the order in which they are probed.
@@ -86,6 +87,7 @@ impl Members {
             replica: Replica::new(now),
             ids: Arc::default(),
             rows: Vec::new(),
+            proven: Arc::default(),
             by_id: Arc::default(),
             by_name: Arc::default(),
             live: Vec::new(),
@@ -181,16 +183,16 @@ impl Members {
 
     /// Whether `address` is this member's and has proven that what is sent there arrives.
     pub(crate) fn is_proven(&self, id: NodeId, address: SocketAddr) -> bool {
-        self.slot_of(id).is_some_and(|slot| {
-            self.rows[slot as usize].proven && self.replica.at(slot).claim_address() == Some(address)
-        })
+        self.slot_of(id)
+            .is_some_and(|slot| self.proven[slot as usize] && self.replica.at(slot).claim_address() == Some(address))
     }
 
     pub(crate) fn prove(&mut self, id: NodeId, address: SocketAddr) {
         if let Some(slot) = self.slot_of(id)
+            && !self.proven[slot as usize]
             && self.replica.at(slot).claim_address() == Some(address)
         {
-            self.rows[slot as usize].proven = true;
+            Arc::make_mut(&mut self.proven)[slot as usize] = true;
         }
     }
 
@@ -236,7 +238,10 @@ impl Members {
         let slot = self.replica.insert(claim);
         assert_eq!(slot as usize, self.rows.len(), "rows and updates share their slots");
         reserve_one(&mut self.rows);
-        self.rows.push(Row { since: now, rtt_micros: 0, place: NOWHERE, proven: false });
+        self.rows.push(Row { since: now, rtt_micros: 0, place: NOWHERE });
+        let proven = Arc::make_mut(&mut self.proven);
+        reserve_one(proven);
+        proven.push(false);
         let ids = Arc::make_mut(&mut self.ids);
         reserve_one(ids);
         ids.push(id);
@@ -254,9 +259,10 @@ impl Members {
         if old != new {
             Arc::make_mut(&mut self.by_name).insert(new, slot, |slot| name_at(&self.replica, slot));
         }
-        let row = &mut self.rows[slot as usize];
-        row.since = now;
-        row.proven &= !moved;
+        self.rows[slot as usize].since = now;
+        if moved {
+            Arc::make_mut(&mut self.proven)[slot as usize] = false;
+        }
     }
 
     /// Counts a member under its new state and keeps the list of the live ones.
@@ -334,6 +340,7 @@ impl Members {
         ids.swap_remove(slot as usize);
         assert_eq!(self.replica.remove(slot), (slot != last).then_some(last));
         self.rows.swap_remove(slot as usize);
+        Arc::make_mut(&mut self.proven).swap_remove(slot as usize);
         if slot != last && self.rows[slot as usize].place != NOWHERE {
             let place = self.rows[slot as usize].place as usize;
             self.live[place] = slot;

@@ -87,8 +87,6 @@ pub struct Node {
     doubts: BTreeMap<NodeId, Doubt>,
     wants: BTreeMap<UpdateId, Want>,
     warned: BTreeMap<&'static str, Instant>,
-    /// Datagrams are written on it, and copied from it at the length that they got.
-    paper: Vec<u8>,
     /// Updates are looked through again from this second on.
     fade_at: Seconds,
 }
@@ -158,7 +156,6 @@ impl Node {
             doubts: BTreeMap::new(),
             wants: BTreeMap::new(),
             warned: BTreeMap::new(),
-            paper: Vec::new(),
             fade_at: now.wall.seconds(),
             identity,
             config,
@@ -208,7 +205,12 @@ impl Node {
 
     /// The next thing to do for the driver, in order.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.fx.outputs.pop_front()
+        let output = self.fx.outputs.pop_front();
+        if output.is_none() {
+            // The next one is written where the last one was.
+            self.fx.outputs.clear();
+        }
+        output
     }
 
     /// When [`Input::Timeout`] is due.

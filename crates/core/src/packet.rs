@@ -6,41 +6,59 @@ use crate::frame::{self, Accusation, ONE_WAY, SketchHead, Space};
 use crate::identity::NodeId;
 use crate::sketch::Symbol;
 use crate::update::UpdateId;
-use crate::wire::{Header, PACKET_BYTES_MAX, Put, VERSION};
+use crate::wire::{HEADER_BYTES, Header, PACKET_BYTES_MAX, Put, VERSION};
 
 /// Frames on their way out: into one datagram, or one packet of a stream.
 ///
-/// Each `put` writes a whole frame; [`room`](Self::room) tells what is left.
+/// Each `put` writes a whole frame; [`room`](Self::room) tells what is left. Nothing is written or allocated before
+/// the first frame: most replies stay empty.
 #[derive(Debug)]
 pub(crate) struct Packet {
+    head: Head,
     bytes: Vec<u8>,
-    /// Bytes before the first frame.
-    empty: usize,
     limit: usize,
 }
 
+/// What stands before the first frame.
+#[derive(Clone, Copy, Debug)]
+enum Head {
+    Datagram(Header),
+    /// A packet on a stream begins with its length, which is written when it is finished.
+    Length,
+}
+
+impl Head {
+    const fn bytes(self) -> usize {
+        match self {
+            Self::Datagram(_) => HEADER_BYTES + 1,
+            Self::Length => 4,
+        }
+    }
+}
+
+/// Room for most datagrams of a calm cluster, so that they are written without growing.
+const USUAL_BYTES: usize = 256;
+
 impl Packet {
-    /// A datagram of at most `limit` bytes, written over what is on the paper.
-    pub(crate) fn datagram(paper: Vec<u8>, header: Header, limit: usize) -> Self {
-        let mut bytes = paper;
-        bytes.clear();
-        header.write(&mut bytes);
-        bytes.push(VERSION.to_byte());
-        Self { empty: bytes.len(), bytes, limit }
+    /// A datagram of at most `limit` bytes.
+    pub(crate) const fn datagram(header: Header, limit: usize) -> Self {
+        Self { head: Head::Datagram(header), bytes: Vec::new(), limit }
     }
 
-    /// A packet on a stream; its length is written when it is finished.
-    pub(crate) fn stream() -> Self {
-        Self { bytes: vec![0; 4], empty: 4, limit: 4 + PACKET_BYTES_MAX }
+    /// A packet on a stream.
+    pub(crate) const fn stream() -> Self {
+        Self { head: Head::Length, bytes: Vec::new(), limit: 4 + PACKET_BYTES_MAX }
     }
 
+    /// Whether no frame is in it.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.bytes.len() == self.empty
+        self.bytes.is_empty()
     }
 
     /// How many more bytes fit.
     pub(crate) const fn room(&self) -> usize {
-        self.limit.saturating_sub(self.bytes.len())
+        let written = if self.is_empty() { self.head.bytes() } else { self.bytes.len() };
+        self.limit.saturating_sub(written)
     }
 
     /// More may go out than was thought.
@@ -48,20 +66,27 @@ impl Packet {
         self.limit = self.limit.max(limit);
     }
 
-    /// What is written so far.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The memory it was written on, to be written on again.
-    pub(crate) fn into_paper(self) -> Vec<u8> {
+    /// All of it, if a frame is in it.
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        if let (Head::Length, Some((len, frames))) = (self.head, self.bytes.split_first_chunk_mut()) {
+            *len = u32::try_from(frames.len()).expect("a packet is capped far below 4 GiB").to_le_bytes();
+        }
         self.bytes
     }
 
-    pub(crate) fn into_stream(mut self) -> Vec<u8> {
-        let len = u32::try_from(self.bytes.len() - 4).expect("a packet is capped far below 4 GiB");
-        self.bytes[..4].copy_from_slice(&len.to_le_bytes());
-        self.bytes
+    /// The head comes with the first frame.
+    fn begin(&mut self) {
+        if !self.bytes.is_empty() {
+            return;
+        }
+        self.bytes = Vec::with_capacity(self.limit.min(USUAL_BYTES));
+        match self.head {
+            Head::Datagram(header) => {
+                header.write(&mut self.bytes);
+                self.bytes.push(VERSION.to_byte());
+            }
+            Head::Length => self.bytes.extend_from_slice(&[0; 4]),
+        }
     }
 
     pub(crate) fn ping(&mut self, number: u16, root: u64) {
@@ -86,11 +111,12 @@ impl Packet {
 
     /// Items as [`item`] wrote them.
     pub(crate) fn updates(&mut self, packet: u16, asks: bool, items: &[u8]) {
-        self.sized(frame::KIND_UPDATES, |to| {
-            to.extend_from_slice(&packet.to_le_bytes());
-            to.push(asks.into());
-            to.extend_from_slice(items);
-        });
+        self.begin();
+        self.bytes.push(frame::KIND_UPDATES);
+        self.bytes.put_size(3 + items.len());
+        self.bytes.extend_from_slice(&packet.to_le_bytes());
+        self.bytes.push(asks.into());
+        self.bytes.extend_from_slice(items);
     }
 
     pub(crate) fn feedback(&mut self, packet: u16, known: u64) {
@@ -189,6 +215,7 @@ impl Packet {
     }
 
     fn fixed(&mut self, kind: u8, number: u16, root: u64) {
+        self.begin();
         self.bytes.push(kind);
         self.bytes.extend_from_slice(&number.to_le_bytes());
         self.bytes.extend_from_slice(&root.to_le_bytes());
@@ -197,6 +224,7 @@ impl Packet {
     /// Writes kind, length and content. The length takes one byte where the content is short, as it mostly is; a
     /// longer content moves up to make room.
     fn sized(&mut self, kind: u8, content: impl FnOnce(&mut Vec<u8>)) {
+        self.begin();
         self.bytes.push(kind);
         let start = self.bytes.len();
         self.bytes.push(0);
@@ -231,16 +259,16 @@ mod tests {
 
     /// The frames of a datagram, in hex, without its envelope of 31 bytes.
     fn frames(write: impl FnOnce(&mut Packet)) -> String {
-        let mut packet = Packet::datagram(Vec::new(), header(), 1_200);
+        let mut packet = Packet::datagram(header(), 1_200);
         write(&mut packet);
-        hex(&packet.bytes()[HEADER_BYTES + 1..])
+        hex(&packet.into_bytes()[HEADER_BYTES + 1..])
     }
 
     #[test]
     fn a_ping_with_nothing_to_say_leaves_room_for_the_seal_in_46_bytes() {
-        let mut packet = Packet::datagram(Vec::new(), header(), 1_200);
+        let mut packet = Packet::datagram(header(), 1_200);
         packet.ping(7, 0x0102_0304_0506_0708);
-        let bytes = packet.bytes().to_vec();
+        let bytes = packet.into_bytes();
         let golden = "ddccbbaa1111111111111111222222222222222233333333333333330000\
                       10\
                       0107000807060504030201";

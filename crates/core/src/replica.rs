@@ -7,6 +7,7 @@
 //! **Counted** are the updates that are forgotten later than `as_of`, a moment rounded up to ten seconds: two
 //! replicas that name the same moment count the same updates although their clocks differ (design §2 rule 3).
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -176,23 +177,33 @@ impl Replica {
         }
     }
 
+    /// Whether the sketch can still be told as it was at change number `change`.
+    pub(crate) fn remembers(&self, change: u64) -> bool {
+        usize::try_from(self.changes - change).is_ok_and(|since| since <= self.ring.len())
+    }
+
     /// Symbols `from..to` of the sketch as it was at change number `change`, or `None` if that is too long ago.
-    pub(crate) fn symbols(&self, from: usize, to: usize, change: u64) -> Option<Vec<Symbol>> {
+    pub(crate) fn symbols(&self, from: usize, to: usize, change: u64) -> Option<Cow<'_, [Symbol]>> {
         assert!(from <= to && change <= self.changes);
         let since = usize::try_from(self.changes - change).ok()?;
         let kept = self.ring.len().checked_sub(since)?;
         let mut symbols = match self.sketch.symbols().get(from..to) {
-            Some(kept) => kept.to_vec(),
-            None => self.prefix(to).split_off(from),
+            Some(kept) => Cow::Borrowed(kept),
+            None => Cow::Owned(self.prefix(to).split_off(from)),
         };
         for id in self.ring.range(kept..) {
-            sketch::toggle(&mut symbols, from, id.0);
+            sketch::toggle(symbols.to_mut(), from, id.0);
         }
         Some(symbols)
     }
 
     /// Compares a peer's symbols, as received, with this replica as it is now. `as_of` is the peer's.
     pub(crate) fn compare(&self, received: &[Symbol], as_of: Seconds) -> Comparison {
+        if as_of == self.as_of && !received.is_empty() && self.sketch.symbols().get(..received.len()) == Some(received)
+        {
+            // As it is most of the time in a quiet cluster.
+            return Comparison::Found { ours: Vec::new(), theirs: Vec::new() };
+        }
         let mut difference = self.prefix(received.len());
         let (low, high) = (as_of.min(self.as_of), as_of.max(self.as_of));
         for (_, id) in self.fading.range((low.after(), UpdateId(0))..(high.after(), UpdateId(0))) {
@@ -333,7 +344,7 @@ mod tests {
         let mut fresh = 0;
         let (mine, lacking) = loop {
             let from = received.len();
-            received.extend(ours.symbols(from, from + 32, change).expect("the ring reaches that far back"));
+            received.extend_from_slice(&ours.symbols(from, from + 32, change).expect("the ring reaches that far back"));
             if let Comparison::Found { ours, theirs } = theirs.compare(&received, as_of) {
                 break (ours.len(), theirs.len());
             }
@@ -355,12 +366,12 @@ mod tests {
         let mut ours = filled((1..=2_000).map(|count| update(1, count, 900)));
         let theirs = filled((1..=1_980).map(|count| update(1, count, 900)));
         let (change, (as_of, _)) = (ours.changes(), ours.counted());
-        let mut received = ours.symbols(0, 32, change).unwrap();
+        let mut received = ours.symbols(0, 32, change).unwrap().into_owned();
         for count in 1..=20 {
             ours.insert(update(2, count, 900));
         }
-        let spoilt = [received.clone(), ours.symbols(32, 96, ours.changes()).unwrap()].concat();
-        received.extend(ours.symbols(32, 96, change).unwrap());
+        let spoilt = [received.as_slice(), &ours.symbols(32, 96, ours.changes()).unwrap()].concat();
+        received.extend_from_slice(&ours.symbols(32, 96, change).unwrap());
         assert_eq!(found(theirs.compare(&received, as_of)), (0, 20));
         assert!(!matches!(theirs.compare(&spoilt, as_of), Comparison::Found { .. }));
     }

@@ -65,7 +65,9 @@ pub(crate) struct Rumors {
     spent: [u64; 2],
     born: u64,
     packet: u16,
-    packets: VecDeque<(u16, Vec<UpdateId>)>,
+    /// What the last packets held, in their order: each update with the packet's number.
+    packets: VecDeque<(u16, UpdateId)>,
+    packets_held: usize,
 }
 
 impl Rumors {
@@ -81,6 +83,7 @@ impl Rumors {
             born: 0,
             packet: 0,
             packets: VecDeque::new(),
+            packets_held: 0,
         }
     }
 
@@ -111,17 +114,12 @@ impl Rumors {
         }
         self.born += 1;
         let (id, age) = (update.id, u64::MAX - self.born);
-        let interest = self.rule_of(&update).begin(members, self.fanout);
-        let knowers = from.into_iter().collect();
+        let interest = rule_of(&update, self.stop, self.announce_bytes).begin(members, self.fanout);
+        let mut knowers = Vec::with_capacity(KNOWERS_MAX / 2);
+        knowers.extend(from);
         let old = self.hot.insert(id, Hot { update, hop, knowers, sent: 0, interest, age });
         assert!(old.is_none(), "an update becomes hot once");
         self.queues[queue].insert((0, age, id));
-    }
-
-    /// Nobody tells what it knew of an announcement: a rule that lives on feedback would never end it.
-    fn rule_of(&self, update: &Update) -> StopRule {
-        let large = update.bytes().len() > self.announce_bytes;
-        if large && self.stop.asks_feedback() { ANNOUNCE_RULE } else { self.stop }
     }
 
     /// An update is superseded, or its rule says stop.
@@ -137,59 +135,68 @@ impl Rumors {
         if self.hot.is_empty() {
             return filling;
         }
-        let mut chosen = self.choose(peer, room.saturating_sub(frame::UPDATES_HEAD_BYTES));
-        let is_small = |size: &usize| *size <= self.announce_bytes;
-        let sizes = chosen.iter().map(|id| self.hot[id].update.bytes().len());
-        filling.items.reserve_exact(sizes.filter(is_small).map(frame::item_bytes).sum());
+        let mut chosen = self.choose(peer, room.saturating_sub(frame::UPDATES_HEAD_BYTES), &mut filling);
         for id in &chosen {
-            let hot = &self.hot[id];
-            let size = hot.update.bytes().len();
-            if size > self.announce_bytes {
-                filling.announced.push((*id, u32::try_from(size).unwrap_or(u32::MAX)));
-            } else {
-                frame::item(&mut filling.items, hot.hop, hot.update.bytes());
-            }
             self.count_sent(*id, rng);
         }
-        chosen.retain(|id| filling.announced.iter().all(|(announced, _)| announced != id));
+        if !filling.announced.is_empty() {
+            chosen.retain(|id| filling.announced.iter().all(|(announced, _)| announced != id));
+        }
         if !chosen.is_empty() {
-            self.packet = self.packet.wrapping_add(1);
-            filling.packet = self.packet;
-            if self.packets.len() == PACKETS_MAX {
-                self.packets.pop_front();
-            }
-            self.packets.push_back((self.packet, chosen));
+            filling.packet = self.remember(&chosen);
         }
         filling
     }
 
-    /// Updates that `peer` may want and that fit, each from the space that has had less; they are paid for.
-    fn choose(&mut self, peer: NodeId, mut room: usize) -> Vec<UpdateId> {
+    /// Numbers a packet of these updates.
+    fn remember(&mut self, ids: &[UpdateId]) -> u16 {
+        if self.packets_held == PACKETS_MAX
+            && let Some(&(oldest, _)) = self.packets.front()
+        {
+            while self.packets.pop_front_if(|(packet, _)| *packet == oldest).is_some() {}
+            self.packets_held -= 1;
+        }
+        self.packet = self.packet.wrapping_add(1);
+        self.packets.extend(ids.iter().map(|id| (self.packet, *id)));
+        self.packets_held += 1;
+        self.packet
+    }
+
+    /// Writes down updates that `peer` may want and that fit, each from the space that has had less; they are paid for.
+    fn choose(&mut self, peer: NodeId, mut room: usize, filling: &mut Filling) -> Vec<UpdateId> {
         let mut chosen = Vec::new();
-        let wanted = |id: &UpdateId| !self.hot[id].knowers.contains(&peer);
-        let mut looks = self
-            .queues
-            .each_ref()
-            .map(|queue| queue.iter().take(LOOK_MAX).map(|(_, _, id)| *id).filter(wanted).peekable());
+        let hot = |id: UpdateId| (id, &self.hot[&id]);
+        let mut looks = self.queues.each_ref().map(|queue| {
+            let least_sent = queue.iter().take(LOOK_MAX).map(|(_, _, id)| hot(*id));
+            least_sent.filter(|(_, hot)| !hot.knowers.contains(&peer)).peekable()
+        });
         loop {
-            let more = [0, 1].map(|queue| looks[queue].peek().is_some());
+            let more = looks.each_mut().map(|look| look.peek().is_some());
             let Some(queue) = (0..2).filter(|queue| more[*queue]).min_by_key(|queue| self.spent[*queue]) else {
                 return chosen;
             };
-            let id = looks[queue].next().expect("there is more");
-            let size = self.hot[&id].update.bytes().len();
-            let cost = if size > self.announce_bytes { ANNOUNCED_BYTES } else { frame::item_bytes(size) };
-            if cost <= room {
-                room -= cost;
-                self.spent[queue] += cost as u64;
-                chosen.push(id);
+            let (id, hot) = looks[queue].next().expect("there is more");
+            let size = hot.update.bytes().len();
+            let is_large = size > self.announce_bytes;
+            let cost = if is_large { ANNOUNCED_BYTES } else { frame::item_bytes(size) };
+            if cost > room {
+                continue;
+            }
+            room -= cost;
+            self.spent[queue] += cost as u64;
+            chosen.push(id);
+            if is_large {
+                filling.announced.push((id, u32::try_from(size).unwrap_or(u32::MAX)));
+            } else {
+                filling.items.reserve(cost);
+                frame::item(&mut filling.items, hot.hop, hot.update.bytes());
             }
         }
     }
 
     fn count_sent(&mut self, id: UpdateId, rng: &mut Rng) {
-        let rule = self.rule_of(&self.hot[&id].update);
         let hot = self.hot.get_mut(&id).expect("what was sent is hot");
+        let rule = rule_of(&hot.update, self.stop, self.announce_bytes);
         let queue = &mut self.queues[queue_of(&hot.update)];
         queue.remove(&(hot.sent, hot.age, id));
         hot.sent += 1;
@@ -224,8 +231,10 @@ impl Rumors {
     /// A receiver says which updates of a packet it knew.
     pub(crate) fn feedback(&mut self, packet: u16, known: u64, rng: &mut Rng) {
         // The latest are asked about most. Numbers wrap around: they are compared for equality only.
-        let Some(at) = self.packets.iter().rposition(|(number, _)| *number == packet) else { return };
-        let (_, ids) = self.packets.remove(at).expect("it was just found");
+        let Some(last) = self.packets.iter().rposition(|(number, _)| *number == packet) else { return };
+        let held = self.packets.range(..=last).rev().take_while(|(number, _)| *number == packet).count();
+        let ids: Vec<UpdateId> = self.packets.drain(last + 1 - held..=last).map(|(_, id)| id).collect();
+        self.packets_held -= 1;
         for (place, id) in ids.into_iter().enumerate() {
             let knew = place < 64 && known >> place & 1 != 0;
             let Some(hot) = self.hot.get_mut(&id) else { continue };
@@ -234,6 +243,12 @@ impl Rumors {
             }
         }
     }
+}
+
+/// Nobody tells what it knew of an announcement: a rule that lives on feedback would never end it.
+fn rule_of(update: &Update, stop: StopRule, announce_bytes: usize) -> StopRule {
+    let large = update.bytes().len() > announce_bytes;
+    if large && stop.asks_feedback() { ANNOUNCE_RULE } else { stop }
 }
 
 /// Whether an update is a claim about a member.
@@ -331,6 +346,22 @@ mod tests {
             let packet = rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).packet;
             rumors.feedback(packet, known, &mut Rng::new(1));
         }
+        assert!(rumors.is_empty());
+    }
+
+    #[test]
+    fn feedback_is_understood_about_the_last_packets() {
+        let mut rumors = rumors(StopRule::FeedbackCounter { k: 1 }, 2);
+        let packets: Vec<u16> =
+            (0..=PACKETS_MAX).map(|_| rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).packet).collect();
+        rumors.feedback(packets[0], 0b11, &mut Rng::new(1));
+        assert_eq!(rumors.len(), 2, "it was too long ago");
+        rumors.feedback(packets[2], 0b00, &mut Rng::new(1));
+        rumors.feedback(packets[2], 0b11, &mut Rng::new(1));
+        assert_eq!(rumors.len(), 2, "each packet has one answer");
+        rumors.feedback(packets[1], 0b01, &mut Rng::new(1));
+        assert_eq!(rumors.len(), 1);
+        rumors.feedback(packets[PACKETS_MAX], 0b11, &mut Rng::new(1));
         assert!(rumors.is_empty());
     }
 

@@ -53,14 +53,15 @@ impl Node {
     /// Symbols `from..to` of the sketch that `letter`'s peer was promised.
     fn put_symbols(&mut self, space: Space, from: usize, to: usize, letter: &mut Letter) {
         let Some(asked) = self.exchanges.asked(letter.peer, space).copied() else { return };
-        let Some(symbols) = self.replica(space).symbols(from, to, asked.change) else {
+        if !self.replica(space).remembers(asked.change) {
             // Too much has changed since it began; the next round begins anew.
             self.exchanges.end_asked(letter.peer, space);
             return;
-        };
-        if !self.makes_room(letter, SKETCH_HEAD_BYTES + symbols.len() * SYMBOL_BYTES) {
+        }
+        if !self.makes_room(letter, SKETCH_HEAD_BYTES + (to - from) * SYMBOL_BYTES) {
             return;
         }
+        let symbols = self.replica(space).symbols(from, to, asked.change).expect("it is remembered");
         let offset = u16::try_from(from).expect("at most 4,096 symbols");
         let Asked { exchange, as_of, count, one_way, .. } = asked;
         letter.packet.sketch(&SketchHead { space, exchange, as_of, count, offset, one_way }, &symbols);

@@ -3,7 +3,6 @@
 //! News goes on at once, then at rounds while it is hot. Rounds that ask back off while roots agree, down to the
 //! repair interval, which compares with one random peer in every mode: an idle cluster is nearly silent.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +48,7 @@ pub(super) struct Gossip {
     agreed_at: Option<Instant>,
     /// When the spaces last changed.
     changed_at: [Option<Instant>; 2],
-    pub(super) feedback: BTreeMap<NodeId, (u16, u64)>,
+    pub(super) feedback: Feedback,
     accusations: Vec<(Accusation, Option<u32>)>,
 }
 
@@ -65,7 +64,7 @@ impl Gossip {
             differs: None,
             agreed_at: None,
             changed_at: [None; 2],
-            feedback: BTreeMap::new(),
+            feedback: Feedback::default(),
             accusations: Vec::new(),
         }
     }
@@ -99,6 +98,38 @@ impl Gossip {
 
     fn changed_lately(&self, space: Space, now: Instant, config: &Config) -> bool {
         self.changed_at[place(space)].is_some_and(|at| now.since(at) < config.repair_interval)
+    }
+}
+
+/// Feedback that waits for the next letter to its peer. Nearly every letter looks for some, so peers lie close together.
+#[derive(Debug, Default)]
+pub(super) struct Feedback {
+    peers: Vec<NodeId>,
+    /// For each of them a packet, and which of its updates were known.
+    packets: Vec<(u16, u64)>,
+}
+
+impl Feedback {
+    /// Puts feedback for a peer in the place of what waits for it. Where there is no room, that of the lowest id goes.
+    fn put(&mut self, peer: NodeId, packet: (u16, u64)) {
+        if self.peers.len() >= FEEDBACK_MAX
+            && let Some(lowest) = self.peers.iter().min().copied()
+        {
+            self.take(lowest);
+        }
+        if let Some(place) = self.peers.iter().position(|waiting| *waiting == peer) {
+            self.packets[place] = packet;
+        } else {
+            self.peers.push(peer);
+            self.packets.push(packet);
+        }
+    }
+
+    /// Takes out what waits for a peer.
+    pub(super) fn take(&mut self, peer: NodeId) -> Option<(u16, u64)> {
+        let place = self.peers.iter().position(|waiting| *waiting == peer)?;
+        self.peers.swap_remove(place);
+        Some(self.packets.swap_remove(place))
     }
 }
 
@@ -310,10 +341,23 @@ impl Node {
         if (asks || items >= 8) && letter.packet.room() >= 12 {
             letter.packet.feedback(packet, known);
         } else if self.members.is_live(letter.peer) {
-            if self.gossip.feedback.len() >= FEEDBACK_MAX {
-                self.gossip.feedback.pop_first();
-            }
-            self.gossip.feedback.insert(letter.peer, (packet, known));
+            self.gossip.feedback.put(letter.peer, (packet, known));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn feedback_waits_once_for_each_peer_and_where_it_is_full_the_lowest_goes() {
+        let mut feedback = Feedback::default();
+        (1..=64).for_each(|peer| feedback.put(NodeId(peer), (1, peer)));
+        feedback.put(NodeId(65), (1, 65));
+        assert_eq!(feedback.take(NodeId(1)), None);
+        feedback.put(NodeId(65), (2, 65));
+        assert_eq!(feedback.take(NodeId(65)), Some((2, 65)));
+        assert_eq!(feedback.take(NodeId(65)), None);
     }
 }

@@ -114,10 +114,8 @@ impl Node {
         Letter { to, peer, via, packet, allowance, held_back: false, shows_self: false, class }
     }
 
-    /// A datagram on the paper that is reused, unless another letter lies on it.
-    fn datagram(&mut self, peer: NodeId, limit: usize) -> Packet {
-        let header = self.header(peer);
-        Packet::datagram(std::mem::take(&mut self.paper), header, limit)
+    fn datagram(&self, peer: NodeId, limit: usize) -> Packet {
+        Packet::datagram(self.header(peer), limit)
     }
 
     /// Whether `bytes` of frames fit; a full datagram to a proven address goes out and a new one begins.
@@ -163,20 +161,20 @@ impl Node {
     }
 
     fn dispatch(&mut self, to: SocketAddr, via: Via, class: Class, packet: Packet) {
-        let says = !packet.is_empty() && self.phase != Phase::Stopped;
+        if packet.is_empty() || self.phase == Phase::Stopped {
+            return;
+        }
+        let bytes = packet.into_bytes();
         match via {
             Via::Datagram => {
-                if says && self.budget.pay_datagram(class, packet.bytes().len(), self.fx.now.instant) {
-                    let bytes = packet.bytes().to_vec();
+                if self.budget.pay_datagram(class, bytes.len(), self.fx.now.instant) {
                     self.fx.counters.datagrams_sent += 1;
                     self.fx.counters.bytes_sent += bytes.len() as u64;
                     self.fx.outputs.push_back(Output::Transmit { to, channel: Channel::Datagram, bytes });
                 }
-                self.paper = packet.into_paper();
             }
-            Via::Stream(_) if !says => {}
             Via::Stream(stream) => {
-                self.streams.send(stream, packet.into_stream(), &mut self.fx, &mut self.budget);
+                self.streams.send(stream, bytes, &mut self.fx, &mut self.budget);
             }
         }
     }
@@ -185,7 +183,7 @@ impl Node {
     /// hot news as far as the mode sends any unasked.
     pub(super) fn fill(&mut self, letter: &mut Letter) {
         if letter.packet.room() >= FEEDBACK_FRAME_BYTES
-            && let Some((packet, known)) = self.gossip.feedback.remove(&letter.peer)
+            && let Some((packet, known)) = self.gossip.feedback.take(letter.peer)
         {
             letter.packet.feedback(packet, known);
         }
