@@ -224,14 +224,14 @@ pub fn atomicity(nodes: usize, fanout: f64, loss: f64) -> f64 {
     (-(-c).exp()).exp()
 }
 
-/// Periods until somebody first probes a member that crashed: 1 / (1 − (1 − 1/(n−1))^(n−1)), near e/(e−1) (SWIM §5.1).
+/// Periods until somebody first probes a member that crashed: 1 / (1 − (1 − 1/(n−1))^(n−1)), near e/(e−1) (SWIM §3).
 /// A crash falls at the start of a period.
 pub fn first_detection(nodes: usize) -> f64 {
     let others = count(nodes) - 1.0;
     1.0 / (1.0 - (1.0 - 1.0 / others).powf(others))
 }
 
-/// The chance that a probe of a live member fails: (1 − q²)(1 − q⁴)^k with k indirect ones (SWIM §5.1).
+/// The chance that a probe of a live member fails: (1 − q²)(1 − q⁴)^k with k indirect ones (SWIM §3).
 pub fn probe_failure(loss: f64, indirect_probes: u32) -> f64 {
     let q = 1.0 - loss;
     (1.0 - q.powi(2)) * (1.0 - q.powi(4)).powf(f64::from(indirect_probes))
