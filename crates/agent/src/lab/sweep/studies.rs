@@ -1,9 +1,7 @@
 //! What a sweep must know of each study: how it runs, what of its outcome can be drawn, and which formula stands beside.
 
-use rumormill_core::StopRule;
 use rumormill_lab::jobs::Watch;
 use rumormill_lab::scenario::Run as Running;
-use rumormill_lab::spread::Timing;
 use rumormill_lab::sweep::{Field, Law};
 use rumormill_lab::{Error, Scenario, averaging, detection as detecting, sketches, spread as spreading, theory};
 use serde::Serialize;
@@ -54,21 +52,19 @@ impl Study for Spread {
     }
 
     fn law(job: &Self::Job, x: &str, y: &str, outcome: &Value) -> Option<Law> {
-        let spreading::Parameters { nodes, mode, fanout, loss, stop, timing, connection_limit, .. } = *job;
-        match y {
+        let traffic = outcome["traffic"]["mean"].as_f64()?;
+        let predicted = match y {
+            // Against the traffic the law of the traffic, where it holds, rather than the root of a rule.
             "residue.mean" if x == "traffic.mean" => {
-                let messages = outcome["traffic"]["mean"].as_f64()?;
-                Some(Law { text: "e^−m".to_owned(), value: theory::residue_of_traffic(messages), of_x_alone: true })
+                job.residue_predicted(traffic)?;
+                let law = theory::residue_of_traffic(traffic);
+                return (job.loss == 0.0).then(|| Law { text: "e^−m".to_owned(), value: law, of_x_alone: true });
             }
-            "time_last.mean" if stop == StopRule::Never && connection_limit.is_none() => {
-                let formula = match timing {
-                    Timing::Rounds => theory::rounds_to_all(mode, nodes, fanout, loss),
-                    Timing::Async => theory::periods_to_all(mode, nodes, fanout, loss),
-                };
-                Some(Law { text: formula.text, value: formula.value, of_x_alone: false })
-            }
+            "residue.mean" => job.residue_predicted(traffic),
+            "time_last.mean" => job.time_last_predicted(),
             _ => None,
-        }
+        };
+        predicted.map(|formula| Law { text: formula.text, value: formula.value, of_x_alone: false })
     }
 }
 
