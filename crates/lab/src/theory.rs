@@ -160,16 +160,16 @@ pub fn mean_field_by_clocks(mode: Mode, nodes: usize, calls: Calls, loss: f64, p
     // Runge and Kutta's fourth order, in steps short against the fastest rate.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at least 1 and below the nodes")]
     let steps = (STEPS_PER_TIME * (1.0 + calls.mean())).ceil() as usize;
-    let h = 1.0 / count(steps);
+    let step = 1.0 / count(steps);
     let mut knows = 1.0 / count(nodes);
     let mut curve = vec![knows];
     while curve.len() <= periods {
         for _ in 0..steps {
-            let a = slope(knows);
-            let b = slope(knows + h / 2.0 * a);
-            let c = slope(knows + h / 2.0 * b);
-            let d = slope(knows + h * c);
-            knows = (knows + h / 6.0 * (a + 2.0 * b + 2.0 * c + d)).min(1.0);
+            let begin = slope(knows);
+            let half = slope(knows + step / 2.0 * begin);
+            let again = slope(knows + step / 2.0 * half);
+            let end = slope(knows + step * again);
+            knows = (knows + step / 6.0 * (begin + 2.0 * half + 2.0 * again + end)).min(1.0);
         }
         curve.push(knows);
     }

@@ -6,6 +6,8 @@
 //!
 //! In push-pull the node differs from the models, and why it does is in `docs/decisions/0009-answers-on-arrival.md`.
 
+#![expect(clippy::print_stdout, reason = "the figures of the decision record")]
+
 mod support;
 
 use std::time::Duration;

@@ -55,7 +55,13 @@ impl Parameters {
             StopRule::ForwardOnce => Some(fanout * (1.0 - loss)),
             StopRule::FeedbackCoin { k } if lossless && timing == Timing::Async => Some(f64::from(k) + 1.0),
             StopRule::BlindCoin { k } if lossless => Some(f64::from(k)),
-            _ => None,
+            StopRule::Never
+            | StopRule::BlindCounter { .. }
+            | StopRule::BlindCoin { .. }
+            | StopRule::FeedbackCounter { .. }
+            | StopRule::FeedbackCoin { .. }
+            | StopRule::MedianCounter { .. }
+            | StopRule::TransmitLimit { .. } => None,
         };
         let root = |r| Formula { text: format!("s = e^(-{}(1 - s))", theory::short(r)), value: theory::final_size(r) };
         let law = || Formula { text: "e^-m".to_owned(), value: theory::residue_of_traffic(traffic) };
