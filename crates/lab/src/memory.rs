@@ -23,7 +23,11 @@ pub fn resident() -> Option<u64> {
 /// # Errors
 /// [`Error::Memory`].
 pub fn check(needed: u64) -> Result<(), Error> {
-    match available() {
+    fits(needed, available())
+}
+
+fn fits(needed: u64, free: Option<u64>) -> Result<(), Error> {
+    match free {
         Some(available) if needed > available => Err(Error::Memory { needed, available }),
         Some(_) | None => Ok(()),
     }
@@ -44,5 +48,12 @@ mod tests {
         let text = "MemTotal:       100 kB\nMemAvailable:    42 kB\n";
         assert_eq!(kibibytes(text, "MemAvailable:"), Some(43_008));
         assert_eq!(kibibytes(text, "VmRSS:"), None);
+    }
+
+    #[test]
+    fn what_needs_a_byte_more_than_is_free_is_refused() {
+        let refused = fits(101, Some(100));
+        assert!(matches!(refused, Err(Error::Memory { needed: 101, available: 100 })), "{refused:?}");
+        assert!(fits(100, Some(100)).is_ok() && fits(u64::MAX, None).is_ok());
     }
 }

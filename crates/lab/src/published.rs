@@ -1,7 +1,8 @@
 //! Values from papers, each with its table and row, and values that an independent simulation gave under the same rules.
 //!
 //! A test that compares with one takes its tolerance from [`Value::tolerance`]: half a unit of the last digit that was
-//! printed, and four standard errors of both samples.
+//! printed, and four standard errors of both samples. A value that the rules do not give stands here all the same, flagged as a
+//! [known discrepancy](Value::is_discrepant): tests show that it is one, and nothing is tuned to it.
 
 use rumormill_core::StopRule;
 use rumormill_core::config::Mode;
@@ -15,6 +16,8 @@ pub struct Value {
     pub rounding: f64,
     /// How many runs it is the mean of.
     pub runs: u32,
+    /// The rules as they stand do not give it, and nobody found which do.
+    pub is_discrepant: bool,
 }
 
 impl Value {
@@ -23,11 +26,16 @@ impl Value {
         let variances = 1.0 / f64::from(self.runs) + 1.0 / crate::summary::count(runs);
         self.rounding + 4.0 * sd * variances.sqrt()
     }
+
+    /// The same, flagged as a known discrepancy.
+    const fn discrepant(self) -> Self {
+        Self { is_discrepant: true, ..self }
+    }
 }
 
 /// The mean of `runs` runs of a simulation.
 const fn simulated(value: f64, rounding: f64, runs: u32) -> Value {
-    Value { value, rounding, runs }
+    Value { value, rounding, runs, is_discrepant: false }
 }
 
 /// What a paper prints, and what an independent simulation of the same rules gave.
@@ -53,13 +61,15 @@ pub struct RumorRow {
     /// Update messages for each site.
     pub traffic: Cell,
     /// The mean time at which sites learned it. The paper's values of Tables 1 and 2 lie 1.2 to 2.8 cycles above all
-    /// simulations, and no definition is known that gives them: hold these rows against the simulation.
+    /// simulations, and no definition is known that gives them: they are flagged.
     pub time_average: Cell,
     /// When the last site learned it.
     pub time_last: Cell,
 }
 
-/// The paper does not say how often it ran what these tables show; for the spatial ones, which take longer, 200 times.
+/// An assumption: the paper does not say how often it ran what these tables show; for the spatial ones, which take longer, 200
+/// times. Only the tolerance of [`Cell::paper`] rests on it; that of [`Cell::reproduced`] rests on counted runs and is narrower,
+/// so it is the one that decides.
 const PAPER_RUNS: u32 = 200;
 
 /// (k, then (paper, half a unit of its last digit, simulated, the same) for residue, traffic, average and last time).
@@ -110,7 +120,11 @@ pub fn demers() -> Vec<RumorRow> {
     let table_3 = TABLE_3.into_iter().map(|(k, cells)| {
         row("Demers et al. 1987, Table 3: pull, feedback and counter", Mode::Pull, counter(k), cells, 20_000)
     });
-    table_1.chain(table_2).chain(table_3).collect()
+    let flag = |row: RumorRow| {
+        let time_average = Cell { paper: row.time_average.paper.discrepant(), ..row.time_average };
+        RumorRow { time_average, ..row }
+    };
+    table_1.chain(table_2).map(flag).chain(table_3).collect()
 }
 
 /// Mean rounds to full coverage where everybody keeps going, by an independent simulation of the rules under which the
@@ -195,7 +209,11 @@ pub fn rounds() -> impl Iterator<Item = RoundsRow> {
 }
 
 /// The deviation of the rounds to full coverage at fanout 1, nearly the same for every number of nodes.
-pub const ROUNDS_DEVIATION: [(Mode, f64); 3] = [(Mode::Push, 1.33), (Mode::Pull, 1.3), (Mode::PushPull, 0.5)];
+pub const ROUNDS_DEVIATION: [(Mode, Value); 3] = [
+    (Mode::Push, simulated(1.33, 0.005, 20_000)),
+    (Mode::Pull, simulated(1.3, 0.05, 20_000)),
+    (Mode::PushPull, simulated(0.5, 0.05, 20_000)),
+];
 
 /// Infect and die, pushed once to this many different partners: the share reached of 1,000 nodes, given that it
 /// does not die at once, and the hops of the last delivery. By an independent simulation.
@@ -225,6 +243,14 @@ pub const ONCE: [OnceRow; 9] = [
     once(10, 0.999_96, 0.000_005, Some(4.8)),
 ];
 
+/// The hops of the last delivery of infect and die at 10,000 nodes: (fanout, hops).
+pub const ONCE_LAST_OF_10_000: [(u32, Value); 4] = [
+    (4, simulated(10.8, 0.05, ONCE_RUNS)),
+    (6, simulated(8.1, 0.05, ONCE_RUNS)),
+    (8, simulated(6.8, 0.05, ONCE_RUNS)),
+    (10, simulated(6.0, 0.05, ONCE_RUNS)),
+];
+
 const fn once(fanout: u32, coverage: f64, rounding: f64, last: Option<f64>) -> OnceRow {
     let last = match last {
         Some(last) => Some(simulated(last, 0.05, ONCE_RUNS)),
@@ -238,8 +264,37 @@ pub const ONCE_LOSSY: [(f64, Value); 2] =
     [(0.1, simulated(0.988_4, 0.000_05, ONCE_RUNS)), (0.3, simulated(0.964_1, 0.000_05, ONCE_RUNS))];
 
 /// Median counter (Karp et al. 2000), 1,000 nodes: (largest count, transmissions for each node), by an independent
-/// simulation. At 3 it printed 12.2 where these models give 12.30 at every number of nodes; the others agree.
-pub const MEDIAN: [(u32, Value); 3] =
-    [(2, simulated(7.1, 0.05, 400)), (4, simulated(16.9, 0.05, 400)), (5, simulated(21.4, 0.05, 400))];
-/// When the last node learned it under a median counter of 3: (nodes, rounds).
-pub const MEDIAN_LAST: [(usize, Value); 2] = [(1_000, simulated(9.2, 0.05, 400)), (10_000, simulated(11.6, 0.05, 60))];
+/// simulation. At 3 these models give 12.30 at every number of nodes.
+pub const MEDIAN: [(u32, Value); 4] = [
+    (2, simulated(7.1, 0.05, 400)),
+    (3, simulated(12.2, 0.05, 400).discrepant()),
+    (4, simulated(16.9, 0.05, 400)),
+    (5, simulated(21.4, 0.05, 400)),
+];
+
+/// The share of runs in which a median counter reached everybody: (nodes, largest count, share). From 3 on it was every run.
+pub const MEDIAN_ALL: [(usize, u32, Value); 4] = [
+    (1_000, 2, simulated(395.0 / 400.0, 0.0, 400)),
+    (1_000, 3, simulated(1.0, 0.0, 400)),
+    (10_000, 2, simulated(51.0 / 60.0, 0.0, 60)),
+    (10_000, 3, simulated(1.0, 0.0, 60)),
+];
+
+/// How a median counter of 3 ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MedianEnd {
+    /// How many nodes.
+    pub nodes: usize,
+    /// The round in which the last node learned it.
+    pub last: Value,
+    /// The round after which nobody sends any more.
+    pub quiet: Value,
+}
+
+/// By number of nodes. How many runs there were of 100,000 is not recorded: taken as for 10,000. At 1,000 these models are quiet
+/// after 14.08.
+pub const MEDIAN_ENDS: [MedianEnd; 3] = [
+    MedianEnd { nodes: 1_000, last: simulated(9.2, 0.05, 400), quiet: simulated(13.9, 0.05, 400).discrepant() },
+    MedianEnd { nodes: 10_000, last: simulated(11.6, 0.05, 60), quiet: simulated(16.2, 0.05, 60) },
+    MedianEnd { nodes: 100_000, last: simulated(14.0, 0.05, 60), quiet: simulated(18.7, 0.05, 60) },
+];

@@ -127,6 +127,9 @@ pub struct Outcome {
     pub time_average: Summary,
     /// When the last node learned it of those that did.
     pub time_last: Summary,
+    /// When nobody passed it on any more; where everybody keeps going, when the last node learned it. Not in the document.
+    #[serde(skip)]
+    pub time_quiet: Summary,
     /// The share of nodes that knew in the end.
     pub coverage: Summary,
     /// The share of runs in which every node knew in the end.
@@ -146,6 +149,8 @@ struct Run {
     /// The sum over all nodes that learned it of when they did.
     time_sum: f64,
     time_last: f64,
+    /// When nobody was interested any more.
+    time_quiet: f64,
     /// How many knew, by round from 0.
     informed: Vec<usize>,
 }
@@ -161,10 +166,10 @@ impl Parameters {
         )?;
         self.check_fanout()?;
         Error::unless(
-            (0.0..1.0).contains(&self.loss),
+            (0.0..=LOSS_MAX).contains(&self.loss),
             "loss",
             self.loss,
-            "from 0 to below 1: if everything is lost nothing spreads",
+            &format!("from 0 to {LOSS_MAX}: where nearly everything is lost a run takes next to for ever"),
         )?;
         Error::unless(self.stop.breach().is_none(), "stop", self.stop, self.stop.breach().unwrap_or_default())?;
         let crosses_both_ways = self.mode == Mode::PushPull || !matches!(self.stop, StopRule::MedianCounter { .. });
@@ -221,6 +226,8 @@ impl Parameters {
 const NODES_MAX: usize = 1 << 31;
 /// With less a round would mean little.
 const FANOUT_MEAN_MIN: f64 = 0.01;
+/// A thousand contacts for one that arrives.
+const LOSS_MAX: f64 = 0.999;
 const HUNT_MAX: u32 = 1_000;
 const RUNS_MAX: usize = 1_000_000;
 
@@ -253,6 +260,7 @@ impl Outcome {
             traffic: summary(&|run| run.messages as f64 / nodes)?,
             time_average: summary(&|run| run.time_sum / count(known(run)))?,
             time_last: summary(&|run| run.time_last)?,
+            time_quiet: summary(&|run| run.time_quiet)?,
             coverage: summary(&|run| count(known(run)) / nodes)?,
             atomic: count(atomic) / count(runs.len()),
             curve: (0..rounds).map(|round| informed(round) / nodes / count(runs.len())).collect(),
@@ -319,6 +327,7 @@ mod tests {
             (Parameters { fanout: 0.0, ..poisson() }, "fanout"),
             (Parameters { fanout: f64::NAN, ..poisson() }, "fanout"),
             (Parameters { loss: 1.0, ..base() }, "loss"),
+            (Parameters { loss: 0.999_999_999_9, ..base() }, "loss"),
             (Parameters { loss: -0.1, ..base() }, "loss"),
             (Parameters { loss: f64::NAN, ..base() }, "loss"),
             (Parameters { stop: StopRule::FeedbackCounter { k: 0 }, ..base() }, "stop"),
@@ -333,9 +342,18 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_in_memory_is_refused_with_the_estimate() {
-        let large = Parameters { nodes: NODES_MAX, stop: StopRule::BlindCoin { k: 2 }, ..Parameters::default() };
-        assert_eq!(large.bytes(), 16 << 31);
-        assert_eq!(Parameters { nodes: 1 << 20, ..Parameters::default() }.bytes(), 1 << 18, "two bits for each node");
+        let stop = StopRule::BlindCoin { k: 2 };
+        let large = Parameters { nodes: NODES_MAX, stop, runs: RUNS_MAX, ..Parameters::default() };
+        let needed = (jobs::at_once() as u64) * (16 << 31);
+        // Only a machine with 32 GiB for each of its cores may run this.
+        if memory::available().is_some_and(|free| free < needed) {
+            assert!(matches!(large.check(), Err(Error::Memory { needed: told, .. }) if told == needed));
+        }
+        let alone = |parameters| Parameters { runs: 1, ..parameters }.bytes();
+        assert_eq!(alone(Parameters { nodes: 1 << 20, ..Parameters::default() }), 1 << 18, "two bits for each node");
+        let distinct = |fanout| Parameters { fanout, fanout_distribution: Distribution::Distinct, ..large.clone() };
+        assert_eq!(alone(distinct(16.0)), 16 << 31);
+        assert_eq!(alone(distinct(17.0)), 20 << 31);
     }
 
     #[test]

@@ -160,16 +160,16 @@ pub fn mean_field_by_clocks(mode: Mode, nodes: usize, calls: Calls, loss: f64, p
     // Runge and Kutta's fourth order, in steps short against the fastest rate.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at least 1 and below the nodes")]
     let steps = (STEPS_PER_TIME * (1.0 + calls.mean())).ceil() as usize;
-    let h = 1.0 / count(steps);
+    let step = 1.0 / count(steps);
     let mut knows = 1.0 / count(nodes);
     let mut curve = vec![knows];
     while curve.len() <= periods {
         for _ in 0..steps {
-            let a = slope(knows);
-            let b = slope(knows + h / 2.0 * a);
-            let c = slope(knows + h / 2.0 * b);
-            let d = slope(knows + h * c);
-            knows = (knows + h / 6.0 * (a + 2.0 * b + 2.0 * c + d)).min(1.0);
+            let begin = slope(knows);
+            let half = slope(knows + step / 2.0 * begin);
+            let again = slope(knows + step / 2.0 * half);
+            let end = slope(knows + step * again);
+            knows = (knows + step / 6.0 * (begin + 2.0 * half + 2.0 * again + end)).min(1.0);
         }
         curve.push(knows);
     }
@@ -224,14 +224,14 @@ pub fn atomicity(nodes: usize, fanout: f64, loss: f64) -> f64 {
     (-(-c).exp()).exp()
 }
 
-/// Periods until somebody first probes a member that crashed: 1 / (1 − (1 − 1/(n−1))^(n−1)), near e/(e−1) (SWIM §5.1).
+/// Periods until somebody first probes a member that crashed: 1 / (1 − (1 − 1/(n−1))^(n−1)), near e/(e−1) (SWIM §3).
 /// A crash falls at the start of a period.
 pub fn first_detection(nodes: usize) -> f64 {
     let others = count(nodes) - 1.0;
     1.0 / (1.0 - (1.0 - 1.0 / others).powf(others))
 }
 
-/// The chance that a probe of a live member fails: (1 − q²)(1 − q⁴)^k with k indirect ones (SWIM §5.1).
+/// The chance that a probe of a live member fails: (1 − q²)(1 − q⁴)^k with k indirect ones (SWIM §3).
 pub fn probe_failure(loss: f64, indirect_probes: u32) -> f64 {
     let q = 1.0 - loss;
     (1.0 - q.powi(2)) * (1.0 - q.powi(4)).powf(f64::from(indirect_probes))

@@ -5,14 +5,14 @@ mod support;
 use rumormill_core::StopRule;
 use rumormill_core::config::Mode;
 use rumormill_lab::published::{self, RumorRow};
-use rumormill_lab::spread::Parameters;
+use rumormill_lab::spread::{Parameters, Timing};
 use rumormill_lab::theory;
 use support::{near, spread};
 
 const RUNS: usize = 2_000;
 
-/// All rows of one table against the paper and its reproduction.
-fn table_holds(number: usize, time_average_as_printed: bool) {
+/// All rows of one table against its reproduction, then the paper.
+fn table_holds(number: usize) {
     let name = format!("Table {number}");
     let rows: Vec<RumorRow> = published::demers().into_iter().filter(|row| row.table.contains(&name)).collect();
     assert!(rows.len() >= 2, "{name}");
@@ -22,31 +22,28 @@ fn table_holds(number: usize, time_average_as_printed: bool) {
         for (quantity, cell, ours) in [
             ("residue s", row.residue, outcome.residue),
             ("traffic m", row.traffic, outcome.traffic),
+            ("t_ave", row.time_average, outcome.time_average),
             ("t_last", row.time_last, outcome.time_last),
         ] {
-            near(&what(quantity), ours, RUNS, cell.paper);
             near(&what(quantity), ours, RUNS, cell.reproduced);
-        }
-        near(&what("t_ave"), outcome.time_average, RUNS, row.time_average.reproduced);
-        if time_average_as_printed {
-            near(&what("t_ave"), outcome.time_average, RUNS, row.time_average.paper);
+            near(&what(quantity), ours, RUNS, cell.paper);
         }
     }
 }
 
 #[test]
 fn table_1_push_feedback_and_counter() {
-    table_holds(1, false);
+    table_holds(1);
 }
 
 #[test]
 fn table_2_push_blind_and_coin() {
-    table_holds(2, false);
+    table_holds(2);
 }
 
 #[test]
 fn table_3_pull_feedback_and_counter() {
-    table_holds(3, true);
+    table_holds(3);
 }
 
 /// "s = e^-m": the residue of every push rule follows from its traffic (§1.4).
@@ -68,17 +65,46 @@ fn the_residue_of_push_follows_from_its_traffic_whatever_the_rule() {
     }
 }
 
-/// Blind needs k about one larger than feedback for the same residue, by the two equations.
+/// Blind needs k about one larger than feedback for the same residue, by the two equations. The one of feedback is that of
+/// contacts one after the other, as with clocks; a blind sender does not care who was first.
 #[test]
 fn coins_leave_the_roots_of_their_equations() {
-    for (stop, root) in [
-        (StopRule::BlindCoin { k: 3 }, theory::residue_blind_coin(3)),
-        (StopRule::BlindCoin { k: 4 }, theory::residue_blind_coin(4)),
+    use StopRule::{BlindCoin, FeedbackCoin};
+    for (stop, timing, root) in [
+        (BlindCoin { k: 3 }, Timing::Rounds, theory::residue_blind_coin(3)),
+        (BlindCoin { k: 4 }, Timing::Rounds, theory::residue_blind_coin(4)),
+        (BlindCoin { k: 3 }, Timing::Async, theory::residue_blind_coin(3)),
+        (FeedbackCoin { k: 1 }, Timing::Async, theory::residue_feedback_coin(1)),
+        (FeedbackCoin { k: 2 }, Timing::Async, theory::residue_feedback_coin(2)),
+        (FeedbackCoin { k: 3 }, Timing::Async, theory::residue_feedback_coin(3)),
     ] {
-        let outcome = spread(&Parameters { nodes: 10_000, mode: Mode::Push, stop, runs: 40, ..Parameters::default() });
+        let parameters =
+            Parameters { nodes: 10_000, mode: Mode::Push, stop, timing, runs: 40, ..Parameters::default() };
+        let outcome = spread(&parameters);
         let tolerance = 4.0 * outcome.residue.error_of_mean(40) + 5.0 / 10_000.0;
         assert!((outcome.residue.mean - root).abs() < tolerance, "{stop}: {:?}, root {root}", outcome.residue);
+        let predicted = parameters.residue_predicted(outcome.traffic.mean).expect("it has a root").value;
+        assert!((predicted - root).abs() < 1e-12, "{stop}: {predicted}, root {root}");
     }
+}
+
+/// In rounds two senders that hit the same node are both useful, so the root of feedback and coin is not what is left.
+#[test]
+fn feedback_and_coin_leaves_less_than_its_root_in_rounds() {
+    let stop = StopRule::FeedbackCoin { k: 1 };
+    let parameters = Parameters { nodes: 10_000, mode: Mode::Push, stop, runs: 40, ..Parameters::default() };
+    let outcome = spread(&parameters);
+    let below = theory::residue_feedback_coin(1) - outcome.residue.mean;
+    assert!(below > 4.0 * outcome.residue.error_of_mean(40), "{:?}", outcome.residue);
+    assert_eq!(parameters.residue_predicted(outcome.traffic.mean).expect("it has a law").text, "e^-m");
+}
+
+/// s = e^-1.58m needs a network in which everybody sends: what these rules leave under a limit is far from it.
+#[test]
+fn nothing_is_predicted_under_a_connection_limit() {
+    let stop = StopRule::FeedbackCounter { k: 2 };
+    let parameters = Parameters { mode: Mode::Push, stop, connection_limit: Some(1), ..Parameters::default() };
+    assert_eq!(parameters.residue_predicted(3.0), None);
 }
 
 /// §1.5: with a limit of one conversation in a cycle push gets better and pull gets much worse; hunting helps both.

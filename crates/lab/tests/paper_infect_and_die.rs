@@ -36,6 +36,15 @@ fn the_share_reached_and_the_hops_to_the_last_are_the_published_ones() {
 }
 
 #[test]
+fn the_hops_to_the_last_of_10_000_are_the_published_ones() {
+    for (fanout, last) in published::ONCE_LAST_OF_10_000 {
+        let runs = 200;
+        let outcome = spread(&Parameters { nodes: 10_000, runs, ..once(f64::from(fanout)) });
+        near(&format!("infect and die, 10,000 nodes, fanout {fanout}, last delivery"), outcome.time_last, runs, last);
+    }
+}
+
+#[test]
 fn loss_acts_like_a_smaller_fanout() {
     for (loss, coverage) in published::ONCE_LOSSY {
         let outcome = spread(&Parameters { loss, ..once(5.0) });

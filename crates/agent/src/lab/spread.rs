@@ -29,7 +29,7 @@ pub(crate) struct Spread {
     /// How the fanout is meant: fixed (partners may repeat), distinct, or poisson (a mean, may be fractional)
     #[arg(long, value_name = "DISTRIBUTION", default_value = "fixed", value_parser = word::<Distribution>)]
     fanout_distribution: Distribution,
-    /// The share of contacts that carry nothing, from 0 to below 1
+    /// The share of contacts that carry nothing, from 0 to 0.999
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     loss: f64,
     /// When a node loses interest: never, blind-counter:K, blind-coin:K, feedback-counter:K, feedback-coin:K,
@@ -115,13 +115,13 @@ fn lines(outcome: &Outcome) -> Vec<String> {
 fn headline(outcome: &Outcome) -> String {
     let Parameters { nodes, mode, fanout, fanout_distribution, loss, stop, timing, connection_limit, hunt, runs, seed } =
         &outcome.parameters;
-    let mut parts = vec![format!("{} nodes", grouped(*nodes)), spread::mode_name(*mode).to_owned()];
+    let mut parts = vec![format!("{} nodes", print::thousands(*nodes as u64)), spread::mode_name(*mode).to_owned()];
     parts.push(match fanout_distribution {
         Distribution::Fixed => format!("fanout {fanout}"),
         Distribution::Distinct => format!("fanout {fanout}, all different"),
         Distribution::Poisson => format!("fanout {fanout} on average"),
     });
-    parts.push(if *loss == 0.0 { "no loss".to_owned() } else { format!("{} lost", percent(*loss)) });
+    parts.push(if *loss == 0.0 { "no loss".to_owned() } else { format!("{} lost", fine_percent(*loss)) });
     parts.push(if *stop == StopRule::Never { "never stops".to_owned() } else { format!("stops by {stop}") });
     if *timing == Timing::Async {
         parts.push("each at its own clock".to_owned());
@@ -142,7 +142,8 @@ fn upshot(outcome: &Outcome, unit: &str) -> String {
     let last = &outcome.time_last;
     let when = match outcome.parameters.timing {
         _ if runs > 1 => format!("{:.1} {unit}s on average, {:.1} to {:.1}", last.mean, last.min, last.max),
-        Timing::Rounds => format!("{} {unit}s", last.mean),
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number of rounds of one run")]
+        Timing::Rounds => print::count(last.mean as u64, unit),
         Timing::Async => format!("{:.1} {unit}s", last.mean),
     };
     if outcome.residue.max == 0.0 {
@@ -222,19 +223,6 @@ fn fine_percent(share: f64) -> String {
     format!("{percent:.digits$} %")
 }
 
-/// `1,000,000`
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use rumormill_lab::jobs::Unwatched;
@@ -245,7 +233,7 @@ mod tests {
     fn bars_have_eighths_and_full_ones_are_full() {
         assert_eq!([0.0, 0.05, 0.36, 1.0].map(bar), ["▏", "█▌", "██████████▊", "██████████████████████████████"]);
         assert_eq!([0.0, 0.000_4, 0.05, 0.9999, 1.0].map(percent), ["0 %", "0 %", "5.0 %", "99.9 %", "100 %"]);
-        assert_eq!([7, 1_000, 1_000_000].map(grouped), ["7", "1,000", "1,000,000"]);
+        assert_eq!([0.000_1, 0.07, 0.1, 0.999].map(fine_percent), ["0.010 %", "7.0 %", "10.0 %", "99.9 %"]);
     }
 
     #[test]
@@ -273,5 +261,11 @@ mod tests {
         assert!(lines.last().unwrap().contains("never knew (theory: e^-m = "), "{lines:?}");
         outcome.residue.max = 0.0;
         assert!(upshot(&outcome, "round").starts_with("everybody knew after "));
+        let two = spread::run(&Parameters { nodes: 2, ..Parameters::default() }, &Unwatched).unwrap();
+        assert!(
+            upshot(&two, "round").starts_with("everybody knew after 1 round (theory: "),
+            "{}",
+            upshot(&two, "round")
+        );
     }
 }

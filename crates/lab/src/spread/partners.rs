@@ -7,7 +7,7 @@ use super::{Distribution, Parameters};
 /// Numbers drawn at a time.
 const BULK: usize = 512;
 /// Up to so many different partners are found by drawing again; more are dealt from a pool.
-const REDRAWN_MAX: usize = 16;
+const REDRAWN_MAX: f64 = 16.0;
 /// A Poisson number with a larger mean is the sum of some with this one: e^-500 would still be a normal double.
 const POISSON_PART: f64 = 500.0;
 
@@ -51,12 +51,11 @@ impl Partners {
             Distribution::Fixed | Distribution::Distinct => HowMany::Fixed(fixed),
             Distribution::Poisson => HowMany::Poisson(parameters.fanout),
         };
-        let most = (fixed as usize).saturating_mul(1 + parameters.hunt as usize);
         let distinct = (parameters.fanout_distribution == Distribution::Distinct).then(|| {
-            if most <= REDRAWN_MAX.min(others as usize) {
-                Distinct::Drawn(Vec::with_capacity(REDRAWN_MAX))
-            } else {
+            if deals_from_pool(parameters) {
                 Distinct::Pool { order: (0..others).collect(), dealt: 0 }
+            } else {
+                Distinct::Drawn(Vec::new())
             }
         });
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: from 0 to below 1")]
@@ -69,9 +68,9 @@ impl Partners {
         matches!(self.how_many, HowMany::Fixed(1)) && self.loss == 0
     }
 
-    /// How many bytes a node takes here.
+    /// How many bytes a node takes here: 4 where many different partners are dealt from a pool.
     pub(super) fn bytes_per_node(parameters: &Parameters) -> u64 {
-        if parameters.fanout_distribution == Distribution::Distinct { 4 } else { 0 }
+        if deals_from_pool(parameters) { 4 } else { 0 }
     }
 
     /// The next caller: how many calls it makes.
@@ -125,6 +124,13 @@ impl Partners {
     pub(super) fn arrives(&mut self) -> bool {
         self.loss == 0 || self.rng.bits() >> 32 >= self.loss
     }
+}
+
+/// Whether a caller needs more different partners than are found by drawing again.
+fn deals_from_pool(parameters: &Parameters) -> bool {
+    let most = parameters.fanout * f64::from(1 + parameters.hunt);
+    parameters.fanout_distribution == Distribution::Distinct
+        && (most > REDRAWN_MAX || most > f64::from(others(parameters)))
 }
 
 /// How many others each node has.

@@ -3,13 +3,16 @@
 //! The rules are those under which the tables of Demers et al. 1987 come out:
 //!
 //! - In rounds, who learned the update in this round counts as not knowing it: two senders that hit the same node were
-//!   both useful. With clocks of their own nodes judge what is so at the moment of the contact.
+//!   both useful. With clocks of their own nodes judge what is so at the moment of the contact; only a caller, whose calls
+//!   of one tick are made at once, learns from them when all are made.
 //! - **push**: a sender counts each contact.
 //! - **pull**: a source counts rounds, not requests: a round in which somebody needed the update resets, one in which
 //!   only such asked that knew it counts one. Blind rules count the rounds in which anybody asked. A transmit limit counts
 //!   answers. With clocks of their own a node's round ends at its own tick.
 //! - **push-pull**: each side counts each contact in which it sent. Where both know the update and both count, only the
 //!   smaller counter rises, both on a tie (minimization).
+//! - **transmit-limit**: a bound on sends and nothing else. Deviation: a running node also halves what is left of it when it
+//!   is told that a receiver knew more than half of a packet; here each contact carries one update, so there are no packets.
 //! - **forward-once**: in push a node makes the calls of one turn; in push-pull it is active for one round; in pull until the
 //!   end of the first round in which it was asked.
 //! - **median-counter** (Karp et al. 2000): whom a node met, and how far they had counted, is judged at the end of the
@@ -33,16 +36,16 @@ pub(super) fn run(parameters: &Parameters, seed: u64) -> Run {
         Timing::Rounds => population.run_in_rounds(),
         Timing::Async => population.run_by_clocks(),
     }
-    population.record.into_run()
+    Run { time_quiet: population.now, ..population.record.into_run() }
 }
 
-/// The most bytes that a node takes here.
+/// The most bytes that a node takes here; the pool of different partners comes on top ([`Partners::bytes_per_node`]).
 pub(super) const BYTES_PER_NODE: u64 = 16;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
     /// Does not know it.
-    Ignorant,
+    Susceptible,
     /// Learned it in this round.
     Fresh,
     /// Passes it on.
@@ -83,6 +86,8 @@ struct Population {
     /// How many are fresh or infective.
     interested: usize,
     now: f64,
+    /// Whose turn it is.
+    caller: usize,
     record: Record,
 }
 
@@ -112,7 +117,7 @@ impl Population {
             hunt,
             partners: Partners::new(parameters, Rng::new(rng.bits())),
             rng,
-            phase: vec![Phase::Ignorant; nodes],
+            phase: vec![Phase::Susceptible; nodes],
             interest: vec![first_interest; where_if(counts)],
             asked: vec![Asked::default(); where_if(mode == Mode::Pull)],
             ahead: vec![0; where_if(median)],
@@ -120,6 +125,7 @@ impl Population {
             order: Vec::new(),
             interested: 1,
             now: 0.0,
+            caller: 0,
             record: Record::default(),
         };
         population.phase[0] = Phase::Infective;
@@ -179,6 +185,9 @@ impl Population {
             }
             self.close_round_of(node);
             self.take_turn(node);
+            if self.phase[node] == Phase::Fresh {
+                self.phase[node] = Phase::Infective;
+            }
             if follows && self.phase[node] != Phase::Infective {
                 self.order.swap_remove(place);
             }
@@ -187,11 +196,12 @@ impl Population {
 
     /// A node makes its calls.
     fn take_turn(&mut self, caller: usize) {
+        self.caller = caller;
         let active = self.phase[caller] == Phase::Infective;
         let calls = match self.mode {
             Mode::Push => active,
             // Who knows it and will never stop has nothing to ask for.
-            Mode::Pull => self.rule != StopRule::Never || self.phase[caller] == Phase::Ignorant,
+            Mode::Pull => self.rule != StopRule::Never || self.phase[caller] == Phase::Susceptible,
             Mode::PushPull => true,
         };
         if !calls {
@@ -251,15 +261,15 @@ impl Population {
     /// `node` hears the update from `source`, perhaps not for the first time.
     fn learn(&mut self, node: usize, source: usize) {
         let late = !self.interest.is_empty() && self.rule.is_late(self.interest[source]);
-        if late && matches!(self.phase[node], Phase::Ignorant | Phase::Fresh) {
+        if late && matches!(self.phase[node], Phase::Susceptible | Phase::Fresh) {
             self.interest[node] = self.rule.begin_late(self.interest[node]);
         }
-        if self.phase[node] != Phase::Ignorant {
+        if self.phase[node] != Phase::Susceptible {
             return;
         }
         self.interested += 1;
         self.record.learn(self.now, 1);
-        self.phase[node] = if self.rounds { Phase::Fresh } else { Phase::Infective };
+        self.phase[node] = if self.rounds || node == self.caller { Phase::Fresh } else { Phase::Infective };
         if self.follows_infective() {
             self.order.push(u32::try_from(node).expect("nodes fit 32 bits"));
         }
@@ -345,7 +355,7 @@ impl Population {
     /// What a node decides at the end of its round.
     fn close_round_of(&mut self, node: usize) {
         match self.phase[node] {
-            Phase::Ignorant | Phase::Removed => return,
+            Phase::Susceptible | Phase::Removed => return,
             Phase::Fresh => return self.phase[node] = Phase::Infective,
             Phase::Infective => {}
         }

@@ -55,10 +55,48 @@ impl Parameters {
             StopRule::ForwardOnce => Some(fanout * (1.0 - loss)),
             StopRule::FeedbackCoin { k } if lossless && timing == Timing::Async => Some(f64::from(k) + 1.0),
             StopRule::BlindCoin { k } if lossless => Some(f64::from(k)),
-            _ => None,
+            StopRule::Never
+            | StopRule::BlindCounter { .. }
+            | StopRule::BlindCoin { .. }
+            | StopRule::FeedbackCounter { .. }
+            | StopRule::FeedbackCoin { .. }
+            | StopRule::MedianCounter { .. }
+            | StopRule::TransmitLimit { .. } => None,
         };
         let root = |r| Formula { text: format!("s = e^(-{}(1 - s))", theory::short(r)), value: theory::final_size(r) };
         let law = || Formula { text: "e^-m".to_owned(), value: theory::residue_of_traffic(traffic) };
         met.map(root).or_else(|| lossless.then(law))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_formula_has_none() {
+        let base = Parameters::default;
+        let poisson = Parameters { fanout_distribution: Distribution::Poisson, ..base() };
+        for timing in [Timing::Rounds, Timing::Async] {
+            assert_eq!(Parameters { timing, ..poisson.clone() }.time_last_predicted(), None);
+            assert!(Parameters { timing, mode: Mode::Push, ..poisson.clone() }.time_last_predicted().is_some());
+            assert!(Parameters { timing, ..base() }.time_last_predicted().is_some());
+        }
+        assert_eq!(Parameters { connection_limit: Some(1), ..base() }.time_last_predicted(), None);
+        assert_eq!(Parameters { stop: StopRule::ForwardOnce, ..base() }.residue_predicted(1.0), None, "push-pull");
+    }
+
+    #[test]
+    fn formulas_are_written_with_few_digits() {
+        let once = Parameters {
+            mode: Mode::Push,
+            stop: StopRule::ForwardOnce,
+            fanout: 3.0,
+            loss: 0.3,
+            ..Parameters::default()
+        };
+        assert_eq!(once.residue_predicted(1.0).unwrap().text, "s = e^(-2.1(1 - s))");
+        let law = Parameters { stop: StopRule::FeedbackCounter { k: 1 }, loss: 0.0, ..once };
+        assert_eq!(law.residue_predicted(0.0), Some(Formula { text: "e^-m".to_owned(), value: 1.0 }));
     }
 }

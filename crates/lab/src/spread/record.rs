@@ -44,6 +44,7 @@ impl Record {
         self.learned[round] += nodes;
     }
 
+    /// The run, quiet from when the last node learned it.
     pub(super) fn into_run(self) -> Run {
         let Self { messages, time_sum, time_last, learned, .. } = self;
         let mut known = 0;
@@ -51,6 +52,6 @@ impl Record {
             known += nodes;
             known
         });
-        Run { messages, time_sum, time_last, informed: informed.collect() }
+        Run { messages, time_sum, time_last, time_quiet: time_last, informed: informed.collect() }
     }
 }
