@@ -12,6 +12,7 @@ pub mod plan;
 pub mod replay;
 pub mod report;
 pub mod run;
+mod suspicions;
 
 use std::time::Duration;
 
@@ -285,7 +286,12 @@ const MEMBER_BYTES: u64 = 64;
 
 impl Scenario {
     fn check_memory(&self) -> Result<(), Error> {
+        crate::memory::check(self.bytes())
+    }
+
+    /// The memory that its nodes take.
+    pub fn bytes(&self) -> u64 {
         let nodes = plan::nodes_in_all(self) as u64;
-        crate::memory::check(nodes * NODE_BYTES + nodes * nodes * MEMBER_BYTES)
+        nodes * NODE_BYTES + nodes * nodes * MEMBER_BYTES
     }
 }

@@ -184,7 +184,7 @@ impl Parameters {
         )?;
         Error::unless(self.hunt <= HUNT_MAX, "hunt", self.hunt, &format!("at most {HUNT_MAX}"))?;
         Error::unless((1..=RUNS_MAX).contains(&self.runs), "runs", self.runs, &format!("from 1 to {RUNS_MAX}"))?;
-        memory::check(self.bytes())
+        memory::check(self.bytes(jobs::at_once()))
     }
 
     /// Whether two bits for each node are enough.
@@ -192,9 +192,9 @@ impl Parameters {
         self.stop == StopRule::Never && self.timing == Timing::Rounds && self.connection_limit.is_none()
     }
 
-    /// The memory that the runs take, those that go on at the same time together.
-    fn bytes(&self) -> u64 {
-        let at_once = self.runs.min(jobs::at_once()) as u64;
+    /// The memory that the runs take if so many go on at the same time.
+    pub fn bytes(&self, at_once: usize) -> u64 {
+        let at_once = self.runs.min(at_once) as u64;
         let nodes = self.nodes as u64;
         let state = if self.is_plain() { nodes / 4 } else { nodes * population::BYTES_PER_NODE };
         at_once * (state + nodes * Partners::bytes_per_node(self))
@@ -229,8 +229,7 @@ const RUNS_MAX: usize = 1_000_000;
 pub fn run(parameters: &Parameters, watch: &dyn Watch) -> Result<Outcome, Error> {
     parameters.check()?;
     let seeds: Vec<u64> = (0..parameters.runs as u64).map(|run| jobs::seed_of_run(parameters.seed, run)).collect();
-    let runs: Vec<Run> =
-        jobs::run_each(&seeds, watch, |seed| run_once(parameters, *seed)).into_iter().flatten().collect();
+    let runs: Vec<Run> = jobs::first_done(jobs::run_each(&seeds, watch, |seed| run_once(parameters, *seed)));
     Outcome::of(Parameters { runs: runs.len(), ..parameters.clone() }, &runs).ok_or(Error::Stopped)
 }
 
@@ -345,8 +344,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_in_memory_is_refused_with_the_estimate() {
         let large = Parameters { nodes: NODES_MAX, stop: StopRule::BlindCoin { k: 2 }, ..Parameters::default() };
-        assert_eq!(large.bytes(), 16 << 31);
-        assert_eq!(Parameters { nodes: 1 << 20, ..Parameters::default() }.bytes(), 1 << 18, "two bits for each node");
+        assert_eq!(large.bytes(2), 16 << 31);
+        assert_eq!(Parameters { nodes: 1 << 20, ..Parameters::default() }.bytes(2), 1 << 18, "two bits for each node");
     }
 
     #[test]

@@ -37,11 +37,15 @@ fn section_4_3_round_robin_bounds_the_time_of_one_observer() {
 #[test]
 #[expect(clippy::cast_precision_loss, reason = "probes are counted")]
 fn section_3_1_probes_of_the_living_fail_as_messages_get_lost() {
-    for (loss, relays, expected) in [(0.05, 3, 6.2e-4), (0.1, 3, 7.7e-3), (0.1, 0, 0.19), (0.3, 1, 0.388)] {
-        let formula = theory::probe_failure(loss, relays);
+    for (loss, indirect_probes, expected) in [(0.05, 3, 6.2e-4), (0.1, 3, 7.7e-3), (0.1, 0, 0.19), (0.3, 1, 0.388)] {
+        let formula = theory::probe_failure(loss, indirect_probes);
         assert!((formula / expected - 1.0).abs() < 0.01, "{formula}");
-        let measured = outcome(Parameters { loss, relays, runs: 10_000, ..Parameters::default() }).false_positives;
+        let measured =
+            outcome(Parameters { loss, indirect_probes, runs: 10_000, ..Parameters::default() }).false_positives;
         let tolerance = 4.0 * (formula * (1.0 - formula) / measured.probes as f64).sqrt();
-        assert!((measured.per_probe - formula).abs() <= tolerance, "loss {loss}, {relays} relays: {measured:?}");
+        assert!(
+            (measured.per_probe - formula).abs() <= tolerance,
+            "loss {loss}, {indirect_probes} indirect: {measured:?}"
+        );
     }
 }

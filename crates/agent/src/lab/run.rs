@@ -9,8 +9,8 @@ use rumormill_lab::scenario::{Draft, Run as Running, library};
 use rumormill_lab::{Scenario, memory};
 use serde_json::json;
 
-use super::Drawing;
 use super::spectator::Spectator;
+use super::{Drawing, stopped};
 use crate::cli;
 use crate::commands::Output;
 use crate::failure::Failure;
@@ -127,12 +127,6 @@ pub(super) fn run(flags: Run, output: Output) -> Result<(), Failure> {
     outcome.elapsed = Some(elapsed.as_secs_f64());
     outcome.events_per_second = Some(rate(outcome.events, running_for.as_secs_f64()));
     outcome.memory_per_node = grown.map(|bytes| rate(bytes, f64::from(machines)));
-    if let Some(end) = running.ended_early() {
-        print::note(format!(
-            "stopped after {} of virtual time: what follows is of the time until then",
-            short(end.as_secs_f64())
-        ));
-    }
     if output.json {
         print::json(&outcome)?;
     } else {
@@ -140,7 +134,14 @@ pub(super) fn run(flags: Run, output: Output) -> Result<(), Failure> {
             print::line(line)?;
         }
     }
-    flags.drawing.draw(|| outcome.chart(), "how messages and failures became known")
+    flags.drawing.draw(|| outcome.chart(), "how messages and failures became known")?;
+    match running.ended_early() {
+        None => Ok(()),
+        Some(end) => {
+            let (end, whole) = (end.as_secs_f64(), (scenario.duration + scenario.settle).as_secs_f64());
+            Err(stopped(format!("{} of {} of virtual time", short(end), short(whole))))
+        }
+    }
 }
 
 /// The scenario that the flags ask for.

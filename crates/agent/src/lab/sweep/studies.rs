@@ -45,6 +45,10 @@ impl Study for Spread {
         Ok(parameters)
     }
 
+    fn bytes(job: &Self::Job) -> u64 {
+        job.bytes(1)
+    }
+
     fn drawing(&self) -> &Drawing {
         &self.drawing
     }
@@ -96,6 +100,10 @@ impl Study for Run {
         Ok(scenario)
     }
 
+    fn bytes(job: &Self::Job) -> u64 {
+        job.bytes()
+    }
+
     fn drawing(&self) -> &Drawing {
         &self.drawing
     }
@@ -123,6 +131,10 @@ impl Study for Sketch {
         Ok(parameters)
     }
 
+    fn bytes(job: &Self::Job) -> u64 {
+        job.bytes(1)
+    }
+
     fn drawing(&self) -> &Drawing {
         &self.drawing
     }
@@ -146,6 +158,10 @@ impl Study for Average {
         let parameters = self.parameters();
         parameters.check()?;
         Ok(parameters)
+    }
+
+    fn bytes(job: &Self::Job) -> u64 {
+        job.bytes(1)
     }
 
     fn drawing(&self) -> &Drawing {
@@ -174,6 +190,10 @@ impl Study for Detection {
         let parameters = self.parameters();
         parameters.check()?;
         Ok(parameters)
+    }
+
+    fn bytes(job: &Self::Job) -> u64 {
+        job.bytes()
     }
 
     fn drawing(&self) -> &Drawing {
