@@ -29,7 +29,6 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::chart::{Axis, Chart, Series};
 use crate::jobs::{self, Watch};
 use crate::summary::count;
-use crate::theory::Formula;
 use crate::{Error, Summary, memory};
 
 use partners::Partners;
@@ -260,16 +259,6 @@ impl Outcome {
             elapsed: None,
             parameters,
         })
-    }
-
-    /// When theory expects the last node to learn it, where a formula exists.
-    pub fn time_last_predicted(&self) -> Option<Formula> {
-        prediction::time_last(&self.parameters)
-    }
-
-    /// The share that theory expects never to know it, where a formula exists.
-    pub fn residue_predicted(&self) -> Option<Formula> {
-        prediction::residue(self)
     }
 
     /// The curve, beside the formula's where there is one.

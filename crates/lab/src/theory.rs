@@ -2,8 +2,6 @@
 //!
 //! Names: n nodes, fanout f, loss p, q = 1 − p the share that arrives, s the share that does not know, i = 1 − s.
 
-use std::f64::consts::E;
-
 use rumormill_core::config::Mode;
 
 use crate::summary::count;
@@ -21,46 +19,66 @@ pub struct Formula {
 /// for push and pull, below 0.3 for push-pull without loss).
 ///
 /// Push: Pittel 1987, log2 n + ln n. Pull: log2 n + log2 ln n. Push-pull: Karp et al. 2000, log3 n + O(ln ln n). With a
-/// fanout and with loss: the growth while few know and the tail while few do not, added up; loss makes the doubly
-/// exponential tail of pull a geometric one.
+/// fanout and with loss: the growth while few know and the tail while few do not, added up. Loss makes the doubly
+/// exponential tail of pull and push-pull end in a geometric one: the longer of the two is taken, so that loss never
+/// makes the prediction shorter.
 pub fn rounds_to_all(mode: Mode, nodes: usize, fanout: f64, loss: f64) -> Formula {
     let (n, f, q) = (count(nodes), fanout, 1.0 - loss);
     let growth = match mode {
-        Mode::Push => 1.0 + f * q,
-        Mode::Pull if loss > 0.0 => 1.0 + f * q,
-        Mode::Pull => 1.0 + f,
+        Mode::Push | Mode::Pull => 1.0 + f * q,
         Mode::PushPull => 1.0 + 2.0 * f * q,
     };
-    // The share that stays uninformed in a round of the tail is e^-rate; without loss those who ask always succeed.
+    // The share that stays uninformed in a round of the geometric tail is e^-rate.
     let rate = match mode {
-        Mode::Push => Some(f * q),
-        Mode::Pull => (loss > 0.0).then(|| f * (1.0 / loss).ln()),
-        Mode::PushPull => (loss > 0.0).then(|| f * ((1.0 / loss).ln() + q)),
+        Mode::Push => f * q,
+        Mode::Pull => f * (1.0 / loss).ln(),
+        Mode::PushPull => f * ((1.0 / loss).ln() + q),
     };
+    let geometric = n.ln() / rate;
+    // Callers who ask and lose nothing: the share that does not know is raised to the power 1 + f in each round.
+    let asking = if mode == Mode::Push { 0.0 } else { n.ln().max(1.0).ln() / (1.0 + f).ln() };
     let head = format!("log{} n", short(growth));
-    let (tail, rounds) = match rate {
-        Some(rate) if (rate - 1.0).abs() < 1e-9 => ("ln n".to_owned(), n.ln()),
-        Some(rate) => (format!("ln n / {}", short(rate)), n.ln() / rate),
-        None => (format!("log{} ln n", short(1.0 + f)), n.ln().ln() / (1.0 + f).ln()),
+    let tail = match rate {
+        _ if asking >= geometric => format!("log{} ln n", short(1.0 + f)),
+        _ if (rate - 1.0).abs() < 1e-9 => "ln n".to_owned(),
+        _ => format!("ln n / {}", short(rate)),
     };
-    Formula { text: format!("{head} + {tail}"), value: n.ln() / growth.ln() + rounds }
+    Formula { text: format!("{head} + {tail}"), value: n.ln() / growth.ln() + geometric.max(asking) }
 }
 
-/// Mean periods until all of `nodes` know, when each calls at the ticks of a Poisson clock and everybody keeps going:
-/// the logistic curve from 1 to n − 1, but for a constant.
+/// Mean periods until all of `nodes` know, when each calls `fanout` partners at the ticks of a Poisson clock and
+/// everybody keeps going, but for a constant: the growth while few know and the tail while few do not, added up.
+///
+/// Both have the rate of the logistic curve (f for push or pull, 2f for push-pull, less what is lost) only where each tick is
+/// one contact. Who asks several at once still has to wait for its own tick: however many answer, the tail of pull
+/// has a rate of at most 1, and that of push-pull of at most 1 + f.
 pub fn periods_to_all(mode: Mode, nodes: usize, fanout: f64, loss: f64) -> Formula {
-    let rate = logistic_rate(mode, fanout, loss);
-    let value = 2.0 * count(nodes).ln() / rate;
-    let text = match rate {
-        _ if (rate - 2.0).abs() < 1e-9 => "ln n".to_owned(),
-        _ if (rate - 1.0).abs() < 1e-9 => "2 ln n".to_owned(),
-        _ => format!("2 ln n / {}", short(rate)),
+    let (n, told) = (count(nodes), fanout * (1.0 - loss));
+    let asked = 1.0 - loss.powf(fanout);
+    let (growth, tail) = match mode {
+        Mode::Push => (told, told),
+        Mode::Pull => (told, asked),
+        Mode::PushPull => (2.0 * told, told + asked),
     };
-    Formula { text, value }
+    let text = match growth {
+        _ if (growth - tail).abs() > 1e-9 => format!("{} + {}", share_of_ln(1.0, growth), share_of_ln(1.0, tail)),
+        _ => share_of_ln(2.0, growth),
+    };
+    Formula { text, value: n.ln() / growth + n.ln() / tail }
+}
+
+/// So many times ln n by a rate, as one writes it.
+fn share_of_ln(times: f64, rate: f64) -> String {
+    match (times, rate) {
+        _ if (times - rate).abs() < 1e-9 => "ln n".to_owned(),
+        _ if (rate - 1.0).abs() < 1e-9 => format!("{} ln n", short(times)),
+        _ if (times - 1.0).abs() < 1e-9 => format!("ln n / {}", short(rate)),
+        _ => format!("{} ln n / {}", short(times), short(rate)),
+    }
 }
 
 /// At most two digits behind the point.
-fn short(number: f64) -> String {
+pub(crate) fn short(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -75,6 +93,14 @@ pub enum Calls {
 }
 
 impl Calls {
+    /// How many on average.
+    const fn mean(self) -> f64 {
+        match self {
+            Self::Fixed(fanout) => fanout,
+            Self::Poisson(mean) => mean,
+        }
+    }
+
     /// The chance that none of a caller's calls has an effect that each has with probability `p`.
     fn all_miss(self, p: f64) -> f64 {
         match self {
@@ -120,19 +146,38 @@ pub fn mean_field_once(nodes: usize, calls: Calls, loss: f64, rounds: usize) -> 
     curve
 }
 
-/// The logistic curve i(t) = 1 / (1 + (n − 1) e^(−βt)): the share that knows after `time` mean periods when each calls
-/// at the ticks of its own Poisson clock. β is f for push or pull, 2f for push-pull, less what is lost.
-pub fn logistic(mode: Mode, nodes: usize, fanout: f64, loss: f64, time: f64) -> f64 {
-    1.0 / (1.0 + (count(nodes) - 1.0) * (-logistic_rate(mode, fanout, loss) * time).exp())
+/// The share that knows by mean period, from 0 to `periods`, when each calls at the ticks of its own Poisson clock of
+/// rate 1 and everybody keeps going: i' = (1 − i)(told + asked) with told = fqi, asked = 1 − (1 − qi)^f. With one
+/// contact a tick this is the logistic curve i(t) = 1 / (1 + (n − 1) e^(−βt)), β = q for push or pull, 2q for push-pull; for a
+/// larger fanout β = fq and 2fq would mean single contacts at that rate instead.
+pub fn mean_field_by_clocks(mode: Mode, nodes: usize, calls: Calls, loss: f64, periods: usize) -> Vec<f64> {
+    let q = 1.0 - loss;
+    let slope = |knows: f64| {
+        let told = if mode == Mode::Pull { 0.0 } else { calls.mean() * q * knows };
+        let asked = if mode == Mode::Push { 0.0 } else { 1.0 - calls.all_miss(q * knows) };
+        (1.0 - knows) * (told + asked)
+    };
+    // Runge and Kutta's fourth order, in steps short against the fastest rate.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at least 1 and below the nodes")]
+    let steps = (STEPS_PER_TIME * (1.0 + calls.mean())).ceil() as usize;
+    let h = 1.0 / count(steps);
+    let mut knows = 1.0 / count(nodes);
+    let mut curve = vec![knows];
+    while curve.len() <= periods {
+        for _ in 0..steps {
+            let a = slope(knows);
+            let b = slope(knows + h / 2.0 * a);
+            let c = slope(knows + h / 2.0 * b);
+            let d = slope(knows + h * c);
+            knows = (knows + h / 6.0 * (a + 2.0 * b + 2.0 * c + d)).min(1.0);
+        }
+        curve.push(knows);
+    }
+    curve
 }
 
-fn logistic_rate(mode: Mode, fanout: f64, loss: f64) -> f64 {
-    let crossings = match mode {
-        Mode::Push | Mode::Pull => 1.0,
-        Mode::PushPull => 2.0,
-    };
-    crossings * fanout * (1.0 - loss)
-}
+/// The error of a step is of the fifth power of its length: with these it is far below anything drawn.
+const STEPS_PER_TIME: f64 = 16.0;
 
 /// The root below 1 of s = e^(−r(1−s)), or 1 where there is none (Kermack and `McKendrick` 1927): the share that an
 /// epidemic misses in which each one infected meets r others.
@@ -167,11 +212,6 @@ pub fn residue_of_traffic(messages_per_node: f64) -> f64 {
     (-messages_per_node).exp()
 }
 
-/// The same where a node accepts one call in a round: s = e^(−λm), λ = 1 / (1 − 1/e) (Demers et al. 1987 §1.4).
-pub fn residue_of_traffic_limited(messages_per_node: f64) -> f64 {
-    (-messages_per_node / (1.0 - 1.0 / E)).exp()
-}
-
 /// What infect and die reaches, if it does not die at once: 1 − s with s = e^(−fq(1−s)).
 pub fn coverage_once(fanout: f64, loss: f64) -> f64 {
     1.0 - final_size(fanout * (1.0 - loss))
@@ -199,6 +239,8 @@ pub fn probe_failure(loss: f64, indirect_probes: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::f64::consts::E;
+
     use super::*;
 
     fn near(value: f64, expected: f64, within: f64) {
@@ -246,7 +288,41 @@ mod tests {
             let all = count(curve.iter().position(|knows| 1.0 - knows < 1e-6).unwrap());
             near(all, rounds_to_all(mode, 1_000_000, 1.0, 0.0).value, 2.0);
         }
-        near(logistic(Mode::Push, 1_000, 1.0, 0.0, 0.0), 1e-3, 1e-12);
         near(*mean_field_once(100_000, Calls::Fixed(4.0), 0.0, 40).last().unwrap(), coverage_once(4.0, 0.0), 1e-3);
+    }
+
+    #[test]
+    fn more_loss_never_predicts_less_time() {
+        for mode in [Mode::Push, Mode::Pull, Mode::PushPull] {
+            for (nodes, fanout) in [(2, 1.0), (100, 1.0), (100_000, 1.0), (100_000, 3.0)] {
+                for predicted in [rounds_to_all, periods_to_all] {
+                    let times = [0.0, 1e-9, 1e-4, 0.01, 0.1, 0.3, 0.9].map(|p| predicted(mode, nodes, fanout, p).value);
+                    assert!(times.is_sorted(), "{mode:?}, n = {nodes}, fanout {fanout}: {times:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn by_clocks_one_contact_a_tick_gives_the_logistic_curve() {
+        for (mode, beta) in [(Mode::Push, 0.7), (Mode::Pull, 0.7), (Mode::PushPull, 1.4)] {
+            let curve = mean_field_by_clocks(mode, 1_000, Calls::Fixed(1.0), 0.3, 30);
+            for (time, knows) in curve.into_iter().enumerate() {
+                near(knows, 1.0 / (1.0 + 999.0 * (-beta * count(time)).exp()), 1e-6);
+            }
+        }
+    }
+
+    /// However many it asks, a caller waits for its own tick: the tail of pull falls by e a period, that of push-pull by
+    /// e^(1 + f).
+    #[test]
+    fn by_clocks_a_caller_must_tick_once_whatever_the_fanout() {
+        for (mode, rate) in [(Mode::Push, 3.0), (Mode::Pull, 1.0), (Mode::PushPull, 4.0)] {
+            let curve = mean_field_by_clocks(mode, 1_000_000, Calls::Fixed(3.0), 0.0, 12);
+            let late = curve.windows(2).rfind(|two| 1.0 - two[1] > 1e-9).unwrap();
+            near(((1.0 - late[0]) / (1.0 - late[1])).ln(), rate, 1e-2);
+        }
+        assert_eq!(periods_to_all(Mode::Pull, 1_000, 3.0, 0.0).text, "ln n / 3 + ln n");
+        assert_eq!(periods_to_all(Mode::PushPull, 1_000, 3.0, 0.0).text, "ln n / 6 + ln n / 4");
     }
 }

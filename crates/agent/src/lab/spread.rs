@@ -144,10 +144,12 @@ fn upshot(outcome: &Outcome, unit: &str) -> String {
     };
     if outcome.residue.max == 0.0 {
         let theory = |formula: Formula| format!(" (theory: {} = {:.1})", formula.text, formula.value);
-        return format!("everybody knew after {when}{}", outcome.time_last_predicted().map(theory).unwrap_or_default());
+        let theory = outcome.parameters.time_last_predicted().map(theory).unwrap_or_default();
+        return format!("everybody knew after {when}{theory}");
     }
     let theory = |formula: Formula| format!(" (theory: {} = {})", formula.text, fine_percent(formula.value));
-    let theory = outcome.residue_predicted().map(theory).unwrap_or_default();
+    let predicted = outcome.parameters.residue_predicted(outcome.traffic.mean);
+    let theory = predicted.map(theory).unwrap_or_default();
     let residue = fine_percent(outcome.residue.mean);
     let all =
         if runs > 1 { format!("; everybody knew in {} of the runs", percent(outcome.atomic)) } else { String::new() };

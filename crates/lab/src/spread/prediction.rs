@@ -3,8 +3,7 @@
 use rumormill_core::StopRule;
 use rumormill_core::config::Mode;
 
-use super::{Distribution, Outcome, Parameters, Timing};
-use crate::summary::count;
+use super::{Distribution, Parameters, Timing};
 use crate::theory::{self, Calls, Formula};
 
 /// The share that knows by round, from 0 to `rounds`.
@@ -16,9 +15,7 @@ pub(super) fn curve(parameters: &Parameters, rounds: usize) -> Option<Vec<f64>> 
     };
     match (stop, timing, connection_limit) {
         (StopRule::Never, Timing::Rounds, None) => Some(theory::mean_field(mode, nodes, calls, loss, rounds)),
-        (StopRule::Never, Timing::Async, None) => {
-            Some((0..=rounds).map(|period| theory::logistic(mode, nodes, fanout, loss, count(period))).collect())
-        }
+        (StopRule::Never, Timing::Async, None) => Some(theory::mean_field_by_clocks(mode, nodes, calls, loss, rounds)),
         (StopRule::ForwardOnce, Timing::Rounds, None) if mode == Mode::Push => {
             Some(theory::mean_field_once(nodes, calls, loss, rounds))
         }
@@ -26,37 +23,42 @@ pub(super) fn curve(parameters: &Parameters, rounds: usize) -> Option<Vec<f64>> 
     }
 }
 
-/// When everybody knows, where everybody keeps going and nobody refuses.
-pub(super) fn time_last(parameters: &Parameters) -> Option<Formula> {
-    let Parameters { nodes, mode, fanout, fanout_distribution, loss, stop, timing, connection_limit, .. } = *parameters;
-    // In pull and push-pull the tail has another shape where callers may make no call at all.
-    let known = mode == Mode::Push || fanout_distribution != Distribution::Poisson;
-    match timing {
-        _ if stop != StopRule::Never || connection_limit.is_some() => None,
-        Timing::Rounds => known.then(|| theory::rounds_to_all(mode, nodes, fanout, loss)),
-        Timing::Async => Some(theory::periods_to_all(mode, nodes, fanout, loss)),
-    }
-}
-
-/// What is left in the end: a root where the rule has one, or else what follows from the traffic.
-pub(super) fn residue(outcome: &Outcome) -> Option<Formula> {
-    let Parameters { mode, fanout, loss, stop, connection_limit, .. } = outcome.parameters;
-    if mode != Mode::Push || stop == StopRule::Never {
-        return None;
-    }
-    let root = |r: f64| Formula { text: format!("s = e^(-{r}(1 - s))"), value: theory::final_size(r) };
-    let lossless = loss == 0.0;
-    match (stop, connection_limit) {
-        (StopRule::ForwardOnce, None) => Some(root(fanout * (1.0 - loss))),
-        (StopRule::FeedbackCoin { k }, None) if lossless => Some(root(f64::from(k) + 1.0)),
-        (StopRule::BlindCoin { k }, None) if lossless => Some(root(f64::from(k))),
-        (_, None) if lossless => {
-            Some(Formula { text: "e^-m".to_owned(), value: theory::residue_of_traffic(outcome.traffic.mean) })
+impl Parameters {
+    /// When theory expects the last node to learn it, where a formula exists: everybody keeps going and nobody refuses.
+    pub fn time_last_predicted(&self) -> Option<Formula> {
+        let Self { nodes, mode, fanout, fanout_distribution, loss, stop, timing, connection_limit, .. } = *self;
+        // In pull and push-pull the tail has another shape where callers may make no call at all.
+        let known = mode == Mode::Push || fanout_distribution != Distribution::Poisson;
+        if stop != StopRule::Never || connection_limit.is_some() || !known {
+            return None;
         }
-        (_, Some(1)) if lossless && outcome.parameters.hunt == 0 => Some(Formula {
-            text: "e^-1.58m".to_owned(),
-            value: theory::residue_of_traffic_limited(outcome.traffic.mean),
-        }),
-        _ => None,
+        Some(match timing {
+            Timing::Rounds => theory::rounds_to_all(mode, nodes, fanout, loss),
+            Timing::Async => theory::periods_to_all(mode, nodes, fanout, loss),
+        })
+    }
+
+    /// The share that theory expects never to know it, where a formula exists: a root where the rule has one, given
+    /// that the update does not die at once, or else what follows from the update messages for each node.
+    ///
+    /// The root of feedback and coin is that of the differential equations, in which contacts follow one another: it
+    /// holds with clocks of their own. In rounds two senders that hit the same node are both useful, and fewer are left out
+    /// (k = 1: 17.3 % against the root's 20.3 %). The law of traffic under a connection limit, e^(−1.58m), means a network
+    /// in which everybody sends in each round, which these rules never are for long: there is no formula for it here.
+    pub fn residue_predicted(&self, traffic: f64) -> Option<Formula> {
+        let Self { mode, fanout, loss, stop, timing, connection_limit, .. } = *self;
+        if mode != Mode::Push || stop == StopRule::Never || connection_limit.is_some() {
+            return None;
+        }
+        let lossless = loss == 0.0;
+        let met = match stop {
+            StopRule::ForwardOnce => Some(fanout * (1.0 - loss)),
+            StopRule::FeedbackCoin { k } if lossless && timing == Timing::Async => Some(f64::from(k) + 1.0),
+            StopRule::BlindCoin { k } if lossless => Some(f64::from(k)),
+            _ => None,
+        };
+        let root = |r| Formula { text: format!("s = e^(-{}(1 - s))", theory::short(r)), value: theory::final_size(r) };
+        let law = || Formula { text: "e^-m".to_owned(), value: theory::residue_of_traffic(traffic) };
+        met.map(root).or_else(|| lossless.then(law))
     }
 }
