@@ -425,4 +425,17 @@ mod tests {
         let parameters = parameters(Method::PushSum, 50);
         assert_eq!(run(&parameters, &Unwatched).unwrap(), run(&parameters, &Unwatched).unwrap());
     }
+    #[test]
+    fn what_does_not_fit_in_memory_is_refused_with_the_estimate() {
+        let large = |method| Parameters { nodes: 100_000_000, method, ..Parameters::default() };
+        let per_node = |method| large(method).bytes(2) / 200_000_000;
+        assert_eq!([Method::PushSum, Method::PushPull(Pairing::Permuted)].map(per_node), [40, 16]);
+        let kept = Parameters { cycles: 1_000, runs: 1_000_000, ..Parameters::default() };
+        assert!(kept.bytes(1) > 16_000_000_000, "two numbers for each cycle of each run");
+        // The sum of both is more than nearly every machine has; on one that has it, it is not refused.
+        let both = Parameters { cycles: 1_000, runs: 1_000_000, ..large(Method::PushSum) };
+        let needs = both.bytes(jobs::at_once());
+        let refused = matches!(both.check(), Err(Error::Memory { needed, .. }) if needed == needs);
+        assert_eq!(refused, memory::available().is_some_and(|available| available < needs));
+    }
 }

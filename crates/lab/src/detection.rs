@@ -89,7 +89,7 @@ impl Parameters {
 
     /// The memory that it takes: some numbers for each run, however many are on at the same time.
     pub fn bytes(&self) -> u64 {
-        self.runs as u64 * 8 * size_of::<usize>() as u64
+        self.runs as u64 * 12 * size_of::<usize>() as u64
     }
 }
 

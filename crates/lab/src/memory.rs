@@ -41,4 +41,10 @@ mod tests {
         assert_eq!(kibibytes(text, "MemAvailable:"), Some(43_008));
         assert_eq!(kibibytes(text, "VmRSS:"), None);
     }
+    #[test]
+    fn more_than_any_machine_has_is_refused_where_the_system_says_what_it_has() {
+        let refused = matches!(check(u64::MAX), Err(Error::Memory { needed: u64::MAX, .. }));
+        assert_eq!(refused, available().is_some());
+        check(0).unwrap();
+    }
 }

@@ -327,4 +327,12 @@ mod tests {
         assert!((published(100_000) - 1.355).abs() < 1e-12);
         assert!((published(100_001) - LIMIT).abs() < 1e-12);
     }
+    #[test]
+    fn what_does_not_fit_in_memory_is_refused_with_the_estimate() {
+        let large = Parameters { difference: 100_000_000, size: 100_000_000, ..Parameters::default() };
+        assert_eq!(large.bytes(2), 2 * 100_000_000 * 104 + 100 * 32);
+        let needs = large.bytes(jobs::at_once());
+        let refused = matches!(large.check(), Err(Error::Memory { needed, .. }) if needed == needs);
+        assert_eq!(refused, memory::available().is_some_and(|available| available < needs));
+    }
 }

@@ -1,9 +1,8 @@
 //! What a sweep must know of each study: how it runs, what of its outcome can be drawn, and which formula stands beside.
 
-use rumormill_core::StopRule;
+use rumormill_lab::detection::Order;
 use rumormill_lab::jobs::Watch;
 use rumormill_lab::scenario::Run as Running;
-use rumormill_lab::spread::Timing;
 use rumormill_lab::sweep::{Field, Law};
 use rumormill_lab::{Error, Scenario, averaging, detection as detecting, sketches, spread as spreading, theory};
 use serde::Serialize;
@@ -58,21 +57,21 @@ impl Study for Spread {
     }
 
     fn law(job: &Self::Job, x: &str, y: &str, outcome: &Value) -> Option<Law> {
-        let spreading::Parameters { nodes, mode, fanout, loss, stop, timing, connection_limit, .. } = *job;
-        match y {
-            "residue.mean" if x == "traffic.mean" => {
+        let formula = match y {
+            "residue.mean" => {
                 let messages = outcome["traffic"]["mean"].as_f64()?;
-                Some(Law { text: "e^−m".to_owned(), value: theory::residue_of_traffic(messages), of_x_alone: true })
+                let formula = job.residue_predicted(messages)?;
+                // Where nothing gets lost, the roots are points of the law of traffic: one line for all rules.
+                if x == "traffic.mean" && job.loss == 0.0 {
+                    let value = theory::residue_of_traffic(messages);
+                    return Some(Law { text: "e^−m".to_owned(), value, of_x_alone: true });
+                }
+                formula
             }
-            "time_last.mean" if stop == StopRule::Never && connection_limit.is_none() => {
-                let formula = match timing {
-                    Timing::Rounds => theory::rounds_to_all(mode, nodes, fanout, loss),
-                    Timing::Async => theory::periods_to_all(mode, nodes, fanout, loss),
-                };
-                Some(Law { text: formula.text, value: formula.value, of_x_alone: false })
-            }
-            _ => None,
-        }
+            "time_last.mean" => job.time_last_predicted()?,
+            _ => return None,
+        };
+        Some(Law { text: formula.text, value: formula.value, of_x_alone: false })
     }
 }
 
@@ -204,9 +203,12 @@ impl Study for Detection {
         Ok(document(&detecting::run(job, watch)?))
     }
 
-    fn law(_: &Self::Job, _: &str, y: &str, outcome: &Value) -> Option<Law> {
+    fn law(job: &Self::Job, _: &str, y: &str, outcome: &Value) -> Option<Law> {
         let (value, text) = match y {
-            "first_detection.mean" => (&outcome["theory"], "1 / (1 − (1 − 1/(n−1))^(n−1))"),
+            "first_detection.mean" => match job.order {
+                Order::Random => (&outcome["theory"], "1 / (1 − (1 − 1/(n−1))^(n−1))"),
+                Order::RoundRobin => (&outcome["theory"], "Σ P(later than t)^(n−1)"),
+            },
             "false_positives.per_probe" => (&outcome["false_positives"]["theory"], "(1 − q²)(1 − q⁴)^k"),
             _ => return None,
         };
