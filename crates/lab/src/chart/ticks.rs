@@ -52,7 +52,8 @@ impl Ruler {
 fn linear(low: f64, high: f64, ends: Ends, labels: f64, unit: Unit) -> Ruler {
     let (mut low, mut high) = if low <= high { (low, high) } else { (0.0, 1.0) };
     // Zero belongs to the picture where it is not far away.
-    if low > 0.0 && low < 0.5 * high && ends == Ends::OnMarks {
+    // So it does where hardly anything changes: magnified, chance would look like a trend.
+    if low > 0.0 && (low < 0.5 * high || low > 0.98 * high) && ends == Ends::OnMarks {
         low = 0.0;
     }
     if unit == Unit::Share && low >= 0.0 && high > 0.5 && high <= 1.0 && ends == Ends::OnMarks {
@@ -101,7 +102,7 @@ fn logarithmic(low: f64, high: f64, ends: Ends, labels: f64, unit: Unit) -> Rule
         _ if decades < 1.5 => &[1, 2, 5],
         _ => &[1],
     };
-    let every = (decades / labels).ceil().max(1.0);
+    let every = (decades / (1.5 * labels)).ceil().max(1.0);
     let in_full = unit.powers_in_full();
     let in_full = in_full.contains(&rounded(first)) && in_full.contains(&rounded(last));
     let mut ticks = Vec::new();
@@ -207,6 +208,12 @@ mod tests {
             labels(&Axis::linear("B/s"), &[0.0, 12_000.0], Ends::WithData),
             ["0", "2,000", "4,000", "6,000", "8,000", "10,000", "12,000"]
         );
+    }
+
+    #[test]
+    fn what_hardly_changes_is_not_magnified() {
+        assert_eq!(labels(&Axis::linear("B/s"), &[139.99, 140.0], Ends::OnMarks), ["0", "50", "100", "150"]);
+        assert_eq!(labels(&Axis::linear("s"), &[3.6, 5.6], Ends::OnMarks), ["3.5", "4.0", "4.5", "5.0", "5.5", "6.0"]);
     }
 
     #[test]

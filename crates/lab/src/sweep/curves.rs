@@ -233,10 +233,12 @@ fn formulas(laws: Vec<(String, Vec<(f64, Law)>)>) -> Vec<Series> {
     }
     let texts: Vec<&str> = laws.iter().flat_map(|(_, points)| points).map(|(_, law)| law.text.as_str()).collect();
     let is_one_text = texts.windows(2).all(|pair| pair[0] == pair[1]);
-    let is_law_of_x = laws.iter().flat_map(|(_, points)| points).all(|(_, law)| law.of_x_alone);
-    if laws.len() > 1 && is_one_text && (by_curve.len() == 1 || is_law_of_x) {
+    let has_all = laws.iter().all(|(_, points)| !points.is_empty());
+    let is_law_of_x = has_all && laws.iter().flat_map(|(_, points)| points).all(|(_, law)| law.of_x_alone);
+    if is_one_text && (by_curve.len() == 1 || is_law_of_x) {
         let text = texts.first().map_or_else(String::new, |text| format!("theory: {text}"));
-        return vec![curve(text, laws.into_iter().flat_map(|(_, points)| points))];
+        let series = curve(text, laws.into_iter().flat_map(|(_, points)| points));
+        return if series.points.is_empty() { Vec::new() } else { vec![series] };
     }
     laws.into_iter()
         .filter(|(_, points)| !points.is_empty())
@@ -271,4 +273,102 @@ fn name_without(point: &Point, left_out: &[&str]) -> String {
         None => format!("{} {value}", name.replace('-', " ")),
     });
     words.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{Over, combinations};
+    use super::*;
+    use crate::chart::{Kind, Scale, Unit};
+
+    const FIELDS: &[Field] = &[
+        Field { path: "late.mean", label: "rounds", is_share: false },
+        Field { path: "failures.first", label: "seconds", is_share: false },
+        Field { path: "residue.mean", label: "missed", is_share: true },
+        Field { path: "curve", label: "informed", is_share: true },
+    ];
+
+    fn sweep(over: &[&str], outcome: impl Fn(&[(String, String)]) -> Value) -> Outcome {
+        let over: Vec<Over> = over.iter().map(|text| text.parse().unwrap()).collect();
+        let points = combinations(&over).unwrap().into_iter().enumerate().map(|(nth, point)| Point {
+            nth,
+            outcome: outcome(&point),
+            parameters: point.into_iter().map(|(name, text)| (name, super::super::word_or_number(text))).collect(),
+        });
+        let points: Vec<Point> = points.collect();
+        Outcome { of: "test".to_owned(), over, planned: points.len(), points, elapsed: None }
+    }
+
+    fn view(y: &str) -> View {
+        View { x: None, y: y.to_owned(), average: Vec::new(), title: None }
+    }
+
+    fn of(point: &[(String, String)], nth: usize) -> f64 {
+        point[nth].1.parse().unwrap()
+    }
+
+    #[test]
+    fn a_line_for_each_mode_and_its_formula_beside() {
+        let outcome =
+            sweep(&["nodes=10,100,1000", "mode=push,pull"], |point| json!({ "late": { "mean": of(point, 0) } }));
+        let law = |point: &Point| {
+            let text = point.parameters["mode"].as_str()?.to_uppercase();
+            Some(Law { text, value: 1.0, of_x_alone: false })
+        };
+        let chart = outcome.chart(&view("late.mean"), FIELDS, law).unwrap();
+        let names: Vec<&str> = chart.series.iter().map(|series| series.name.as_str()).collect();
+        assert_eq!(names, ["push", "pull", "push: PUSH", "pull: PULL"]);
+        assert_eq!(chart.series[1].points, [(10.0, 10.0), (100.0, 100.0), (1_000.0, 1_000.0)]);
+        assert_eq!((chart.x.scale, chart.series[2].kind), (Scale::Logarithmic, Kind::Theory));
+    }
+
+    #[test]
+    fn a_law_of_x_alone_is_one_curve() {
+        let law = |_: &Point| Some(Law { text: "e^−m".to_owned(), value: 0.1, of_x_alone: true });
+        for over in [&["stop=a,b"][..], &["stop=a,b", "loss=0,0.1"]] {
+            let outcome = sweep(
+                over,
+                |point| json!({ "late": { "mean": 2.0 + count(point.len()) }, "residue": { "mean": 0.1 } }),
+            );
+            let view = View { x: Some("late.mean".to_owned()), ..view("residue.mean") };
+            let chart = outcome.chart(&view, FIELDS, law).unwrap();
+            let theory: Vec<_> = chart.series.iter().filter(|series| series.kind == Kind::Theory).collect();
+            assert_eq!((theory.len(), theory[0].name.as_str()), (1, "theory: e^−m"));
+            assert_eq!((chart.x.label.as_str(), chart.y.unit), ("rounds", Unit::Share));
+        }
+    }
+
+    #[test]
+    fn means_are_taken_over_seeds_and_over_lists_and_what_is_absent_is_left_out() {
+        let outcome = sweep(&["loss=0,0.1,0.2", "seed=1..2"], |point| match of(point, 0) {
+            loss if loss > 0.15 => json!({ "failures": [{ "first": null }] }),
+            loss => json!({ "failures": [{ "first": loss }, { "first": of(point, 1) }, { "first": null }] }),
+        });
+        let view = View { average: vec!["seed".to_owned()], ..view("failures.first") };
+        let chart = outcome.chart(&view, FIELDS, |_| None).unwrap();
+        assert_eq!((chart.series.len(), chart.x.unit), (1, Unit::Share));
+        let points = &chart.series[0].points;
+        assert_eq!((points.len(), points[0]), (2, (0.0, 0.75)));
+        assert!((points[1].1 - 0.8).abs() < 1e-12);
+    }
+
+    #[test]
+    fn curves_are_drawn_by_round_each_beside_its_own_theory() {
+        let outcome = sweep(&["mode=push,pull"], |_| json!({ "curve": [0.1, 0.5, 1.0], "theory": [0.1, 0.6] }));
+        let chart = outcome.chart(&view("curve"), FIELDS, |_| None).unwrap();
+        let names: Vec<&str> = chart.series.iter().map(|series| series.name.as_str()).collect();
+        assert_eq!(names, ["push", "pull", "push, theory", "pull, theory"]);
+        assert_eq!(chart.series[0].points[2], (2.0, 1.0));
+    }
+
+    #[test]
+    fn a_field_without_a_number_anywhere_is_refused() {
+        let outcome = sweep(&["seed=1,2"], |_| json!({ "late": { "mean": null } }));
+        let error = outcome.chart(&view("late.mean"), FIELDS, |_| None).unwrap_err();
+        assert_eq!(error.to_string(), "y is late.mean, must be a number at some point of the sweep");
+        assert!(view("late.sd").check(&outcome.over, FIELDS).is_ok());
+        assert!(view("late").check(&outcome.over, FIELDS).is_err());
+    }
 }

@@ -57,21 +57,19 @@ impl Study for Spread {
     }
 
     fn law(job: &Self::Job, x: &str, y: &str, outcome: &Value) -> Option<Law> {
-        let formula = match y {
-            "residue.mean" => {
-                let messages = outcome["traffic"]["mean"].as_f64()?;
-                let formula = job.residue_predicted(messages)?;
-                // Where nothing gets lost, the roots are points of the law of traffic: one line for all rules.
-                if x == "traffic.mean" && job.loss == 0.0 {
-                    let value = theory::residue_of_traffic(messages);
-                    return Some(Law { text: "e^−m".to_owned(), value, of_x_alone: true });
-                }
-                formula
+        let traffic = outcome["traffic"]["mean"].as_f64()?;
+        let predicted = match y {
+            // Against the traffic the law of the traffic, where it holds, rather than the root of a rule.
+            "residue.mean" if x == "traffic.mean" => {
+                job.residue_predicted(traffic)?;
+                let law = theory::residue_of_traffic(traffic);
+                return (job.loss == 0.0).then(|| Law { text: "e^−m".to_owned(), value: law, of_x_alone: true });
             }
-            "time_last.mean" => job.time_last_predicted()?,
-            _ => return None,
+            "residue.mean" => job.residue_predicted(traffic),
+            "time_last.mean" => job.time_last_predicted(),
+            _ => None,
         };
-        Some(Law { text: formula.text, value: formula.value, of_x_alone: false })
+        predicted.map(|formula| Law { text: formula.text, value: formula.value, of_x_alone: false })
     }
 }
 
