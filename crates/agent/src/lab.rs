@@ -10,6 +10,7 @@ mod spectator;
 mod spread;
 mod sweep;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -106,6 +107,17 @@ impl Drawing {
         }
         Ok(())
     }
+}
+
+/// Whether Ctrl-C ended the work early. What is done is printed, drawn and written as ever, and then the command ends
+/// with this and exit code 1.
+fn all_done(done: usize, of: usize, what: &str) -> Result<(), Failure> {
+    if done == of { Ok(()) } else { Err(stopped(format!("{done} of {of} {what}"))) }
+}
+
+/// Somebody pressed Ctrl-C after that part of the work.
+fn stopped(part: impl Display) -> Failure {
+    Failure::new(Kind::No, "stopped", format!("stopped after {part}: what was printed and written is of these"))
 }
 
 impl From<Error> for Failure {

@@ -99,6 +99,20 @@ fn what_cannot_be_swept_is_refused_before_anything_runs() {
 }
 
 #[test]
+fn nothing_is_left_of_a_command_that_was_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (plot, kept) = (directory.path().join("a.svg"), directory.path().join("b.csv"));
+    fs::write(&kept, "kept").unwrap();
+    for csv in ["/nowhere/at/all.csv", directory.path().to_str().unwrap()] {
+        let output = run(&["lab", "spread", "--plot", plot.to_str().unwrap(), "--csv", csv]);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(!plot.exists(), "an empty picture is left");
+    }
+    let output = run(&["lab", "spread", "--csv", kept.to_str().unwrap(), "--plot", "/nowhere/at/all.svg"]);
+    assert_eq!((output.status.code(), fs::read_to_string(kept).unwrap().as_str()), (Some(2), "kept"));
+}
+
+#[test]
 fn ctrl_c_keeps_what_is_done_and_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let (plot, csv) = (directory.path().join("a.png"), directory.path().join("a.csv"));
@@ -119,6 +133,27 @@ fn ctrl_c_keeps_what_is_done_and_says_so() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(fs::read_to_string(csv).unwrap().lines().count(), 1 + 2 * points.len(), "measured and theory");
     assert!(fs::read(plot).unwrap().starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn ctrl_c_ends_a_study_with_the_runs_that_are_done_and_exit_code_1() {
+    let child = rumor(&["lab", "average", "--nodes", "20000", "--runs", "100000", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until_it_has_worked(&child);
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+    let runs = document["runs"].as_u64().unwrap();
+    assert!((1..100_000).contains(&runs), "{runs}");
+    assert!(text(&output.stderr).contains(&format!("stopped after {runs} of 100000 runs")), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1));
+    // As many runs with the same seed are the same.
+    let again = run(&["lab", "average", "--nodes", "20000", "--runs", &runs.to_string(), "--json"]);
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(again["variance"], document["variance"]);
 }
 
 /// Until the process has used as much of a core as some points need: a second, in ticks of 10 ms.

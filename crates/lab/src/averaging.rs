@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::chart::{Axis, Chart, Series};
 use crate::jobs::{self, Watch};
 use crate::summary::count;
-use crate::{Error, Summary};
+use crate::{Error, Summary, memory};
 
 mod theory;
 
@@ -103,7 +103,21 @@ impl Parameters {
             Error::unless(fits, "nodes", self.nodes, rule)?;
         }
         Error::unless((1..=1_000).contains(&self.cycles), "cycles", self.cycles, "from 1 to 1000")?;
-        Error::unless((1..=1_000_000).contains(&self.runs), "runs", self.runs, "from 1 to 1000000")
+        Error::unless((1..=1_000_000).contains(&self.runs), "runs", self.runs, "from 1 to 1000000")?;
+        memory::check(self.bytes(jobs::at_once()))
+    }
+
+    /// The memory that it takes if so many runs are on at the same time: for each node its estimate, and its place in the
+    /// order and two partners, or its mass and what it gives away; and of each run two numbers for each cycle.
+    pub fn bytes(&self, at_once: usize) -> u64 {
+        let (number, mass) = (size_of::<f64>() as u64, size_of::<Mass>() as u64);
+        let (nodes, cycles, runs) = (self.nodes as u64, self.cycles as u64, self.runs as u64);
+        let node = match self.method {
+            Method::PushPull(Pairing::PerfectMatching) => 4 * number,
+            Method::PushPull(Pairing::Permuted | Pairing::RandomEdges | Pairing::FixedOrder) => 2 * number,
+            Method::PushSum => number + 2 * mass,
+        };
+        self.runs.min(at_once) as u64 * nodes * node + runs * (2 * number * (cycles + 1) + 8 * number)
     }
 
     const fn pairing(&self) -> Option<Pairing> {
@@ -174,7 +188,7 @@ pub fn run(parameters: &Parameters, watch: &dyn Watch) -> Result<Outcome, Error>
     parameters.check()?;
     let numbers: Vec<u64> = (0..parameters.runs as u64).collect();
     let one = |number: &u64| one_run(parameters, jobs::seed_of_run(parameters.seed, *number));
-    let runs: Vec<Run> = jobs::run_each(&numbers, watch, one).into_iter().flatten().collect();
+    let runs: Vec<Run> = jobs::first_done(jobs::run_each(&numbers, watch, one));
     if runs.is_empty() { Err(Error::Stopped) } else { Ok(Outcome::of(parameters, &runs)) }
 }
 
@@ -410,5 +424,18 @@ mod tests {
     fn a_seed_gives_the_same_numbers_again() {
         let parameters = parameters(Method::PushSum, 50);
         assert_eq!(run(&parameters, &Unwatched).unwrap(), run(&parameters, &Unwatched).unwrap());
+    }
+    #[test]
+    fn what_does_not_fit_in_memory_is_refused_with_the_estimate() {
+        let large = |method| Parameters { nodes: 100_000_000, method, ..Parameters::default() };
+        let per_node = |method| large(method).bytes(2) / 200_000_000;
+        assert_eq!([Method::PushSum, Method::PushPull(Pairing::Permuted)].map(per_node), [40, 16]);
+        let kept = Parameters { cycles: 1_000, runs: 1_000_000, ..Parameters::default() };
+        assert!(kept.bytes(1) > 16_000_000_000, "two numbers for each cycle of each run");
+        // The sum of both is more than nearly every machine has; on one that has it, it is not refused.
+        let both = Parameters { cycles: 1_000, runs: 1_000_000, ..large(Method::PushSum) };
+        let needs = both.bytes(jobs::at_once());
+        let refused = matches!(both.check(), Err(Error::Memory { needed, .. }) if needed == needs);
+        assert_eq!(refused, memory::available().is_some_and(|available| available < needs));
     }
 }

@@ -9,6 +9,7 @@ mod table;
 mod ticks;
 
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Serialize;
@@ -139,13 +140,17 @@ impl Chart {
 }
 
 /// Finds out whether a file can be written, before the work whose result it shall take. A file that is there keeps what
-/// it holds; one that is not is there afterwards, and empty.
+/// it holds; one that is not is not there afterwards.
 ///
 /// # Errors
 /// [`Error::File`] if it cannot.
 pub fn check_writable(path: &Path) -> Result<(), Error> {
-    let opened = OpenOptions::new().append(true).create(true).open(path);
-    opened.map(drop).map_err(|error| Error::File { path: path.to_owned(), error })
+    let tried = match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => OpenOptions::new().append(true).open(path).map(drop),
+        Err(error) => Err(error),
+    };
+    tried.map_err(|error| Error::File { path: path.to_owned(), error })
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::chart::{Axis, Chart, Series};
 use crate::jobs::{self, Watch};
 use crate::summary::count;
-use crate::{Error, Summary, theory};
+use crate::{Error, Summary, memory, theory};
 
 mod expected;
 
@@ -57,7 +57,7 @@ pub struct Parameters {
     /// The share of messages that gets lost.
     pub loss: f64,
     /// How many others are asked to try when a ping is not answered.
-    pub relays: u32,
+    pub indirect_probes: u32,
     /// How many runs.
     pub runs: usize,
     /// The seed of the first run; others follow from it.
@@ -66,7 +66,7 @@ pub struct Parameters {
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { nodes: 100, period: 1.0, order: Order::Random, loss: 0.0, relays: 3, runs: 1_000, seed: 1 }
+        Self { nodes: 100, period: 1.0, order: Order::Random, loss: 0.0, indirect_probes: 3, runs: 1_000, seed: 1 }
     }
 }
 
@@ -82,8 +82,14 @@ impl Parameters {
         Error::unless(period, "period", self.period, "above 0, at most 3600 seconds")?;
         let loss = (0.0..1.0).contains(&self.loss);
         Error::unless(loss, "loss", self.loss, "from 0 to below 1")?;
-        Error::unless(self.relays <= 16, "relays", self.relays, "from 0 to 16")?;
-        Error::unless((1..=10_000_000).contains(&self.runs), "runs", self.runs, "from 1 to 10000000")
+        Error::unless(self.indirect_probes <= 16, "indirect-probes", self.indirect_probes, "from 0 to 16")?;
+        Error::unless((1..=10_000_000).contains(&self.runs), "runs", self.runs, "from 1 to 10000000")?;
+        memory::check(self.bytes())
+    }
+
+    /// The memory that it takes: some numbers for each run, however many are on at the same time.
+    pub fn bytes(&self) -> u64 {
+        self.runs as u64 * 12 * size_of::<usize>() as u64
     }
 }
 
@@ -103,7 +109,7 @@ pub struct Outcome {
     /// The share of messages lost.
     pub loss: f64,
     /// How many others are asked.
-    pub relays: u32,
+    pub indirect_probes: u32,
     /// Until the first member notices.
     pub first_detection: Summary,
     /// The same by theory.
@@ -138,10 +144,11 @@ pub fn run(parameters: &Parameters, watch: &dyn Watch) -> Result<Outcome, Error>
     let numbers: Vec<u64> = (0..parameters.runs as u64).collect();
     let one = |number: &u64| {
         let rng = &mut Rng::new(jobs::seed_of_run(parameters.seed, *number));
-        let failed = (0..parameters.nodes).filter(|_| probe_fails(parameters.loss, parameters.relays, rng)).count();
+        let failed =
+            (0..parameters.nodes).filter(|_| probe_fails(parameters.loss, parameters.indirect_probes, rng)).count();
         (periods_to_detection(parameters, rng), failed)
     };
-    let runs: Vec<(usize, usize)> = jobs::run_each(&numbers, watch, one).into_iter().flatten().collect();
+    let runs: Vec<(usize, usize)> = jobs::first_done(jobs::run_each(&numbers, watch, one));
     Outcome::of(parameters, &runs).ok_or(Error::Stopped)
 }
 
@@ -168,9 +175,9 @@ fn periods_to_turn(places: usize, rng: &mut Rng) -> usize {
 }
 
 /// Whether the probe of a live member fails: ping and ack, then for each relay `ping_req`, ping, ack and ack.
-fn probe_fails(loss: f64, relays: u32, rng: &mut Rng) -> bool {
+fn probe_fails(loss: f64, indirect_probes: u32, rng: &mut Rng) -> bool {
     let mut arrive = |messages: usize| (0..messages).all(|_| !rng.chance(loss));
-    !arrive(2) && (0..relays).all(|_| !arrive(4))
+    !arrive(2) && (0..indirect_probes).all(|_| !arrive(4))
 }
 
 impl Outcome {
@@ -188,14 +195,14 @@ impl Outcome {
             seed: parameters.seed,
             order: parameters.order,
             loss: parameters.loss,
-            relays: parameters.relays,
+            indirect_probes: parameters.indirect_probes,
             first_detection,
             theory: self::first_detection(parameters.order, parameters.nodes),
             bound: (parameters.order == Order::RoundRobin).then(|| 2 * (parameters.nodes - 1) - 1),
             false_positives: FalsePositives {
                 probes,
                 per_probe: count(failed) / count(probes),
-                theory: theory::probe_failure(parameters.loss, parameters.relays),
+                theory: theory::probe_failure(parameters.loss, parameters.indirect_probes),
             },
             late: (0..=longest).map(|after| count(late(after)) / count(runs.len())).collect(),
             elapsed: None,
@@ -231,7 +238,7 @@ mod tests {
             (Parameters { loss: 1.0, ..sound.clone() }, "loss is 1, must be"),
             (Parameters { loss: -0.1, ..sound.clone() }, "loss is -0.1, must be"),
             (Parameters { loss: f64::NAN, ..sound.clone() }, "loss is NaN, must be"),
-            (Parameters { relays: 17, ..sound.clone() }, "relays is 17, must be"),
+            (Parameters { indirect_probes: 17, ..sound.clone() }, "indirect-probes is 17, must be"),
             (Parameters { runs: 0, ..sound }, "runs is 0, must be"),
         ];
         for (parameters, rule) in wrong {

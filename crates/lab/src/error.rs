@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::Failure;
 
-/// What can go wrong. Nothing has run when it is not [`Error::Broken`].
+/// What can go wrong. Of [`Error::Value`] and [`Error::Memory`] nothing has run.
 #[derive(Debug, Error)]
 pub enum Error {
     /// A parameter breaks its rule: the asker's mistake.
@@ -35,8 +35,8 @@ pub enum Error {
         /// What the system says.
         error: std::io::Error,
     },
-    /// Somebody said stop before there was a result, or part of one, that can be repeated.
-    #[error("stopped before there was a result")]
+    /// Somebody said stop before there was anything to show.
+    #[error("stopped before there was anything to show")]
     Stopped,
     /// A run of the virtual network broke a rule that must always hold, a fault of this project; or what it was to settle
     /// did not come true in time.

@@ -1,7 +1,7 @@
 //! Independent pieces of work on all cores, with results as if they had been done one after the other.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use rumormill_core::rng::Rng;
@@ -32,7 +32,7 @@ impl Watch for Unwatched {
 /// Jobs within a job are done one after the other: a core that waited for them would begin others meanwhile, and whoever
 /// said stop would find all of them half done.
 pub fn run_each<J: Sync, R: Send>(jobs: &[J], watch: &dyn Watch, work: impl Fn(&J) -> R + Sync) -> Vec<Option<R>> {
-    let done = AtomicUsize::new(0);
+    let (begun, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let one = |job: &J| {
         let result = watch.goes_on().then(|| within_a_job(|| work(job)));
         if result.is_some() {
@@ -43,7 +43,49 @@ pub fn run_each<J: Sync, R: Send>(jobs: &[J], watch: &dyn Watch, work: impl Fn(&
     if WITHIN_A_JOB.get() {
         return jobs.iter().map(one).collect();
     }
-    jobs.par_iter().with_max_len(1).map(one).collect()
+    // Whoever is free takes the next one, so that what is done when somebody says stop is the first of them.
+    let next = |_| {
+        let nth = begun.fetch_add(1, Ordering::Relaxed);
+        (nth, one(&jobs[nth]))
+    };
+    let mut results: Vec<_> = (0..jobs.len()).into_par_iter().with_max_len(1).map(next).collect();
+    results.sort_unstable_by_key(|(nth, _)| *nth);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// The results of the jobs before the first that was not begun. Of runs that share a seed these are what is kept: as many
+/// runs with that seed repeat them.
+pub fn first_done<R>(results: Vec<Option<R>>) -> Vec<R> {
+    results.into_iter().map_while(|result| result).collect()
+}
+
+/// A watch over jobs within a job: it passes on that somebody says stop, remembers it, and keeps their progress to itself.
+pub(crate) struct Within<'a> {
+    watch: &'a dyn Watch,
+    was_stopped: AtomicBool,
+}
+
+impl<'a> Within<'a> {
+    pub(crate) fn new(watch: &'a dyn Watch) -> Self {
+        Self { watch, was_stopped: AtomicBool::new(false) }
+    }
+
+    /// Whether somebody who asked was told to stop: what it did may be the half of it.
+    pub(crate) fn was_stopped(&self) -> bool {
+        self.was_stopped.load(Ordering::Relaxed)
+    }
+}
+
+impl Watch for Within<'_> {
+    fn on_progress(&self, _: usize, _: usize) {}
+
+    fn goes_on(&self) -> bool {
+        let goes_on = self.watch.goes_on();
+        if !goes_on {
+            self.was_stopped.store(true, Ordering::Relaxed);
+        }
+        goes_on
+    }
 }
 
 thread_local! {
@@ -106,5 +148,25 @@ mod tests {
         }
         let results = run_each(&[(); 100], &Once(AtomicUsize::new(0)), |()| ());
         assert_eq!(results.iter().flatten().count(), 3);
+    }
+
+    #[test]
+    fn what_is_kept_are_the_first_jobs_without_a_gap() {
+        struct Until(AtomicUsize);
+        impl Watch for Until {
+            fn on_progress(&self, done: usize, _: usize) {
+                self.0.fetch_max(done, Ordering::Relaxed);
+            }
+            fn goes_on(&self) -> bool {
+                self.0.load(Ordering::Relaxed) < 500
+            }
+        }
+        assert_eq!(first_done(vec![Some(1), Some(2), None, Some(4)]), [1, 2]);
+        let jobs: Vec<u64> = (0..10_000).collect();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        let kept = pool.install(|| first_done(run_each(&jobs, &Until(AtomicUsize::new(0)), |job| *job)));
+        assert_eq!(kept, jobs[..kept.len()]);
+        // At most one job of each other thread was passed over by one that was begun.
+        assert!(kept.len() >= 500 - 3, "{} of 500 are kept", kept.len());
     }
 }

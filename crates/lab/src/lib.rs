@@ -43,7 +43,7 @@ pub use network::link::Link;
 pub use network::measure::{Arrival, Change, End, Life, Measured, MessageKey, Note, Publication, Spread, Traffic};
 pub use network::options::Options;
 pub use scenario::Scenario;
-pub use summary::Summary;
+pub use summary::{Summary, percent};
 
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod replay;
 pub mod report;
 pub mod run;
+mod suspicions;
 
 use std::time::Duration;
 
@@ -290,6 +291,11 @@ const ANNOUNCED_PART: u64 = 3;
 
 impl Scenario {
     fn check_memory(&self) -> Result<(), Error> {
+        crate::memory::check(self.bytes())
+    }
+
+    /// The memory that its nodes take.
+    pub fn bytes(&self) -> u64 {
         let nodes = plan::nodes_in_all(self) as u64;
         let member = MEMBER_BYTES + if self.check { CHECKED_BYTES } else { 0 };
         let messages = plan::messages(self);
@@ -300,6 +306,6 @@ impl Scenario {
         let payload = messages.iter().map(|&(count, bytes)| count * bytes as u64).sum::<u64>();
         let count = news + messages.iter().map(|&(count, _)| count).sum::<u64>();
         let node = NODE_BYTES + nodes * member + count * MESSAGE_BYTES + announced.sum::<u64>() / ANNOUNCED_PART;
-        crate::memory::check((nodes * node).saturating_add(payload))
+        (nodes * node).saturating_add(payload)
     }
 }

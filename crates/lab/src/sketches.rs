@@ -16,11 +16,11 @@ use serde::Serialize;
 use crate::chart::{Axis, Chart, Series};
 use crate::jobs::{self, Watch};
 use crate::summary::count;
-use crate::{Error, Summary};
+use crate::{Error, Summary, memory};
 
 /// Mean symbols per difference by the size of the difference, from simulations of the authors' gap rule to three digits
-/// after the point. The paper itself gives the limit, 1.35, and the peak, about 1.72.
-pub const PUBLISHED: [(usize, f64); 13] = [
+/// after the point. The paper itself gives the [limit](LIMIT), and the peak, about 1.72.
+pub const PUBLISHED: [(usize, f64); 12] = [
     (1, 1.000),
     (2, 1.585),
     (3, 1.713),
@@ -33,8 +33,9 @@ pub const PUBLISHED: [(usize, f64); 13] = [
     (256, 1.407),
     (10_000, 1.358),
     (100_000, 1.355),
-    (1_000_000, 1.35),
 ];
+/// To what the mean goes for large differences.
+pub const LIMIT: f64 = 1.35;
 
 /// What is timed is repeated until it took this long.
 const TIMED: Duration = Duration::from_millis(100);
@@ -70,7 +71,18 @@ impl Parameters {
         Error::unless(size, "size", self.size, "from 1 to 100000000")?;
         let rule = format!("from 1 to size ({})", self.size);
         Error::unless((1..=self.size).contains(&self.difference), "difference", self.difference, &rule)?;
-        Error::unless((1..=10_000_000).contains(&self.trials), "trials", self.trials, "from 1 to 10000000")
+        Error::unless((1..=10_000_000).contains(&self.trials), "trials", self.trials, "from 1 to 10000000")?;
+        memory::check(self.bytes(jobs::at_once()))
+    }
+
+    /// The memory that it takes if so many trials are on at the same time. A trial has the ids that differ, twice as
+    /// many symbols, a copy of these to decode, and what decoding finds; what is timed has the larger set.
+    pub fn bytes(&self, at_once: usize) -> u64 {
+        let (id, symbol) = (size_of::<u64>() as u64, size_of::<Symbol>() as u64);
+        let (difference, size, trials) = (self.difference as u64, self.size as u64, self.trials as u64);
+        let trial = difference * (4 * symbol + 5 * id);
+        let timed = trial + size * id;
+        (self.trials.min(at_once) as u64 * trial).max(timed) + trials * 4 * id
     }
 }
 
@@ -87,7 +99,8 @@ pub struct Outcome {
     pub seed: u64,
     /// Symbols that were needed for each difference.
     pub symbols_per_difference: Summary,
-    /// The mean published for this or the nearest smaller and larger difference, between which it lies on a logarithmic scale.
+    /// The mean published for this or the nearest smaller and larger difference, between which it lies on a logarithmic
+    /// scale; beyond the largest the limit.
     pub theory: f64,
     /// The mean size of what is needed on the wire, without headers.
     pub bytes: f64,
@@ -118,7 +131,7 @@ pub fn run(parameters: &Parameters, watch: &dyn Watch) -> Result<Outcome, Error>
     parameters.check()?;
     let numbers: Vec<u64> = (0..parameters.trials as u64).collect();
     let one = |number: &u64| symbols_needed(&difference_of(parameters, *number));
-    let needed: Vec<usize> = jobs::run_each(&numbers, watch, one).into_iter().flatten().collect();
+    let needed: Vec<usize> = jobs::first_done(jobs::run_each(&numbers, watch, one));
     Outcome::of(parameters, &needed).ok_or(Error::Stopped)
 }
 
@@ -197,9 +210,10 @@ fn fastest(work: impl Fn()) -> f64 {
     (0..ROUNDS).map(|_| round()).fold(f64::INFINITY, f64::min)
 }
 
-/// Published symbols per difference; between two entries as if the curve were straight over the logarithm.
+/// Published symbols per difference; between two entries as if the curve were straight over the logarithm, and beyond
+/// the last the limit.
 pub fn published(difference: usize) -> f64 {
-    let above = PUBLISHED.iter().position(|(entry, _)| *entry >= difference).unwrap_or(PUBLISHED.len() - 1);
+    let Some(above) = PUBLISHED.iter().position(|(entry, _)| *entry >= difference) else { return LIMIT };
     let (upper, at_upper) = PUBLISHED[above];
     let (lower, at_lower) = PUBLISHED[above.saturating_sub(1)];
     if upper <= difference || upper == lower {
@@ -310,6 +324,15 @@ mod tests {
     fn between_two_published_values_lies_what_is_between_them() {
         assert!((published(5) - 1.762).abs() < 1e-12);
         assert!((1.661..1.749).contains(&published(10)));
-        assert!((published(9_999_999) - 1.35).abs() < 1e-12);
+        assert!((published(100_000) - 1.355).abs() < 1e-12);
+        assert!((published(100_001) - LIMIT).abs() < 1e-12);
+    }
+    #[test]
+    fn what_does_not_fit_in_memory_is_refused_with_the_estimate() {
+        let large = Parameters { difference: 100_000_000, size: 100_000_000, ..Parameters::default() };
+        assert_eq!(large.bytes(2), 2 * 100_000_000 * 104 + 100 * 32);
+        let needs = large.bytes(jobs::at_once());
+        let refused = matches!(large.check(), Err(Error::Memory { needed, .. }) if needed == needs);
+        assert_eq!(refused, memory::available().is_some_and(|available| available < needs));
     }
 }

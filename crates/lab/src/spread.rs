@@ -188,7 +188,7 @@ impl Parameters {
         )?;
         Error::unless(self.hunt <= HUNT_MAX, "hunt", self.hunt, &format!("at most {HUNT_MAX}"))?;
         Error::unless((1..=RUNS_MAX).contains(&self.runs), "runs", self.runs, &format!("from 1 to {RUNS_MAX}"))?;
-        memory::check(self.bytes())
+        memory::check(self.bytes(jobs::at_once()))
     }
 
     /// Whether two bits for each node are enough.
@@ -196,9 +196,9 @@ impl Parameters {
         self.stop == StopRule::Never && self.timing == Timing::Rounds && self.connection_limit.is_none()
     }
 
-    /// The memory that the runs take, those that go on at the same time together.
-    fn bytes(&self) -> u64 {
-        let at_once = self.runs.min(jobs::at_once()) as u64;
+    /// The memory that the runs take if so many go on at the same time.
+    pub fn bytes(&self, at_once: usize) -> u64 {
+        let at_once = self.runs.min(at_once) as u64;
         let nodes = self.nodes as u64;
         let state = if self.is_plain() { nodes / 4 } else { nodes * population::BYTES_PER_NODE };
         at_once * (state + nodes * Partners::bytes_per_node(self))
@@ -235,8 +235,7 @@ const RUNS_MAX: usize = 1_000_000;
 pub fn run(parameters: &Parameters, watch: &dyn Watch) -> Result<Outcome, Error> {
     parameters.check()?;
     let seeds: Vec<u64> = (0..parameters.runs as u64).map(|run| jobs::seed_of_run(parameters.seed, run)).collect();
-    let runs: Vec<Run> =
-        jobs::run_each(&seeds, watch, |seed| run_once(parameters, *seed)).into_iter().flatten().collect();
+    let runs: Vec<Run> = jobs::first_done(jobs::run_each(&seeds, watch, |seed| run_once(parameters, *seed)));
     Outcome::of(Parameters { runs: runs.len(), ..parameters.clone() }, &runs).ok_or(Error::Stopped)
 }
 
@@ -349,7 +348,7 @@ mod tests {
         if memory::available().is_some_and(|free| free < needed) {
             assert!(matches!(large.check(), Err(Error::Memory { needed: told, .. }) if told == needed));
         }
-        let alone = |parameters| Parameters { runs: 1, ..parameters }.bytes();
+        let alone = |parameters: Parameters| parameters.bytes(1);
         assert_eq!(alone(Parameters { nodes: 1 << 20, ..Parameters::default() }), 1 << 18, "two bits for each node");
         let distinct = |fanout| Parameters { fanout, fanout_distribution: Distribution::Distinct, ..large.clone() };
         assert_eq!(alone(distinct(16.0)), 16 << 31);

@@ -38,6 +38,11 @@ impl Summary {
     }
 }
 
+/// A share in percent, to four digits behind the point: 7, not 7.000000000000001.
+pub fn percent(share: f64) -> f64 {
+    (share * 1e6).round() / 1e4
+}
+
 /// A count as a number to calculate with.
 #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^53")]
 pub(crate) const fn count(n: usize) -> f64 {
@@ -54,6 +59,11 @@ mod tests {
         assert_eq!((summary.mean, summary.min, summary.max), (2.5, 1.0, 4.0));
         assert!((summary.sd - (5.0_f64 / 3.0).sqrt()).abs() < 1e-12);
         assert!((summary.error_of_mean(4) - summary.sd / 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn shares_are_shown_as_they_were_written() {
+        assert_eq!([0.07, 0.29, 0.123_456_7].map(|share| percent(share).to_string()), ["7", "29", "12.3457"]);
     }
 
     #[test]

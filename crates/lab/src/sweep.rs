@@ -5,7 +5,6 @@
 mod curves;
 
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -13,7 +12,7 @@ use serde_json::{Map, Value};
 pub use curves::{Field, Law, View};
 
 use crate::Error;
-use crate::jobs::{self, Watch};
+use crate::jobs::{self, Watch, Within};
 use crate::summary::count;
 
 /// More points than this are more likely a slip than a wish.
@@ -112,8 +111,10 @@ pub struct Outcome {
     pub of: String,
     /// What was swept over.
     pub over: Vec<Over>,
-    /// What is done, in the order of [`combinations`]; fewer than `planned` if somebody said stop.
+    /// What is done, in the order of [`combinations`]; fewer than `planned` if some failed or somebody said stop.
     pub points: Vec<Point>,
+    /// What did not come to an outcome.
+    pub failed: Vec<Failed>,
     /// How many points were asked for.
     pub planned: usize,
     /// Real time in seconds. Filled in by who measures.
@@ -132,11 +133,28 @@ pub struct Point {
     pub outcome: Value,
 }
 
+/// One combination and what went wrong.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Failed {
+    /// The swept parameters.
+    pub parameters: Map<String, Value>,
+    /// What the study says.
+    pub error: String,
+}
+
+/// The memory that points take of which so many are on at the same time, given what each takes whose runs are done one
+/// after the other.
+pub fn bytes(points: impl Iterator<Item = u64>, at_once: usize) -> u64 {
+    let mut points: Vec<u64> = points.collect();
+    points.sort_unstable();
+    points.iter().rev().take(at_once).sum()
+}
+
 /// Runs `work` for each job, one for each of the combinations of `over`, on all cores; the result does not depend on how
-/// many there are. A point that the watch interrupted is left out.
+/// many there are. A point that fails takes no other with it; one that the watch interrupted is left out.
 ///
 /// # Errors
-/// [`Error::Stopped`] if nothing was done, and whatever `work` says.
+/// [`Error::Stopped`] if nothing was done; what `work` says if nothing else came out.
 pub fn run<J: Sync>(
     of: &str,
     over: &[Over],
@@ -146,30 +164,28 @@ pub fn run<J: Sync>(
 ) -> Result<Outcome, Error> {
     let combinations = combinations(over)?;
     assert_eq!(combinations.len(), jobs.len(), "a job for each combination");
-    // Work inside a job may wait for the pool and take up another job meanwhile: what has ended counts, in any order.
-    let ended = AtomicUsize::new(0);
     let one = |job: &J| {
-        let inner = Inner { watch, is_cut: AtomicBool::new(false) };
-        let result = work(job, &inner);
-        watch.on_progress(ended.fetch_add(1, Ordering::Relaxed) + 1, jobs.len());
-        if inner.is_cut.into_inner() { Err(Error::Stopped) } else { result }
+        let within = Within::new(watch);
+        let result = work(job, &within);
+        if within.was_stopped() { Err(Error::Stopped) } else { result }
     };
-    let results = jobs::run_each(jobs, &Quiet(watch), one);
-    let mut points = Vec::new();
+    let results = jobs::run_each(jobs, watch, one);
+    let (mut points, mut failed, mut first) = (Vec::new(), Vec::new(), None);
     for (nth, (combination, result)) in combinations.into_iter().zip(results).enumerate() {
+        let parameters = combination.into_iter().map(|(name, text)| (name, word_or_number(text))).collect();
         match result {
             None | Some(Err(Error::Stopped)) => {}
-            Some(Err(error)) => return Err(error),
-            Some(Ok(outcome)) => {
-                let parameters = combination.into_iter().map(|(name, text)| (name, word_or_number(text))).collect();
-                points.push(Point { nth, parameters, outcome });
+            Some(Err(error)) => {
+                failed.push(Failed { parameters, error: error.to_string() });
+                first.get_or_insert(error);
             }
+            Some(Ok(outcome)) => points.push(Point { nth, parameters, outcome }),
         }
     }
     if points.is_empty() {
-        return Err(Error::Stopped);
+        return Err(first.unwrap_or(Error::Stopped));
     }
-    Ok(Outcome { of: of.to_owned(), over: over.to_vec(), points, planned: jobs.len(), elapsed: None })
+    Ok(Outcome { of: of.to_owned(), over: over.to_vec(), points, failed, planned: jobs.len(), elapsed: None })
 }
 
 fn word_or_number(text: String) -> Value {
@@ -179,37 +195,10 @@ fn word_or_number(text: String) -> Value {
         .unwrap_or(Value::String(text))
 }
 
-/// Passes on that somebody says stop, and remembers that a point heard it.
-struct Inner<'a> {
-    watch: &'a dyn Watch,
-    is_cut: AtomicBool,
-}
-
-impl Watch for Inner<'_> {
-    fn on_progress(&self, _: usize, _: usize) {}
-
-    fn goes_on(&self) -> bool {
-        let goes_on = self.watch.goes_on();
-        if !goes_on {
-            self.is_cut.store(true, Ordering::Relaxed);
-        }
-        goes_on
-    }
-}
-
-/// Progress is told when a point has ended.
-struct Quiet<'a>(&'a dyn Watch);
-
-impl Watch for Quiet<'_> {
-    fn on_progress(&self, _: usize, _: usize) {}
-
-    fn goes_on(&self) -> bool {
-        self.0.goes_on()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use serde_json::json;
 
     use super::*;
@@ -294,5 +283,26 @@ mod tests {
             assert_eq!(point, &full.points[point.nth]);
         }
         assert!(matches!(sweep(&Patience(AtomicUsize::new(0))), Err(Error::Stopped)));
+    }
+    #[test]
+    fn a_point_that_fails_takes_no_other_with_it() {
+        let (over, jobs) = ([over("seed=1..4")], [1, 2, 3, 4]);
+        let work = |job: &u64, _: &dyn Watch| match job {
+            3 => Err(Error::value("seed", job, "another")),
+            _ => Ok(json!(job)),
+        };
+        let outcome = run("spread", &over, &jobs, &Unwatched, work).unwrap();
+        let done: Vec<usize> = outcome.points.iter().map(|point| point.nth).collect();
+        assert_eq!((done, outcome.planned), (vec![0, 1, 3], 4));
+        assert_eq!(outcome.failed[0].parameters["seed"], json!(3));
+        assert_eq!(outcome.failed[0].error, "seed is 3, must be another");
+        let none = run("spread", &over, &jobs, &Unwatched, |_, _| Err(Error::value("seed", 0, "another")));
+        assert!(matches!(none, Err(Error::Value { .. })), "nothing came out: {none:?}");
+    }
+
+    #[test]
+    fn the_largest_points_may_meet() {
+        assert_eq!(bytes([5, 1, 7, 2].into_iter(), 2), 12);
+        assert_eq!(bytes([5].into_iter(), 8), 5);
     }
 }

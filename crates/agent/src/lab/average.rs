@@ -6,7 +6,7 @@ use clap::Args;
 use rumormill_lab::averaging::{self, Method, Outcome, Pairing, Parameters};
 
 use super::spectator::Spectator;
-use super::{Drawing, word};
+use super::{Drawing, all_done, word};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -56,7 +56,8 @@ pub(super) fn run(flags: Average, output: Output) -> Result<(), Failure> {
     } else {
         tell(&outcome)?;
     }
-    flags.drawing.draw(|| outcome.chart(), "variance by cycle, beside the theory's")
+    flags.drawing.draw(|| outcome.chart(), "variance by cycle, beside the theory's")?;
+    all_done(outcome.runs, parameters.runs, "runs")
 }
 
 fn tell(outcome: &Outcome) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use clap::Args;
 use rumormill_lab::detection::{self, Order, Outcome, Parameters};
 
 use super::spectator::Spectator;
-use super::{Drawing, word};
+use super::{Drawing, all_done, word};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -27,8 +27,8 @@ pub(crate) struct Detection {
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     loss: f64,
     /// How many others are asked to try when a ping is not answered
-    #[arg(long, value_name = "K", default_value_t = Parameters::default().relays)]
-    relays: u32,
+    #[arg(long, value_name = "K", default_value_t = Parameters::default().indirect_probes)]
+    indirect_probes: u32,
     /// How many independent crashes
     #[arg(long, value_name = "R", default_value_t = Parameters::default().runs)]
     runs: usize,
@@ -41,8 +41,8 @@ pub(crate) struct Detection {
 
 impl Detection {
     pub(super) const fn parameters(&self) -> Parameters {
-        let Self { nodes, period, order, loss, relays, runs, seed, .. } = *self;
-        Parameters { nodes, period, order, loss, relays, runs, seed }
+        let Self { nodes, period, order, loss, indirect_probes, runs, seed, .. } = *self;
+        Parameters { nodes, period, order, loss, indirect_probes, runs, seed }
     }
 }
 
@@ -58,7 +58,8 @@ pub(super) fn run(flags: Detection, output: Output) -> Result<(), Failure> {
     } else {
         tell(&outcome)?;
     }
-    flags.drawing.draw(|| outcome.chart(), "who has noticed by when, beside the theory's")
+    flags.drawing.draw(|| outcome.chart(), "who has noticed by when, beside the theory's")?;
+    all_done(outcome.runs, parameters.runs, "runs")
 }
 
 fn tell(outcome: &Outcome) -> Result<(), Failure> {

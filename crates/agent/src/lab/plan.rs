@@ -1,13 +1,13 @@
 //! `rumor lab plan`: settings for a goal, predicted and verified.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use clap::Args;
 use rumormill_core::duration;
-use rumormill_lab::Summary;
 use rumormill_lab::planner::{self, Alternative, Conditions, Outcome, Parameters};
+use rumormill_lab::{Summary, percent};
 
 use super::Drawing;
 use super::spectator::Spectator;
@@ -27,7 +27,7 @@ pub(crate) struct Plan {
     /// By when 99 of 100 messages shall have reached all nodes
     #[arg(long, value_name = "D", value_parser = duration::parse)]
     deadline: Duration,
-    /// What a node may send in any second, in bytes with headers [default: no bound]
+    /// What a node may send in any second, in bytes with headers: becomes its `bandwidth_max` [default: no bound]
     #[arg(long, value_name = "B")]
     bandwidth: Option<u64>,
     /// How many messages all nodes together publish in a second
@@ -37,11 +37,11 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "BYTES", default_value_t = Conditions::default().payload)]
     payload: usize,
     /// How long a datagram takes at least, one way
-    #[arg(long, value_name = "D", default_value = "500us", value_parser = duration::parse)]
-    latency: Duration,
+    #[arg(long, value_name = "D", default_value_t = Time(Conditions::default().latency), value_parser = Time::parse)]
+    latency: Time,
     /// How much longer it may take
-    #[arg(long, value_name = "D", default_value = "100us", value_parser = duration::parse)]
-    jitter: Duration,
+    #[arg(long, value_name = "D", default_value_t = Time(Conditions::default().jitter), value_parser = Time::parse)]
+    jitter: Time,
     /// What all draws of the simulation derive from
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -52,9 +52,25 @@ pub(crate) struct Plan {
     drawing: Drawing,
 }
 
+/// A duration as it is written, for help to show a default.
+#[derive(Clone, Copy, Debug)]
+struct Time(Duration);
+
+impl Time {
+    fn parse(text: &str) -> Result<Self, String> {
+        duration::parse(text).map(Self)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&duration::format(self.0))
+    }
+}
+
 pub(super) fn run(flags: Plan, output: Output) -> Result<(), Failure> {
     let Plan { nodes, loss, deadline, bandwidth, rate, payload, latency, jitter, seed, emit, drawing } = flags;
-    let conditions = Conditions { loss, latency, jitter, rate, payload };
+    let conditions = Conditions { loss, latency: latency.0, jitter: jitter.0, rate, payload };
     let parameters = Parameters { nodes, deadline, bandwidth, conditions, seed };
     parameters.check()?;
     drawing.check()?;
@@ -104,9 +120,8 @@ fn cannot(outcome: &Outcome) -> String {
     let Alternative { deadline, bandwidth } =
         outcome.alternative.unwrap_or(Alternative { deadline: None, bandwidth: None });
     let bound = outcome.bandwidth.map(|bytes| format!(" with {bytes} bytes/s")).unwrap_or_default();
-    let least = deadline.map(|seconds| format!("; the least deadline{bound} is about {}", print::short(seconds)));
-    let needed = bandwidth.filter(|_| outcome.bandwidth.is_some());
-    let needed = needed.map(|bytes| format!("; that deadline needs about {bytes} bytes/s"));
+    let least = deadline.map(|seconds| format!("; {} can be met{bound}", print::short(seconds)));
+    let needed = bandwidth.map(|bytes| format!("; that deadline needs about {bytes} bytes/s, as formulas say"));
     let cannot = format!("{} nodes cannot be told within {}{bound}", outcome.nodes, print::short(outcome.deadline));
     format!("{cannot}{}{}", least.unwrap_or_default(), needed.unwrap_or_default())
 }
@@ -114,8 +129,11 @@ fn cannot(outcome: &Outcome) -> String {
 fn tell(outcome: &Outcome, say: fn(String) -> Result<(), Failure>) -> Result<(), Failure> {
     let Outcome { nodes, loss, deadline, seed, .. } = outcome;
     let bound = outcome.bandwidth.map(|bytes| format!(", at most {bytes} bytes/s")).unwrap_or_default();
-    let goal = format!("{nodes} nodes, loss {} %, all told within {}{bound}", loss * 100.0, print::short(*deadline));
-    say(format!("{goal}, seed {seed}: {}", if outcome.feasible { "can be done" } else { "cannot be done" }))?;
+    let goal = format!("{nodes} nodes, loss {} %, all told within {}{bound}", percent(*loss), print::short(*deadline));
+    let verdict = if outcome.feasible { "can be done" } else { "cannot be done" };
+    let simulated = print::thousands(outcome.verified_nodes as u64);
+    let how = if outcome.verified_nodes < *nodes { format!(" (simulated with {simulated})") } else { String::new() };
+    say(format!("{goal}, seed {seed}: {verdict}{how}"))?;
     if let Some(alternative) = outcome.alternative {
         say(format!("these settings come nearest: {}", nearest(&alternative)))?;
     }
@@ -138,10 +156,11 @@ fn tell(outcome: &Outcome, say: fn(String) -> Result<(), Failure>) -> Result<(),
 }
 
 fn nearest(alternative: &Alternative) -> String {
-    let deadline = alternative.deadline.map(|seconds| format!("a deadline of {} can be met", print::short(seconds)));
-    let bandwidth = alternative.bandwidth.map(|bytes| format!("the one asked for needs {bytes} bytes/s"));
+    let deadline = alternative.deadline.map(|seconds| format!("{} can be met, as simulated", print::short(seconds)));
+    let bandwidth =
+        alternative.bandwidth.map(|bytes| format!("that deadline needs about {bytes} bytes/s, as formulas say"));
     let all: Vec<String> = deadline.into_iter().chain(bandwidth).collect();
-    if all.is_empty() { "nothing that was tried is fast enough".to_owned() } else { all.join("; ") }
+    if all.is_empty() { "nothing that was tried is enough".to_owned() } else { all.join("; ") }
 }
 
 /// Prediction beside measurement.
@@ -153,7 +172,11 @@ fn table(outcome: &Outcome) -> Vec<String> {
         vec![name.to_owned(), print::short(at_all), print::short(there), measured]
     };
     let rates = |name: &str, at_all: f64, there: f64, measured: f64| {
-        vec![name.to_owned(), format!("{at_all:.2e}"), format!("{there:.2e}"), format!("{measured:.2e}")]
+        let measured = match measured {
+            0.0 => format!("0 in {:.1} node-hours", outcome.measured.node_hours),
+            rate => format!("{rate:.2e}"),
+        };
+        vec![name.to_owned(), format!("{at_all:.2e}"), format!("{there:.2e}"), measured]
     };
     let bytes = measured.bytes_per_second;
     let rows = [

@@ -9,11 +9,11 @@ use rumormill_lab::scenario::{Draft, Run as Running, library};
 use rumormill_lab::{Scenario, memory};
 use serde_json::json;
 
-use super::Drawing;
 use super::spectator::Spectator;
+use super::{Drawing, stopped};
 use crate::cli;
 use crate::commands::Output;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::print::{self, short};
 
 /// `rumor lab run`. What is not given here comes from the scenario, then from the defaults.
@@ -135,10 +135,13 @@ pub(super) fn run(flags: Run, output: Output) -> Result<(), Failure> {
         }
     }
     flags.drawing.draw(|| outcome.chart(), "how messages and failures became known")?;
-    let Some(end) = running.ended_early() else { return Ok(()) };
-    let text =
-        format!("stopped after {} of virtual time: what was shown is of the time until then", short(end.as_secs_f64()));
-    Err(Failure::new(Kind::No, "stopped", text))
+    match running.ended_early() {
+        None => Ok(()),
+        Some(end) => {
+            let (end, whole) = (end.as_secs_f64(), (scenario.duration + scenario.settle).as_secs_f64());
+            Err(stopped(format!("{} of {} of virtual time", short(end), short(whole))))
+        }
+    }
 }
 
 /// The scenario that the flags ask for.

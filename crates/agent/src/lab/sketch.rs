@@ -5,8 +5,8 @@ use std::time::Instant;
 use clap::Args;
 use rumormill_lab::sketches::{self, Outcome, Parameters};
 
-use super::Drawing;
 use super::spectator::Spectator;
+use super::{Drawing, all_done};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -42,15 +42,18 @@ pub(super) fn run(flags: Sketch, output: Output) -> Result<(), Failure> {
     parameters.check()?;
     flags.drawing.check()?;
     let begun = Instant::now();
-    let outcome = sketches::run(&parameters, &Spectator::new()?)?;
-    let mut outcome = outcome.with_speed(sketches::speed(&parameters)?);
+    let mut outcome = sketches::run(&parameters, &Spectator::new()?)?;
+    if outcome.trials == parameters.trials {
+        outcome = outcome.with_speed(sketches::speed(&parameters)?);
+    }
     outcome.elapsed = Some(begun.elapsed().as_secs_f64());
     if output.json {
         print::json(&outcome)?;
     } else {
         tell(&outcome)?;
     }
-    flags.drawing.draw(|| outcome.chart(), "how long a sketch must be")
+    flags.drawing.draw(|| outcome.chart(), "how long a sketch must be")?;
+    all_done(outcome.trials, parameters.trials, "trials")
 }
 
 fn tell(outcome: &Outcome) -> Result<(), Failure> {

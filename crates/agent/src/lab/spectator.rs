@@ -31,11 +31,6 @@ impl Spectator {
     }
 }
 
-/// Whether Ctrl-C was pressed: what was asked for may be done only in part.
-pub(super) fn was_stopped() -> bool {
-    STOPPED.load(Ordering::Relaxed)
-}
-
 /// The first Ctrl-C lets what was begun end; the second ends the process, as it would without us.
 async fn listen() {
     if tokio::signal::ctrl_c().await.is_err() {
@@ -65,7 +60,7 @@ impl Watch for Spectator {
     }
 
     fn goes_on(&self) -> bool {
-        !was_stopped()
+        !STOPPED.load(Ordering::Relaxed)
     }
 }
 

@@ -8,8 +8,8 @@ use rumormill_core::config::Mode;
 use rumormill_lab::spread::{self, Distribution, Outcome, Parameters, Timing};
 use rumormill_lab::theory::Formula;
 
-use super::spectator::{self, Spectator};
-use super::{Drawing, word};
+use super::spectator::Spectator;
+use super::{Drawing, all_done, word};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -80,19 +80,16 @@ pub(super) fn run(flags: Spread, output: Output) -> Result<(), Failure> {
     let runs = parameters.runs;
     parameters.check()?;
     flags.drawing.check()?;
-    let spectator = Spectator::new()?;
     let begun = Instant::now();
-    let mut outcome = spread::run(&parameters, &spectator)?;
+    let mut outcome = spread::run(&parameters, &Spectator::new()?)?;
     outcome.elapsed = Some(begun.elapsed().as_secs_f64());
-    if spectator::was_stopped() {
-        print::note(format!("stopped after {} of {runs} runs", outcome.parameters.runs));
-    }
     if output.json {
         print::json(&outcome)?;
     } else {
         lines(&outcome).into_iter().try_for_each(print::line)?;
     }
-    flags.drawing.draw(|| outcome.chart(), "measured curve beside the theory's")
+    flags.drawing.draw(|| outcome.chart(), "measured curve beside the theory's")?;
+    all_done(outcome.parameters.runs, runs, "runs")
 }
 
 /// What people see.

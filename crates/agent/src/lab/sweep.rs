@@ -6,13 +6,13 @@ use std::fmt;
 use std::time::Instant;
 
 use clap::{ArgAction, Args, Command, Subcommand, value_parser};
-use rumormill_lab::Error;
-use rumormill_lab::jobs::Watch;
+use rumormill_lab::jobs::{Watch, at_once};
 use rumormill_lab::sweep::{self, Combination, Field, Law, Outcome, Over, View};
+use rumormill_lab::{Error, memory};
 use serde_json::Value;
 
 use super::spectator::Spectator;
-use super::{Drawing, average, detection, run as running, sketch, spread};
+use super::{Drawing, all_done, average, detection, run as running, sketch, spread};
 use crate::commands::Output;
 use crate::failure::{Failure, Kind};
 use crate::print;
@@ -66,6 +66,9 @@ pub(crate) trait Study: Args + Clone + fmt::Debug {
     /// Reads and checks the flags.
     fn job(&self) -> Result<Self::Job, Failure>;
 
+    /// The memory that a job takes whose runs are done one after the other.
+    fn bytes(job: &Self::Job) -> u64;
+
     /// Where the curves go.
     fn drawing(&self) -> &Drawing;
 
@@ -102,6 +105,7 @@ impl<S: Study> Swept<S> {
             view.check_numbers(&over)?;
         }
         drawing.check()?;
+        memory::check(sweep::bytes(jobs.iter().map(S::bytes), at_once()))?;
         let spectator = Spectator::new()?;
         let begun = Instant::now();
         let mut outcome = sweep::run(S::NAME, &over, &jobs, &spectator, S::work)?;
@@ -117,12 +121,15 @@ impl<S: Study> Swept<S> {
             let chart = outcome.chart(&view, S::FIELDS, law)?;
             drawing.draw(|| chart, &format!("{} by {x}", view.y))?;
         }
-        let (done, planned) = (outcome.points.len(), outcome.planned);
-        if done < planned {
-            let text = format!("stopped after {done} of {planned} points: what was printed and written is of these");
-            return Err(Failure::new(Kind::No, "stopped", text));
+        let (done, failed) = (outcome.points.len(), outcome.failed.len());
+        all_done(done + failed, outcome.planned, "points")?;
+        match outcome.failed.first() {
+            None => Ok(()),
+            Some(first) => {
+                let text = format!("{failed} of {} points failed; the first: {}", outcome.planned, first.error);
+                Err(Failure::new(Kind::No, "broken", text))
+            }
         }
-        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::Conditions;
 use crate::summary::count;
+use crate::theory;
 
 /// Headers of a datagram: IPv4, UDP, the protocol's own, and its version.
 const ENVELOPE: f64 = 28.0 + 31.0;
@@ -162,6 +163,11 @@ impl<'a> Model<'a> {
             }
         }
         Curve { step, informed, repaired }
+    }
+
+    /// The share of nodes that the push alone reaches, without any comparison, as if each send went to anybody.
+    pub(super) fn coverage(&self) -> f64 {
+        1.0 - theory::final_size(self.arrives * self.sends)
     }
 
     /// Pings and acks of a node in a second; they carry what is hot, unless there is a contract.
@@ -425,7 +431,7 @@ mod tests {
         let before_echo = curve.informed.iter().zip(0_u32..).filter(|(_, at)| f64::from(*at) * curve.step < 0.02);
         let (reached, _) = before_echo.last().expect("there are steps");
         // Rounds that happen to begin early reach some more.
-        let once = 1.0 - crate::theory::final_size(3.0);
+        let once = 1.0 - theory::final_size(3.0);
         assert!((once..once + 0.03).contains(reached), "{reached}, infect and die {once}");
     }
 
@@ -443,6 +449,6 @@ mod tests {
         let config =
             ConfigBuilder { probe_resends: 0, stream_probe: false, indirect_probes: 0, ..ConfigBuilder::lan() };
         let fails = Model::new(100, &conditions(0.1), &config).probe_fails();
-        assert!((fails - crate::theory::probe_failure(0.1, 0)).abs() < 1e-12);
+        assert!((fails - theory::probe_failure(0.1, 0)).abs() < 1e-12);
     }
 }

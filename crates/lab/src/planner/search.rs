@@ -6,8 +6,9 @@ use rumormill_core::config::Mode;
 use rumormill_core::{ConfigBuilder, StopRule};
 
 use super::model::{Bill, Model};
-use super::{Alternative, Conditions, Parameters};
-use crate::jobs::{self, Unwatched};
+use super::{Conditions, Parameters};
+use crate::Error;
+use crate::jobs::{self, Watch, Within};
 
 /// From this latency on settings start from those for several regions.
 const FAR: Duration = Duration::from_millis(20);
@@ -19,6 +20,9 @@ pub(super) const ROUNDING_UP: f64 = 1.1;
 const MODES: [Mode; 2] = [Mode::PushPull, Mode::Push];
 const FANOUTS: [usize; 6] = [1, 2, 3, 4, 5, 6];
 const INTERVALS_MS: [u64; 7] = [50, 100, 200, 500, 1_000, 2_000, 5_000];
+/// The share of nodes that the push shall reach by itself, before comparisons help: as many as the share of messages that
+/// shall be in time. Who relies on comparisons for more has nothing left when they are slow.
+const COVERAGE_MIN: f64 = 0.99;
 const LAMBDAS: [f64; 9] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0];
 
 /// Settings, how fast they are, and what they cost.
@@ -31,10 +35,15 @@ pub(super) struct Proposal {
     /// Whether it stays within the bandwidth asked for.
     fits: bool,
     bandwidth_needed: f64,
+    /// Whether the push alone reaches nearly all.
+    is_sturdy: bool,
 }
 
 /// Everything that is worth a thought.
-pub(super) fn proposals(parameters: &Parameters) -> Vec<Proposal> {
+///
+/// # Errors
+/// That somebody said stop.
+pub(super) fn proposals(parameters: &Parameters, watch: &dyn Watch) -> Result<Vec<Proposal>, Error> {
     let base = base(parameters);
     let mut configs = Vec::new();
     for mode in MODES {
@@ -51,8 +60,8 @@ pub(super) fn proposals(parameters: &Parameters) -> Vec<Proposal> {
             }
         }
     }
-    let proposals = jobs::run_each(&configs, &Unwatched, |config| proposal(parameters, config.clone()));
-    proposals.into_iter().flatten().collect()
+    let proposals = jobs::run_each(&configs, &Within::new(watch), |config| proposal(parameters, config.clone()));
+    proposals.into_iter().collect::<Option<_>>().ok_or(Error::Stopped)
 }
 
 fn proposal(parameters: &Parameters, config: ConfigBuilder) -> Proposal {
@@ -60,7 +69,8 @@ fn proposal(parameters: &Parameters, config: ConfigBuilder) -> Proposal {
     let Bill { time, bytes_per_second } = model.bill();
     let fits = parameters.bandwidth.is_none_or(|bandwidth| model.fits(bandwidth));
     let bandwidth_needed = model.bandwidth_needed(config.mtu_bytes);
-    Proposal { config, time, bytes_per_second, fits, bandwidth_needed }
+    let is_sturdy = model.coverage() >= COVERAGE_MIN;
+    Proposal { config, time, bytes_per_second, fits, bandwidth_needed, is_sturdy }
 }
 
 /// What does not depend on the goal: a preset by distance, time for the round trip, probes that few live members fail.
@@ -87,31 +97,25 @@ fn base(parameters: &Parameters) -> ConfigBuilder {
     config
 }
 
-/// The cheapest that is in time and within the bandwidth.
-pub(super) fn cheapest<'a>(proposals: &'a [Proposal], deadline: f64, parameters: &Parameters) -> Option<&'a Proposal> {
-    let in_time = within(proposals, parameters).filter(|proposal| proposal.time <= deadline);
-    in_time.min_by(|a, b| a.bytes_per_second.total_cmp(&b.bytes_per_second))
+/// The cheapest that is in time and within the bandwidth; of those whose push reaches nearly all, if there is one.
+pub(super) fn cheapest(proposals: &[Proposal], deadline: f64) -> Option<&Proposal> {
+    let in_time = || proposals.iter().filter(|proposal| proposal.fits && proposal.time <= deadline);
+    let by_cost = |a: &&Proposal, b: &&Proposal| a.bytes_per_second.total_cmp(&b.bytes_per_second);
+    in_time().filter(|proposal| proposal.is_sturdy).min_by(by_cost).or_else(|| in_time().min_by(by_cost))
 }
 
-/// The fastest within the bandwidth; the fastest of all if nothing is within it.
-pub(super) fn fastest<'a>(proposals: &'a [Proposal], parameters: &Parameters) -> &'a Proposal {
-    let fastest = within(proposals, parameters).min_by(|a, b| a.time.total_cmp(&b.time));
+/// The fastest within the bandwidth; what needs the least of it if nothing is within it.
+pub(super) fn fastest(proposals: &[Proposal]) -> &Proposal {
+    let within = proposals.iter().filter(|proposal| proposal.fits);
+    let fastest = within.min_by(|a, b| a.time.total_cmp(&b.time));
     let least = || proposals.iter().min_by(|a, b| a.bandwidth_needed.total_cmp(&b.bandwidth_needed));
     fastest.or_else(least).expect("there are proposals for every cluster")
 }
 
-/// What can be had where not all can.
-pub(super) fn alternative(proposals: &[Proposal], parameters: &Parameters) -> Alternative {
-    let deadline = parameters.deadline.as_secs_f64();
-    let fastest = within(proposals, parameters).map(|proposal| proposal.time).min_by(f64::total_cmp);
+/// The least bandwidth with which the formulas keep the deadline.
+pub(super) fn bandwidth_needed(proposals: &[Proposal], deadline: f64) -> Option<u64> {
     let in_time = proposals.iter().filter(|proposal| proposal.time <= deadline);
     let bandwidth = in_time.map(|proposal| proposal.bandwidth_needed).min_by(f64::total_cmp);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "above 0, far below 2^53")]
-    let bandwidth = bandwidth.map(|bytes| bytes.ceil() as u64);
-    Alternative { deadline: fastest.map(|time| time * ROUNDING_UP), bandwidth }
-}
-
-fn within<'a>(proposals: &'a [Proposal], parameters: &Parameters) -> impl Iterator<Item = &'a Proposal> {
-    let bounded = parameters.bandwidth.is_some();
-    proposals.iter().filter(move |proposal| proposal.fits || !bounded)
+    bandwidth.map(|bytes| bytes.ceil() as u64)
 }

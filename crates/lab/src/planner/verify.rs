@@ -1,15 +1,14 @@
 //! Real nodes do what was planned, on the virtual network.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rumormill_core::ConfigBuilder;
 use rumormill_core::rng::Rng;
-use rumormill_core::{ConfigBuilder, MemberChange, NodeId};
 use serde::Serialize;
 
 use super::model::Figures;
 use super::{Conditions, Parameters};
-use crate::jobs::{self, Watch};
+use crate::jobs::{self, Watch, Within};
 use crate::scenario::report::Extent;
 use crate::scenario::{Fault, Publishers, Run, Start, What, Whom, Work};
 use crate::spread::{self, Parameters as Spread};
@@ -28,8 +27,6 @@ const CRASHES: usize = 5;
 const RATE_MIN: f64 = 0.2;
 /// How long nodes are left alone until they have measured round trips.
 const SETTLED: Duration = Duration::from_secs(30);
-/// Suspicions of one member that are further apart are two.
-const APART: Duration = Duration::from_secs(2);
 /// Runs of the bare model.
 const MODEL_RUNS: usize = 20;
 
@@ -38,9 +35,11 @@ const MODEL_RUNS: usize = 20;
 pub struct Measured {
     /// Messages published.
     pub messages: usize,
-    /// Of them, those that had not reached all by the deadline.
+    /// Of them, those that reached all before the simulation ended.
+    pub complete: usize,
+    /// Those that had not reached all by the deadline; where that cannot be met, by that of the alternative.
     pub late: usize,
-    /// Until half of the messages had reached all; `None` if fewer than half did.
+    /// Until half of the messages had reached all; `None` if fewer did.
     pub time_to_all: Option<f64>,
     /// Until the last of those had that did.
     pub time_to_all_max: Option<f64>,
@@ -97,8 +96,8 @@ pub(super) fn run(
     let plans = [publishing(&base, parameters, predicted), crashing(&base, predicted)];
     let runs = jobs::run_each(&plans, watch, |scenario| {
         let mut run = Run::start(scenario)?;
-        run.go(&jobs::Unwatched)?;
-        Ok::<Run, Error>(run)
+        run.go(&Within::new(watch))?;
+        if run.ended_early().is_some() { Err(Error::Stopped) } else { Ok(run) }
     });
     let mut runs = runs.into_iter().flatten().collect::<Result<Vec<Run>, Error>>()?.into_iter();
     let (Some(publishing), Some(crashing)) = (runs.next(), runs.next()) else { return Err(Error::Stopped) };
@@ -159,9 +158,9 @@ fn measured(parameters: &Parameters, publishing: &Run, crashing: &Run) -> Measur
     let runs = [publishing, crashing];
     let node_hours: f64 =
         runs.iter().map(|run| count(run.network().len()) * run.elapsed().as_secs_f64() / 3_600.0).sum();
-    let suspicions: usize = runs.iter().map(|run| suspicions(run.network())).sum();
     Measured {
         messages: spread.messages.len(),
+        complete: times.len(),
         late: spread.messages.len() - in_time,
         time_to_all: times.get(spread.messages.len() / 2).copied(),
         time_to_all_max: times.last().copied(),
@@ -169,23 +168,11 @@ fn measured(parameters: &Parameters, publishing: &Run, crashing: &Run) -> Measur
         detection_first: of_crashes(|failure| failure.first),
         detection_all: of_crashes(|failure| failure.last),
         node_hours,
-        suspicions_per_node_hour: count(suspicions) / node_hours,
+        suspicions_per_node_hour: count(spread.suspected_wrongly + crashed.suspected_wrongly) / node_hours,
         false_deaths_per_node_hour: count(spread.false_positives + crashed.false_positives) / node_hours,
         bytes_per_second: spread.per_node.bytes_per_second,
         replay: vec![spread.replay, crashed.replay],
     }
-}
-
-/// Live members that became suspect. All others hear of it and see it too; that counts once.
-fn suspicions(net: &Network) -> usize {
-    let mut seen: BTreeMap<NodeId, Duration> = BTreeMap::new();
-    let mut suspicions = 0;
-    let mistakes = net.measured().changes.iter();
-    for change in mistakes.filter(|change| change.mistaken && change.change == MemberChange::Suspected) {
-        let before = seen.insert(change.member, change.at);
-        suspicions += usize::from(before.is_none_or(|before| change.at > before + APART));
-    }
-    suspicions
 }
 
 /// The share of nodes that had a message, by time since it was published, over all messages.
@@ -229,11 +216,52 @@ pub(super) fn rounds(
         seed: parameters.seed,
         ..Spread::default()
     };
-    let outcome = spread::run(&spread, watch)?;
+    let outcome = spread::run(&spread, &Within::new(watch))?;
+    if outcome.parameters.runs < MODEL_RUNS {
+        return Err(Error::Stopped);
+    }
     Ok(Some(Rounds {
         nodes,
         mean: outcome.time_last.mean,
         theory: theory::rounds_to_all(config.mode, nodes, fanout, loss).value,
         coverage: 1.0 - outcome.residue.mean,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::model::Model;
+    use super::*;
+    use crate::jobs::Unwatched;
+
+    fn measured(loss: f64, config: &ConfigBuilder, watch: &dyn Watch) -> Result<Measured, Error> {
+        let conditions = Conditions { loss, ..Conditions::default() };
+        let parameters = Parameters { nodes: 20, conditions, ..Parameters::default() };
+        let predicted = Model::new(parameters.nodes, &parameters.conditions, config).figures();
+        Ok(run(&parameters, config, &predicted, watch)?.measured)
+    }
+
+    #[test]
+    fn suspicions_of_the_living_are_measured_where_probes_are_bad() {
+        let bad = ConfigBuilder { probe_resends: 0, indirect_probes: 0, stream_probe: false, ..ConfigBuilder::lan() };
+        let measured = measured(0.3, &bad, &Unwatched).unwrap();
+        // Half of the probes fail, one a second and node; a member has thousands an hour, of which many fall together.
+        assert!(measured.suspicions_per_node_hour > 100.0, "{measured:?}");
+    }
+
+    #[test]
+    fn who_says_stop_does_not_wait_for_the_simulation() {
+        struct Soon(AtomicUsize);
+        impl Watch for Soon {
+            fn on_progress(&self, _: usize, _: usize) {}
+            fn goes_on(&self) -> bool {
+                self.0.fetch_add(1, Ordering::Relaxed) < 10
+            }
+        }
+        let asked = Soon(AtomicUsize::new(0));
+        assert!(matches!(measured(0.0, &ConfigBuilder::lan(), &asked), Err(Error::Stopped)));
+        assert!(asked.0.into_inner() < 15, "it went on after it had been told to stop");
+    }
 }

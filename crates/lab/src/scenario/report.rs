@@ -31,7 +31,7 @@ pub struct Outcome {
     /// How often a node declared another dead that was healthy: it ran, did not stand still, was not slow, and was not cut
     /// off from it.
     pub false_positives: usize,
-    /// How often a node saw another become suspect.
+    /// How often a node saw another become suspect: each observer counts.
     pub suspicions: usize,
     /// What a node sent.
     pub per_node: PerNode,
@@ -53,6 +53,12 @@ pub struct Outcome {
     /// Messages of the plan that were not published: their nodes were told to, and refused or did not acknowledge.
     #[serde(skip)]
     pub unpublished: usize,
+    /// How often a member became suspect, however many saw it.
+    #[serde(skip)]
+    pub suspected: usize,
+    /// Of them, members that ran and were not cut off from who saw it.
+    #[serde(skip)]
+    pub suspected_wrongly: usize,
     /// Points of [`Outcome::chart`]: seconds since publication, and the share of those that were to get it and had it.
     #[serde(skip)]
     heard: Vec<(f64, f64)>,
@@ -170,7 +176,7 @@ pub(super) fn of(run: &Run) -> Outcome {
         messages,
         failures,
         false_positives: *false_positives,
-        suspicions: *suspicions,
+        suspicions: suspicions.sightings,
         per_node: per_node(net, span),
         events: net.measured().inputs,
         events_per_second: None,
@@ -180,6 +186,8 @@ pub(super) fn of(run: &Run) -> Outcome {
         replay: run.replay(),
         deaths_of_unwell: *deaths_of_unwell,
         unpublished,
+        suspected: suspicions.all.count,
+        suspected_wrongly: suspicions.mistaken.count,
         heard: heard.points(),
         known: known.points(),
     }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use rumormill_core::MemberChange;
+
 use super::failures::Failures;
 use super::report::{self, Outcome};
+use super::suspicions::Suspicions;
 use super::{Scenario, Start, plan, replay};
 use crate::jobs::Watch;
 use crate::network::check::Breach;
@@ -23,7 +26,7 @@ pub struct Run {
     /// How long it took until all had joined.
     pub(super) joined_after: Option<Duration>,
     pub(super) failures: Failures,
-    pub(super) suspicions: usize,
+    pub(super) suspicions: Suspicions,
     /// Declarations of death of healthy nodes.
     pub(super) false_positives: usize,
     /// Of nodes that ran but stood still just then, or were slow.
@@ -62,7 +65,7 @@ impl Run {
             net,
             joined_after: None,
             failures: Failures::default(),
-            suspicions: 0,
+            suspicions: Suspicions::default(),
             false_positives: 0,
             deaths_of_unwell: 0,
             ended_early: false,
@@ -158,17 +161,12 @@ impl Run {
     }
 
     fn observe(&mut self) {
-        use rumormill_core::MemberChange::{Failed, Joined, Left, Refuted, Removed, Replaced, Suspected, Updated};
-
         let changes = self.net.take_changes();
         self.failures.observe(&self.net, &changes);
-        for change in &changes {
-            match change.change {
-                Suspected => self.suspicions += 1,
-                Failed if change.mistaken && change.unwell => self.deaths_of_unwell += 1,
-                Failed if change.mistaken => self.false_positives += 1,
-                Failed | Joined | Updated | Refuted | Left | Removed | Replaced => {}
-            }
+        self.suspicions.observe(&changes);
+        for death in changes.iter().filter(|change| change.change == MemberChange::Failed && change.mistaken) {
+            let deaths = if death.unwell { &mut self.deaths_of_unwell } else { &mut self.false_positives };
+            *deaths += 1;
         }
     }
 

@@ -298,7 +298,7 @@ mod tests {
             parameters: point.into_iter().map(|(name, text)| (name, super::super::word_or_number(text))).collect(),
         });
         let points: Vec<Point> = points.collect();
-        Outcome { of: "test".to_owned(), over, planned: points.len(), points, elapsed: None }
+        Outcome { of: "test".to_owned(), over, planned: points.len(), points, failed: Vec::new(), elapsed: None }
     }
 
     fn view(y: &str) -> View {

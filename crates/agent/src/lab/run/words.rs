@@ -1,9 +1,9 @@
 //! A run of the virtual network in a few lines, as people read it.
 
 use rumormill_core::duration;
-use rumormill_lab::Scenario;
 use rumormill_lab::scenario::report::{Failure, Message};
 use rumormill_lab::scenario::{Outcome, Start};
+use rumormill_lab::{Scenario, percent};
 
 use crate::print::{self, count, short};
 
@@ -39,7 +39,7 @@ pub(super) fn lines(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
 
 fn headline(scenario: &Scenario, outcome: &Outcome) -> String {
     let mode = scenario.config.mode.as_str();
-    let loss = if scenario.loss > 0.0 { format!("{} % loss", scenario.loss * 100.0) } else { "no loss".to_owned() };
+    let loss = if scenario.loss > 0.0 { format!("{} % loss", percent(scenario.loss)) } else { "no loss".to_owned() };
     format!(
         "{} nodes, {mode}, fanout {}, {loss}, {} of virtual time, seed {}: {}",
         print::thousands(scenario.nodes as u64),
@@ -106,7 +106,10 @@ fn extremes(values: impl Iterator<Item = f64>) -> Option<String> {
 }
 
 fn detector(outcome: &Outcome) -> String {
-    let suspicions = count(outcome.suspicions as u64, "suspicion");
+    let suspicions = match outcome.suspicions {
+        0 => "nobody was suspected".to_owned(),
+        seen => format!("{}, seen {}", count(outcome.suspected as u64, "suspicion"), count(seen as u64, "time")),
+    };
     let healthy = match outcome.false_positives {
         0 => "no healthy node was declared dead".to_owned(),
         times => format!("healthy nodes were declared dead {}", count(times as u64, "time")),

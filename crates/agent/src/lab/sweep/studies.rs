@@ -43,6 +43,10 @@ impl Study for Spread {
         Ok(parameters)
     }
 
+    fn bytes(job: &Self::Job) -> u64 {
+        job.bytes(1)
+    }
+
     fn drawing(&self) -> &Drawing {
         &self.drawing
     }
@@ -92,6 +96,10 @@ impl Study for Run {
         Ok(scenario)
     }
 
+    fn bytes(job: &Self::Job) -> u64 {
+        job.bytes()
+    }
+
     fn drawing(&self) -> &Drawing {
         &self.drawing
     }
@@ -119,6 +127,10 @@ impl Study for Sketch {
         Ok(parameters)
     }
 
+    fn bytes(job: &Self::Job) -> u64 {
+        job.bytes(1)
+    }
+
     fn drawing(&self) -> &Drawing {
         &self.drawing
     }
@@ -142,6 +154,10 @@ impl Study for Average {
         let parameters = self.parameters();
         parameters.check()?;
         Ok(parameters)
+    }
+
+    fn bytes(job: &Self::Job) -> u64 {
+        job.bytes(1)
     }
 
     fn drawing(&self) -> &Drawing {
@@ -172,6 +188,10 @@ impl Study for Detection {
         Ok(parameters)
     }
 
+    fn bytes(job: &Self::Job) -> u64 {
+        job.bytes()
+    }
+
     fn drawing(&self) -> &Drawing {
         &self.drawing
     }
@@ -180,9 +200,12 @@ impl Study for Detection {
         Ok(document(&detecting::run(job, watch)?))
     }
 
-    fn law(_: &Self::Job, _: &str, y: &str, outcome: &Value) -> Option<Law> {
+    fn law(job: &Self::Job, _: &str, y: &str, outcome: &Value) -> Option<Law> {
         let (value, text) = match y {
-            "first_detection.mean" => (&outcome["theory"], "1 / (1 − (1 − 1/(n−1))^(n−1))"),
+            "first_detection.mean" => match job.order {
+                detecting::Order::Random => (&outcome["theory"], "1 / (1 − (1 − 1/(n−1))^(n−1))"),
+                detecting::Order::RoundRobin => (&outcome["theory"], "Σ P(later than t)^(n−1)"),
+            },
             "false_positives.per_probe" => (&outcome["false_positives"]["theory"], "(1 − q²)(1 − q⁴)^k"),
             _ => return None,
         };
