@@ -121,7 +121,7 @@ impl Network {
             Due::Start { node, contact } => self.start(node, contact),
             Due::Slow { node } => self.on_slow(node),
             Due::Wake { node } if self.hosts[node].paused_until.is_some_and(|until| until <= self.now) => {
-                self.wake(node)
+                self.wake(node);
             }
             Due::Wake { .. } => {}
             Due::Act(act) => self.act(*act),

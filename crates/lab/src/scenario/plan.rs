@@ -57,10 +57,13 @@ pub(super) fn messages(scenario: &Scenario) -> Vec<(u64, usize)> {
         Publishers::Count(count) => (*count as u64, work.bytes),
         Publishers::Nodes(named) => (named.len() as u64, work.bytes),
     });
-    let faults = scenario.fault.iter().filter_map(|fault| match &fault.what {
-        What::Publish(Whom::Nodes(named), bytes) => Some((named.len() as u64, *bytes)),
-        What::Publish(Whom::Share(share), bytes) => Some((share_of(*share, nodes) as u64, *bytes)),
-        _ => None,
+    let faults = scenario.fault.iter().filter_map(|fault| {
+        let What::Publish(whom, bytes) = &fault.what else { return None };
+        let count = match whom {
+            Whom::Nodes(named) => named.len(),
+            Whom::Share(share) => share_of(*share, nodes),
+        };
+        Some((count as u64, *bytes))
     });
     works.chain(faults).collect()
 }
@@ -654,7 +657,7 @@ mod tests {
             let said = check(&scenario).unwrap_err().to_string();
             assert!(said.starts_with(&format!("fault is {fault}, must be less")), "{said}");
         }
-        check(&crowd(&["oneway:0.1:0.1@5s", "churn:1/s@10s", "churn:0/s@20s"], &["10000:1@5s"])).unwrap();
+        check(&crowd(&["oneway:0.05:0.05@5s", "churn:1/s@10s", "churn:0/s@20s"], &["10000:1@5s"])).unwrap();
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::settings;
 const NAMES_MAX: usize = 1_000;
 /// Longer lines fit into no command: Linux takes 2 MiB of arguments and environment.
 const LINE_MAX: usize = 1_000_000;
-/// The longest argument that Linux takes, MAX_ARG_STRLEN.
+/// The longest argument that Linux takes, `MAX_ARG_STRLEN`.
 const ARGUMENT_MAX: usize = 128 * 1_024 - 1;
 
 /// The line that repeats a run: of the nodes that were drawn, or where no shell would take that, of the scenario that they
