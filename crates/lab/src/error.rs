@@ -20,7 +20,7 @@ pub enum Error {
         rule: String,
     },
     /// The run would not fit into this machine.
-    #[error("about {needed} bytes of memory are needed and {available} are free: take fewer nodes")]
+    #[error("about {needed} bytes of memory are needed and {available} are free: ask for less")]
     Memory {
         /// The estimate, in bytes.
         needed: u64,

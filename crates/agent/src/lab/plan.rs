@@ -176,7 +176,8 @@ fn table(outcome: &Outcome) -> Vec<String> {
             0.0 => format!("0 in {:.1} node-hours", outcome.measured.node_hours),
             rate => format!("{rate:.2e}"),
         };
-        vec![name.to_owned(), format!("{at_all:.2e}"), format!("{there:.2e}"), measured]
+        let predicted = |rate: f64| if rate > 0.0 { format!("{rate:.2e}") } else { "0".to_owned() };
+        vec![name.to_owned(), predicted(at_all), predicted(there), measured]
     };
     let bytes = measured.bytes_per_second;
     let rows = [
