@@ -26,6 +26,7 @@ pub use run::Run;
 
 use crate::jobs::Watch;
 use crate::network::options::Options;
+use crate::settings::Preset;
 use crate::{Error, Link};
 
 /// How nodes start.
@@ -37,30 +38,6 @@ pub enum Start {
     Cold,
     /// All begin with complete views.
     Joined,
-}
-
-/// What the settings of the nodes start from.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// Machines of one network.
-    #[default]
-    Lan,
-    /// Machines in several regions.
-    Wan,
-    /// Processes of one machine.
-    Local,
-}
-
-impl Preset {
-    /// The settings.
-    pub fn settings(self) -> ConfigBuilder {
-        match self {
-            Self::Lan => ConfigBuilder::lan(),
-            Self::Wan => ConfigBuilder::wan(),
-            Self::Local => ConfigBuilder::local(),
-        }
-    }
 }
 
 /// What a run consists of. Together with the version of this program it determines the run, bit by bit.

@@ -10,8 +10,9 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use toml::{Spanned, Table, Value};
 
 use super::fault::{Fault, Work};
-use super::{Preset, Scenario, library};
-use crate::{Error, settings};
+use super::{Scenario, library};
+use crate::Error;
+use crate::settings::{self, Preset, read};
 
 /// Values by key, the strongest of each.
 #[derive(Clone, Debug, Default)]
@@ -149,11 +150,6 @@ fn alone(key: &str, value: &Value) -> Result<(), Error> {
 fn default_of(key: &str) -> Option<Value> {
     let own = settings::table_of(&Scenario::default());
     own.get(key).cloned().or_else(|| settings::table_of(&Preset::Lan.settings()).get(key).cloned())
-}
-
-fn read<T: for<'de> Deserialize<'de>>(field: &str, table: Table) -> Result<T, Error> {
-    let value = table.get(field).map_or_else(String::new, settings::shown);
-    table.try_into().map_err(|error: toml::de::Error| Error::value(field, value, settings::rule_of(error.message())))
 }
 
 /// A seed is any 64-bit number. TOML's numbers have 63 bits: what is larger is written as text.
