@@ -14,6 +14,7 @@ pub mod report;
 pub mod run;
 mod suspicions;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rumormill_core::{ConfigBuilder, duration};
@@ -70,6 +71,7 @@ pub struct Scenario {
     /// The share that others overtake.
     pub reordering: f64,
     /// What a stream carries, in bytes per second and direction.
+    #[serde(deserialize_with = "draft::stream_speed")]
     pub stream_speed: u64,
     /// By how much a node's time of day may be wrong, either way.
     #[serde(with = "duration::text")]
@@ -144,6 +146,10 @@ pub fn run(scenario: &Scenario, watch: &dyn Watch) -> Result<Outcome, Error> {
 /// Times are counted in microseconds and printed exactly up to here.
 const TIME_MAX: Duration = Duration::from_hours(30 * 24);
 
+/// What a stream can carry, in bytes per second, and that as a rule.
+const STREAM_SPEED: RangeInclusive<u64> = 1_000..=1_000_000_000_000;
+const STREAM_SPEED_RULE: &str = "from 1000 to 1000000000000 bytes per second";
+
 impl Scenario {
     /// A run of everything at once, drawn from a seed: options, settings, a minute of faults and work, then half a
     /// minute in which their ends fall, and peace. 2 minutes for that: some 60 tries at dead or former addresses, one a
@@ -209,9 +215,7 @@ impl Scenario {
             Error::unless((0.0..=1.0).contains(&share), field, share, "a share from 0 to 1")?;
         }
         let speed = self.stream_speed;
-        let bytes_per_second = 1_000..=1_000_000_000_000;
-        let rule = "from 1000 to 1000000000000 bytes per second";
-        Error::unless(bytes_per_second.contains(&speed), "stream_speed", speed, rule)?;
+        Error::unless(STREAM_SPEED.contains(&speed), "stream_speed", speed, STREAM_SPEED_RULE)?;
         let drift = self.clock_drift;
         Error::unless(drift <= 100_000, "clock_drift", drift, "at most 100000 millionths")
     }

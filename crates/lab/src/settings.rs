@@ -1,5 +1,7 @@
 //! Settings by key, as text: how values are read, shown and refused, in scenarios and wherever else settings are written.
 
+use std::fmt::Display;
+
 use rumormill_core::ConfigBuilder;
 use rumormill_core::config::SETTINGS;
 use serde::de::DeserializeOwned;
@@ -86,14 +88,23 @@ pub fn shown(value: &Value) -> String {
 /// The value of `field` in the table, and the rule that it breaks.
 pub fn read<T: DeserializeOwned>(field: &str, table: Table) -> Result<T, Error> {
     let value = table.get(field).map_or_else(String::new, shown);
-    table.try_into().map_err(|error: toml::de::Error| Error::value(field, value, rule_of(error.message())))
+    table.try_into().map_err(|error: toml::de::Error| {
+        let rule = rule_of(error.message(), &value);
+        Error::value(field, value, rule)
+    })
 }
 
 /// The rule in serde's words, what it expected, with Rust's names of types put into people's.
-fn rule_of(message: &str) -> String {
+fn rule_of(message: &str, value: &str) -> String {
+    let whole = |most: &dyn Display| match value.parse::<f64>() {
+        Ok(_) => format!("a whole number from 0 to {most}"),
+        Err(_) => "a whole number".to_owned(),
+    };
     let rule = ["expected ", "write "].iter().find_map(|word| Some(message.split_once(word)?.1));
     match rule.unwrap_or(message).replace('`', "").trim() {
-        "usize" | "u64" | "u32" => "a whole number".to_owned(),
+        "u32" => whole(&u32::MAX),
+        // TOML's numbers have no more bits.
+        "usize" | "u64" => whole(&i64::MAX),
         "f64" => "a number".to_owned(),
         "a boolean" => "true or false".to_owned(),
         "a string" => "text".to_owned(),
@@ -148,6 +159,7 @@ mod tests {
         let message = |key, value| with(&ConfigBuilder::lan(), key, value).unwrap_err().to_string();
         assert_eq!(message("fanuot", "3"), "fanuot is 3, must be a setting of a node, perhaps fanout");
         assert_eq!(message("fanout", "many"), "fanout is many, must be a whole number");
+        assert_eq!(message("fanout", "-1"), "fanout is -1, must be a whole number from 0 to 9223372036854775807");
         assert_eq!(message("mode", "sideways"), "mode is sideways, must be one of push, pull, push-pull");
     }
 }

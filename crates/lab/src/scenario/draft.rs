@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use toml::{Spanned, Table, Value};
 
 use super::fault::{Fault, Work};
-use super::{Scenario, library};
+use super::{STREAM_SPEED_RULE, Scenario, library};
 use crate::Error;
 use crate::settings::{self, Preset, read};
 
@@ -167,6 +167,11 @@ pub(super) fn seed<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> 
     }
 }
 
+/// Also of what is no number, or too large for one, the rule is told that holds for this key.
+pub(super) fn stream_speed<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    u64::deserialize(from).map_err(|_| D::Error::custom(format!("expected {STREAM_SPEED_RULE}")))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -204,6 +209,15 @@ mod tests {
         assert_eq!(message("latency = \"soon\"").split(',').next(), Some("latency is soon"));
         assert_eq!(message("nodes = \"many\""), "nodes is many, must be a whole number (line 1 of a.toml)");
         assert_eq!(message("nodes = -1").split(',').next(), Some("nodes is -1"));
+        assert_eq!(
+            message("clock_drift = 4294967296"),
+            "clock_drift is 4294967296, must be a whole number from 0 to 4294967295 (line 1 of a.toml)"
+        );
+        let mut draft = Draft::default();
+        assert_eq!(
+            draft.set("stream_speed", "99999999999999999999").unwrap_err().to_string(),
+            "stream_speed is 99999999999999999999, must be from 1000 to 1000000000000 bytes per second"
+        );
     }
 
     #[test]
