@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use rumormill_lab::Error;
 use rumormill_lab::chart::{self, Chart, Format};
-use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as WordError;
+use serde::{Deserialize, Serialize};
 
 use crate::commands::Output;
 use crate::failure::{Failure, Kind};
@@ -107,6 +107,15 @@ impl Drawing {
         }
         Ok(())
     }
+}
+
+/// Prints a document as JSON, or tells people what is in it.
+fn show<T: Serialize>(
+    document: &T,
+    output: Output,
+    tell: impl FnOnce(&T) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if output.json { Ok(print::json(document)?) } else { tell(document) }
 }
 
 /// Whether Ctrl-C ended the work early. What is done is printed, drawn and written as ever, and then the command ends

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use clap::Args;
+use rumormill_lab::Error;
 use rumormill_lab::averaging::{self, Method, Outcome, Pairing, Parameters};
 
 use super::spectator::Spectator;
-use super::{Drawing, all_done, word};
+use super::{Drawing, all_done, show, word};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -37,25 +38,23 @@ pub(crate) struct Average {
 }
 
 impl Average {
-    pub(super) const fn parameters(&self) -> Parameters {
+    /// What is to be run, checked.
+    pub(super) fn parameters(&self) -> Result<Parameters, Error> {
         let Self { nodes, pairing, push_sum, cycles, runs, seed, .. } = *self;
         let method = if push_sum { Method::PushSum } else { Method::PushPull(pairing) };
-        Parameters { nodes, method, cycles, runs, seed }
+        let parameters = Parameters { nodes, method, cycles, runs, seed };
+        parameters.check()?;
+        Ok(parameters)
     }
 }
 
 pub(super) fn run(flags: Average, output: Output) -> Result<(), Failure> {
-    let parameters = flags.parameters();
-    parameters.check()?;
+    let parameters = flags.parameters()?;
     flags.drawing.check()?;
     let begun = Instant::now();
     let mut outcome = averaging::run(&parameters, &Spectator::new()?)?;
     outcome.elapsed = Some(begun.elapsed().as_secs_f64());
-    if output.json {
-        print::json(&outcome)?;
-    } else {
-        tell(&outcome)?;
-    }
+    show(&outcome, output, tell)?;
     flags.drawing.draw(|| outcome.chart(), "variance by cycle, beside the theory's")?;
     all_done(outcome.runs, parameters.runs, "runs")
 }

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use clap::Args;
+use rumormill_lab::Error;
 use rumormill_lab::detection::{self, Order, Outcome, Parameters};
 
 use super::spectator::Spectator;
-use super::{Drawing, all_done, word};
+use super::{Drawing, all_done, show, word};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -40,30 +41,29 @@ pub(crate) struct Detection {
 }
 
 impl Detection {
-    pub(super) const fn parameters(&self) -> Parameters {
+    /// What is to be run, checked.
+    pub(super) fn parameters(&self) -> Result<Parameters, Error> {
         let Self { nodes, period, order, loss, indirect_probes, runs, seed, .. } = *self;
-        Parameters { nodes, period, order, loss, indirect_probes, runs, seed }
+        let parameters = Parameters { nodes, period, order, loss, indirect_probes, runs, seed };
+        parameters.check()?;
+        Ok(parameters)
     }
 }
 
 pub(super) fn run(flags: Detection, output: Output) -> Result<(), Failure> {
-    let parameters = flags.parameters();
-    parameters.check()?;
+    let parameters = flags.parameters()?;
     flags.drawing.check()?;
     let begun = Instant::now();
     let mut outcome = detection::run(&parameters, &Spectator::new()?)?;
     outcome.elapsed = Some(begun.elapsed().as_secs_f64());
-    if output.json {
-        print::json(&outcome)?;
-    } else {
-        tell(&outcome)?;
-    }
+    show(&outcome, output, tell)?;
     flags.drawing.draw(|| outcome.chart(), "who has noticed by when, beside the theory's")?;
-    all_done(outcome.runs, parameters.runs, "runs")
+    all_done(outcome.parameters.runs, parameters.runs, "runs")
 }
 
 fn tell(outcome: &Outcome) -> Result<(), Failure> {
-    let Outcome { nodes, period, runs, seed, order, first_detection: first, theory, false_positives, .. } = outcome;
+    let Outcome { first_detection: first, theory, false_positives, .. } = outcome;
+    let Parameters { nodes, period, runs, seed, order, loss, .. } = &outcome.parameters;
     print::line(format!("{nodes} members, {order} order, periods of {period} s, {runs} crashes, seed {seed}"))?;
     let (mean, sd, max) = (first.mean, first.sd, first.max);
     print::line(format!(
@@ -73,7 +73,7 @@ fn tell(outcome: &Outcome) -> Result<(), Failure> {
     if let Some(bound) = outcome.bound {
         print::line(format!("any one observer        within {bound} periods, always"))?;
     }
-    if outcome.loss > 0.0 {
+    if *loss > 0.0 {
         let (per_probe, theory) = (false_positives.per_probe, false_positives.theory);
         print::line(format!("a live member's probe   fails with {per_probe:.2e} (theory {theory:.2e})"))?;
     }

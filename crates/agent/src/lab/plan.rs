@@ -9,8 +9,8 @@ use rumormill_core::duration;
 use rumormill_lab::planner::{self, Alternative, Conditions, Outcome, Parameters};
 use rumormill_lab::{Summary, percent};
 
-use super::Drawing;
 use super::spectator::Spectator;
+use super::{Drawing, show};
 use crate::commands::Output;
 use crate::failure::{Failure, Kind};
 use crate::print;
@@ -81,12 +81,8 @@ pub(super) fn run(flags: Plan, output: Output) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut outcome = planner::run(&parameters, &Spectator::new()?)?;
     outcome.elapsed = Some(begun.elapsed().as_secs_f64());
-    if output.json {
-        print::json(&outcome)?;
-    } else {
-        let say = if to_stdout { on_stderr } else { on_stdout };
-        tell(&outcome, say)?;
-    }
+    let say = if to_stdout { on_stderr } else { on_stdout };
+    show(&outcome, output, |outcome| tell(outcome, say))?;
     if let Some(file) = emit {
         write(&outcome, &file, to_stdout)?;
     }

@@ -5,11 +5,12 @@ use std::time::Instant;
 use clap::Args;
 use rumormill_core::StopRule;
 use rumormill_core::config::Mode;
+use rumormill_lab::Error;
 use rumormill_lab::spread::{self, Distribution, Outcome, Parameters, Timing};
 use rumormill_lab::theory::Formula;
 
 use super::spectator::Spectator;
-use super::{Drawing, all_done, word};
+use super::{Drawing, all_done, show, word};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -56,7 +57,8 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    pub(super) const fn parameters(&self) -> Parameters {
+    /// What is to be run, checked.
+    pub(super) fn parameters(&self) -> Result<Parameters, Error> {
         let Self {
             nodes,
             mode,
@@ -71,25 +73,33 @@ impl Spread {
             seed,
             ..
         } = *self;
-        Parameters { nodes, mode, fanout, fanout_distribution, loss, stop, timing, connection_limit, hunt, runs, seed }
+        let parameters = Parameters {
+            nodes,
+            mode,
+            fanout,
+            fanout_distribution,
+            loss,
+            stop,
+            timing,
+            connection_limit,
+            hunt,
+            runs,
+            seed,
+        };
+        parameters.check()?;
+        Ok(parameters)
     }
 }
 
 pub(super) fn run(flags: Spread, output: Output) -> Result<(), Failure> {
-    let parameters = flags.parameters();
-    let runs = parameters.runs;
-    parameters.check()?;
+    let parameters = flags.parameters()?;
     flags.drawing.check()?;
     let begun = Instant::now();
     let mut outcome = spread::run(&parameters, &Spectator::new()?)?;
     outcome.elapsed = Some(begun.elapsed().as_secs_f64());
-    if output.json {
-        print::json(&outcome)?;
-    } else {
-        lines(&outcome).into_iter().try_for_each(print::line)?;
-    }
+    show(&outcome, output, |outcome| Ok(lines(outcome).into_iter().try_for_each(print::line)?))?;
     flags.drawing.draw(|| outcome.chart(), "measured curve beside the theory's")?;
-    all_done(outcome.parameters.runs, runs, "runs")
+    all_done(outcome.parameters.runs, parameters.runs, "runs")
 }
 
 /// What people see.
