@@ -7,7 +7,7 @@ use rumormill_lab::Error;
 use rumormill_lab::averaging::{self, Method, Outcome, Pairing, Parameters};
 
 use super::spectator::Spectator;
-use super::{Drawing, all_done, show, word};
+use super::{Drawing, all_done, show, whole, word};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -16,7 +16,7 @@ use crate::print;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Average {
     /// How many nodes, each with a random number
-    #[arg(long, value_name = "N", default_value_t = Parameters::default().nodes)]
+    #[arg(long, value_name = "N", default_value_t = Parameters::default().nodes, value_parser = whole::<usize>)]
     nodes: usize,
     /// Who meets whom in a cycle: permuted, random-edges, perfect-matching or fixed-order
     #[arg(long, value_name = "PAIRING", default_value = "permuted", value_parser = word::<Pairing>)]
@@ -25,13 +25,13 @@ pub(crate) struct Average {
     #[arg(long, conflicts_with = "pairing")]
     push_sum: bool,
     /// How many cycles
-    #[arg(long, value_name = "C", default_value_t = Parameters::default().cycles)]
+    #[arg(long, value_name = "C", default_value_t = Parameters::default().cycles, value_parser = whole::<usize>)]
     cycles: usize,
     /// How many independent runs
-    #[arg(long, value_name = "R", default_value_t = Parameters::default().runs)]
+    #[arg(long, value_name = "R", default_value_t = Parameters::default().runs, value_parser = whole::<usize>)]
     runs: usize,
     /// What all draws derive from: the same seed gives the same result
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = whole::<u64>)]
     seed: u64,
     #[command(flatten)]
     pub(super) drawing: Drawing,

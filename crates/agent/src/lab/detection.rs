@@ -7,7 +7,7 @@ use rumormill_lab::Error;
 use rumormill_lab::detection::{self, Order, Outcome, Parameters};
 
 use super::spectator::Spectator;
-use super::{Drawing, all_done, show, word};
+use super::{Drawing, all_done, show, whole, word};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -16,7 +16,7 @@ use crate::print;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Detection {
     /// How many members, of which one crashes
-    #[arg(long, value_name = "N", default_value_t = Parameters::default().nodes)]
+    #[arg(long, value_name = "N", default_value_t = Parameters::default().nodes, value_parser = whole::<usize>)]
     nodes: usize,
     /// How long a period is: each member probes one other in it
     #[arg(long, value_name = "SECONDS", default_value_t = Parameters::default().period)]
@@ -28,13 +28,13 @@ pub(crate) struct Detection {
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     loss: f64,
     /// How many others are asked to try when a ping is not answered
-    #[arg(long, value_name = "K", default_value_t = Parameters::default().indirect_probes)]
+    #[arg(long, value_name = "K", default_value_t = Parameters::default().indirect_probes, value_parser = whole::<u32>)]
     indirect_probes: u32,
     /// How many independent crashes
-    #[arg(long, value_name = "R", default_value_t = Parameters::default().runs)]
+    #[arg(long, value_name = "R", default_value_t = Parameters::default().runs, value_parser = whole::<usize>)]
     runs: usize,
     /// What all draws derive from: the same seed gives the same result
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = whole::<u64>)]
     seed: u64,
     #[command(flatten)]
     pub(super) drawing: Drawing,

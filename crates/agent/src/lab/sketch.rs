@@ -7,7 +7,7 @@ use rumormill_lab::Error;
 use rumormill_lab::sketches::{self, Outcome, Parameters};
 
 use super::spectator::Spectator;
-use super::{Drawing, all_done, show};
+use super::{Drawing, all_done, show, whole};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -16,16 +16,16 @@ use crate::print;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Sketch {
     /// How many ids only one of the two sets has
-    #[arg(long, value_name = "D", default_value_t = Parameters::default().difference)]
+    #[arg(long, value_name = "D", default_value_t = Parameters::default().difference, value_parser = whole::<usize>)]
     difference: usize,
     /// How many ids the larger set has
-    #[arg(long, value_name = "N", default_value_t = Parameters::default().size)]
+    #[arg(long, value_name = "N", default_value_t = Parameters::default().size, value_parser = whole::<usize>)]
     size: usize,
     /// How many differences are drawn
-    #[arg(long, value_name = "T", default_value_t = Parameters::default().trials)]
+    #[arg(long, value_name = "T", default_value_t = Parameters::default().trials, value_parser = whole::<usize>)]
     trials: usize,
     /// What all draws derive from: the same seed gives the same result, times excepted
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = whole::<u64>)]
     seed: u64,
     #[command(flatten)]
     pub(super) drawing: Drawing,

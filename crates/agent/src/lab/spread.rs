@@ -10,7 +10,7 @@ use rumormill_lab::spread::{self, Distribution, Outcome, Parameters, Timing};
 use rumormill_lab::theory::Formula;
 
 use super::spectator::Spectator;
-use super::{Drawing, all_done, show, word};
+use super::{Drawing, all_done, show, whole, word};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -19,7 +19,7 @@ use crate::print;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Spread {
     /// How many nodes; one of them knows the rumor at the start
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = whole::<usize>)]
     nodes: usize,
     /// Who sends in a contact: push, pull or push-pull
     #[arg(long, value_name = "M", default_value = "push-pull", value_parser = word::<Mode>)]
@@ -41,16 +41,16 @@ pub(crate) struct Spread {
     #[arg(long, value_name = "TIMING", default_value = "rounds", value_parser = word::<Timing>)]
     timing: Timing,
     /// How many calls a node accepts in a round [default: all]
-    #[arg(long, value_name = "C")]
+    #[arg(long, value_name = "C", value_parser = whole::<u16>)]
     connection_limit: Option<u16>,
     /// How many further partners a refused caller tries in the same round
-    #[arg(long, value_name = "H", default_value_t = 0)]
+    #[arg(long, value_name = "H", default_value_t = 0, value_parser = whole::<u32>)]
     hunt: u32,
     /// How many independent runs
-    #[arg(long, value_name = "R", default_value_t = 1)]
+    #[arg(long, value_name = "R", default_value_t = 1, value_parser = whole::<usize>)]
     runs: usize,
     /// What all draws derive from: the same seed gives the same result
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = whole::<u64>)]
     seed: u64,
     #[command(flatten)]
     pub(super) drawing: Drawing,

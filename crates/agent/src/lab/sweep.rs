@@ -12,7 +12,7 @@ use rumormill_lab::{Error, memory};
 use serde_json::Value;
 
 use super::spectator::Spectator;
-use super::{Drawing, all_done, average, detection, run as running, show, sketch, spread};
+use super::{Drawing, all_done, average, detection, run as running, show, signed, sketch, spread};
 use crate::commands::Output;
 use crate::failure::{Failure, Kind};
 use crate::print;
@@ -21,14 +21,18 @@ use crate::print;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Sweep {
     /// Sweep over the parameters of `lab spread`
+    #[command(mut_args(signed))]
     Spread(Box<Swept<spread::Spread>>),
     /// Sweep over the parameters of `lab run`
     Run(Box<Swept<running::Run>>),
     /// Sweep over the parameters of `lab sketch`
+    #[command(mut_args(signed))]
     Sketch(Box<Swept<sketch::Sketch>>),
     /// Sweep over the parameters of `lab average`
+    #[command(mut_args(signed))]
     Average(Box<Swept<average::Average>>),
     /// Sweep over the parameters of `lab detection`
+    #[command(mut_args(signed))]
     Detection(Box<Swept<detection::Detection>>),
 }
 
