@@ -2,11 +2,14 @@
 
 pub mod aggregate;
 mod budget;
+mod clock;
 pub mod config;
 mod contacts;
 mod detector;
 pub mod duration;
 mod effects;
+pub mod data;
+mod datum;
 mod exchange;
 mod frame;
 mod hash;
