@@ -487,6 +487,7 @@ impl From<Refusal> for Problem {
             Refusal::Unknown { .. } => Self::new("absent", detail),
             Refusal::StillAlive { .. } => Self::new("still_alive", detail),
             Refusal::Leaving => Self::new("leaving", detail),
+            Refusal::NotStored { .. } => Self::new("not_stored", detail),
             Refusal::NotDurable => Self::new("not_durable", detail),
         }
     }

@@ -67,6 +67,8 @@ pub enum Input<'a> {
     PersistFailed {
         /// Which request.
         token: Token,
+        /// Why, for people.
+        reason: String,
     },
     /// The application asks for something; [`Event::Done`] answers.
     Command {
@@ -540,6 +542,12 @@ pub enum Refusal {
         "nothing of this node's own is durable now: its boot is being stored, or the data directory takes no writes"
     )]
     NotDurable,
+    /// The data directory does not take writes now. Every further request tries again.
+    #[error("the data directory does not take writes: {reason}")]
+    NotStored {
+        /// What the driver said.
+        reason: String,
+    },
 }
 
 fn revision(revision: &Option<Revision>) -> String {
@@ -610,8 +618,11 @@ pub enum Warning {
         stored: u64,
     },
     /// Records could not be stored; what is not durable is not said.
-    #[error("the data directory does not take writes")]
-    PersistFailed,
+    #[error("the data directory does not take writes: {reason}")]
+    PersistFailed {
+        /// What the driver said.
+        reason: String,
+    },
 }
 
 /// Why a node stopped.

@@ -214,7 +214,7 @@ impl Node {
             Input::StreamClosed { stream } => self.on_stream_closed(stream),
             Input::Timeout => self.on_timeout(),
             Input::Persisted { token } => self.on_persisted(token),
-            Input::PersistFailed { token } => self.on_persist_failed(token),
+            Input::PersistFailed { token, reason } => self.on_persist_failed(token, reason),
             Input::Command { ticket, command } => self.on_command(ticket, command),
         }
         self.forward_fresh();
@@ -240,7 +240,7 @@ impl Node {
     fn handle_before_start(&mut self, waits_for: Token, input: Input<'_>) {
         match input {
             Input::Persisted { token } if token == waits_for => self.start(),
-            Input::PersistFailed { token } if token == waits_for => self.stop(StopReason::BootNotStored),
+            Input::PersistFailed { token, .. } if token == waits_for => self.stop(StopReason::BootNotStored),
             Input::Command { ticket, command } => self.on_command_before_start(ticket, command),
             Input::StreamOpened { stream, .. } => self.fx.outputs.push_back(Output::Close { stream }),
             Input::Datagram { .. }

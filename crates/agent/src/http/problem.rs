@@ -49,7 +49,7 @@ impl From<Refusal> for Refused {
             Refusal::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Unknown { .. } => StatusCode::NOT_FOUND,
             Refusal::StillAlive { .. } => StatusCode::CONFLICT,
-            Refusal::Leaving | Refusal::NotDurable => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Leaving | Refusal::NotDurable | Refusal::NotStored { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self { status, problem: Box::new(refusal.into()) }
     }

@@ -314,8 +314,8 @@ impl Node {
         self.on_saved(token);
     }
 
-    pub(super) fn on_persist_failed(&mut self, token: Token) {
-        self.warn("persist", Warning::PersistFailed);
+    pub(super) fn on_persist_failed(&mut self, token: Token, reason: String) {
+        self.warn("persist", Warning::PersistFailed { reason });
         if let Phase::Raising(waits_for, _) = self.phase
             && waits_for == token
         {
