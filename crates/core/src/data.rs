@@ -15,7 +15,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use changes::{Change, ChangeKind, Position};
+pub use changes::{Change, ChangeKind, Position, PositionError};
 pub use entry::{Entry, Revision, Value};
 pub use shelf::Shelf;
 pub use write::{Condition, Edit, Write, Written};
@@ -30,7 +30,6 @@ use crate::time::{Seconds, Wall};
 use crate::update::{self, Head, Interner, Update, UpdateId, UpdateRef};
 use changes::Changes;
 pub(crate) use draft::Draft;
-pub(crate) use index::Index;
 
 /// What an update takes beside its bytes, so that a flood of tiny ones finds the cap too.
 pub(crate) const UPDATE_OVERHEAD: usize = 128;
@@ -92,10 +91,6 @@ impl Data {
 
     pub(crate) const fn replica(&self) -> &Replica {
         &self.replica
-    }
-
-    pub(crate) const fn replica_mut(&mut self) -> &mut Replica {
-        &mut self.replica
     }
 
     pub(crate) const fn clock_mut(&mut self) -> &mut Clock {
@@ -299,10 +294,6 @@ impl Data {
         let mut key = RECORD_PREFIX.to_vec();
         subject.write(&mut key);
         key
-    }
-
-    pub(crate) const fn secret(&self) -> &[u8; 16] {
-        &self.secret
     }
 }
 

@@ -392,8 +392,11 @@ mod tests {
 
     /// Any two statements about one subject.
     fn statements() -> impl Strategy<Value = [Statement; 3]> {
-        let head = (version(), any::<bool>())
-            .prop_map(|(version, is_deleted)| Statement::Head { version, kind: Kind::Set, is_deleted });
+        let head = (version(), any::<bool>()).prop_map(|(version, is_deleted)| Statement::Head {
+            version,
+            kind: Kind::Set,
+            is_deleted,
+        });
         let element =
             (version(), any::<bool>()).prop_map(|(version, is_removed)| Statement::Element { version, is_removed });
         prop_oneof![

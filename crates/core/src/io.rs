@@ -509,12 +509,6 @@ pub enum Refusal {
         /// By how much.
         ahead: Duration,
     },
-    /// The disk did not take the write: nothing was written.
-    #[error("the data directory takes no writes: {reason}")]
-    NotStored {
-        /// What the disk said.
-        reason: String,
-    },
     /// The write did not have its turn in time: nothing was written.
     #[error("the write did not have its turn within its time, and was not made")]
     Late,

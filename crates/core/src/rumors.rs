@@ -175,7 +175,8 @@ impl Rumors {
         });
         loop {
             let more = looks.each_mut().map(|look| look.peek().is_some());
-            let Some(queue) = (0..Space::COUNT).filter(|queue| more[*queue]).min_by_key(|queue| self.spent[*queue]) else {
+            let Some(queue) = (0..Space::COUNT).filter(|queue| more[*queue]).min_by_key(|queue| self.spent[*queue])
+            else {
                 return chosen;
             };
             let (id, hot) = looks[queue].next().expect("there is more");

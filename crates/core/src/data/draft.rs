@@ -181,13 +181,7 @@ impl Draft {
     }
 
     /// Makes a key hold this value and no other.
-    fn restore(
-        &mut self,
-        data: &mut Data,
-        key: &str,
-        value: &Value,
-        expires: Option<Seconds>,
-    ) -> Result<(), Refusal> {
+    fn restore(&mut self, data: &mut Data, key: &str, value: &Value, expires: Option<Seconds>) -> Result<(), Refusal> {
         self.expect(key, value.kind())?;
         let held = entry::compose(self.of_key(key).iter(), self.now.seconds()).map(|entry| entry.value);
         match value {
@@ -197,8 +191,9 @@ impl Draft {
             Value::Register(_) => Ok(()),
             Value::Counter(value) => {
                 let held = if let Some(Value::Counter(held)) = held { held } else { 0 };
-                let amount = i64::try_from(value - held)
-                    .map_err(|_| invalid("value", value.to_string(), "less than 2^63 away from what the counter holds"))?;
+                let amount = i64::try_from(value - held).map_err(|_| {
+                    invalid("value", value.to_string(), "less than 2^63 away from what the counter holds")
+                })?;
                 self.add(data, key, amount)
             }
             Value::Set(elements) => {

@@ -315,6 +315,8 @@ impl Node {
     }
 
     pub(super) fn on_persist_failed(&mut self, token: Token, reason: String) {
+        self.on_batch_failed(token, &reason);
+        self.on_save_failed(token);
         self.warn("persist", Warning::PersistFailed { reason });
         if let Phase::Raising(waits_for, _) = self.phase
             && waits_for == token

@@ -102,7 +102,7 @@ impl Node {
         if let Some((_, keys)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token)
             && !self.saving.unsaved.is_empty()
         {
-            keys.iter().for_each(|key| drop(self.saving.unsaved.remove(key)));
+            self.saving.unsaved.retain(|unsaved| !keys.contains(unsaved));
         }
         self.confirm_up_to(token);
     }

@@ -179,7 +179,8 @@ impl Node {
                 self.done(ticket, Ok(Reply::Written(Box::new(written))));
             } else {
                 let keys = writes.iter().map(|write| write.key.as_bytes());
-                let subjects = keys.flat_map(|key| draft.updates().of_key(key)).map(|update| Data::record_key(&update.subject()));
+                let subjects =
+                    keys.flat_map(|key| draft.updates().of_key(key)).map(|update| Data::record_key(&update.subject()));
                 let subjects = subjects.collect();
                 self.await_replicas(ticket, written, subjects, deadline);
             }
