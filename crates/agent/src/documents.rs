@@ -489,6 +489,13 @@ impl From<Refusal> for Problem {
             Refusal::Leaving => Self::new("leaving", detail),
             Refusal::NotStored { .. } => Self::new("not_stored", detail),
             Refusal::NotDurable => Self::new("not_durable", detail),
+            Refusal::DataFull { .. } => Self::new("full", detail),
+            Refusal::WritesWaiting { .. } => Self::new("busy", detail),
+            Refusal::WrongKind { .. } => Self::new("wrong_kind", detail),
+            Refusal::Mismatch { .. } => Self::new("mismatch", detail),
+            Refusal::ClockAhead { .. } => Self::new("clock_ahead", detail),
+            Refusal::Late => Self::new("late", detail),
+            Refusal::At { refusal, .. } => Self::from(*refusal),
         }
     }
 }

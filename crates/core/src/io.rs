@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::data::{Change, Revision, Write, Written};
+use crate::datum::Kind;
 use crate::identity::{Incarnation, NodeId, Record, Sequence, Tags};
 use crate::time::Wall;
 
@@ -124,6 +126,16 @@ pub enum Command {
         query: QueryId,
         /// Up to 64 KiB; above 1 KiB it travels by stream.
         payload: Vec<u8>,
+    },
+    /// Change data: all of `writes` or none of them. Done once that is durable here, and then, if `replicas` is not zero,
+    /// once so many other nodes hold it durably or `timeout` is over.
+    Write {
+        /// What to do, in this order. Of more than one, a refusal names which.
+        writes: Vec<Write>,
+        /// How many other nodes are to confirm.
+        replicas: usize,
+        /// How long to wait for the turn of the write, and for confirmations.
+        timeout: Duration,
     },
     /// Ask every member when it got a message and from whom. Lines come as [`Event::Trace`], the end as
     /// [`Event::Answered`].
@@ -342,6 +354,8 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// A key changed, by a write of this node or of another, or because its value ran out.
+    Data(Arc<Change>),
     /// A query for handlers of the application.
     Query {
         /// To answer it by.
@@ -422,6 +436,8 @@ pub enum Reply {
         /// Which place.
         sequence: Sequence,
     },
+    /// Data were changed.
+    Written(Box<Written>),
 }
 
 /// Why a command was refused. Nothing was changed.
@@ -445,7 +461,58 @@ pub enum Refusal {
         /// The most that may be held.
         limit: usize,
     },
-    /// No such member, message or query.
+    /// The database is full; deletions are still taken.
+    #[error("the database is full ({bytes} of {limit} bytes); delete something first")]
+    DataFull {
+        /// Bytes that it would hold.
+        bytes: usize,
+        /// The most that it may hold.
+        limit: usize,
+    },
+    /// More writes wait for the disk than may.
+    #[error("{waiting} writes wait for the disk; try again later")]
+    WritesWaiting {
+        /// How many wait.
+        waiting: usize,
+    },
+    /// The key holds something of another kind.
+    #[error("{key:?} is a {}, which is no {}; delete it first", held.as_str(), wanted.as_str())]
+    WrongKind {
+        /// Which key.
+        key: String,
+        /// What it holds.
+        held: Kind,
+        /// What the write is for.
+        wanted: Kind,
+    },
+    /// The key is not at the revision that was asked for.
+    #[error("{key:?} is {}, not {}", revision(actual), revision(expected))]
+    Mismatch {
+        /// Which key.
+        key: String,
+        /// What was asked for; none for absent.
+        expected: Option<Revision>,
+        /// What it is at.
+        actual: Option<Revision>,
+    },
+    /// One of several writes was refused, so none was made.
+    #[error("write {} of several: {refusal}", place + 1)]
+    At {
+        /// Which, from 0.
+        place: usize,
+        /// Why.
+        refusal: Box<Self>,
+    },
+    /// What is written with this clock would be refused by others.
+    #[error("this node's clock is {} s ahead of its peers'; what it writes would be refused elsewhere", ahead.as_secs())]
+    ClockAhead {
+        /// By how much.
+        ahead: Duration,
+    },
+    /// The write did not have its turn in time: nothing was written.
+    #[error("the write did not have its turn within its time, and was not made")]
+    Late,
+    /// No such member, message, query, key or element.
     #[error("no {what} {name}")]
     Unknown {
         /// What was looked for.
@@ -475,6 +542,10 @@ pub enum Refusal {
         /// What the driver said.
         reason: String,
     },
+}
+
+fn revision(revision: &Option<Revision>) -> String {
+    revision.map_or_else(|| "absent".to_owned(), |revision| format!("at version {revision}"))
 }
 
 /// Why a contact did not let this node in.

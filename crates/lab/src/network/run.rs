@@ -304,6 +304,8 @@ impl Network {
                 self.results.insert(ticket, result.clone());
                 self.note(node, event);
             }
+            // Written in the network's own record of what was acknowledged.
+            Event::Data(_) => {}
             Event::Started { .. }
             | Event::Missed { .. }
             | Event::Query { .. }
