@@ -487,7 +487,15 @@ impl From<Refusal> for Problem {
             Refusal::Unknown { .. } => Self::new("absent", detail),
             Refusal::StillAlive { .. } => Self::new("still_alive", detail),
             Refusal::Leaving => Self::new("leaving", detail),
+            Refusal::NotStored { .. } => Self::new("not_stored", detail),
             Refusal::NotDurable => Self::new("not_durable", detail),
+            Refusal::DataFull { .. } => Self::new("full", detail),
+            Refusal::WritesWaiting { .. } => Self::new("busy", detail),
+            Refusal::WrongKind { .. } => Self::new("wrong_kind", detail),
+            Refusal::Mismatch { .. } => Self::new("mismatch", detail),
+            Refusal::ClockAhead { .. } => Self::new("clock_ahead", detail),
+            Refusal::Late => Self::new("late", detail),
+            Refusal::At { refusal, .. } => Self::from(*refusal),
         }
     }
 }

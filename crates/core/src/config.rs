@@ -208,6 +208,14 @@ settings! {
     messages_bytes_max: usize = [64 << 20, 64 << 20, 64 << 20], "bytes", "guess";
     /// The largest payload of a message.
     payload_bytes_max: usize = [1 << 20, 1 << 20, 1 << 20], "bytes", "design §5: 1 MiB";
+    /// The largest value of a register.
+    value_bytes_max: usize = [1 << 20, 1 << 20, 1 << 20], "bytes", "interface: 1 MiB";
+    /// Nothing that makes the database larger is written here while all of it, 128 bytes for each part included, is larger.
+    data_bytes_max: usize = [512 << 20, 512 << 20, 512 << 20], "bytes", "guess: a million small entries and as much again";
+    /// How many changes are kept for watchers that come back.
+    watch_changes: usize = [4_096, 4_096, 4_096], "changes", "guess: seconds of a busy cluster";
+    /// The most writes that wait for the disk.
+    writes_max: usize = [4_096, 4_096, 4_096], "writes", "guess: a tenth of a second of the disk's work";
     /// An update above this size is announced rather than pushed.
     announce_bytes: usize = [1_024, 1_024, 1_024], "bytes", "design §2: 1 KiB";
     /// The most updates that are hot at once; beyond it those that were sent most are left to comparisons.
@@ -344,6 +352,15 @@ impl ConfigBuilder {
             self.messages_bytes_max >= self.history_bytes,
             &format!("at least history_bytes ({}), so that one history fits", self.history_bytes),
         )?;
+        within("value_bytes_max", self.value_bytes_max, 1, 1 << 20)?;
+        check(
+            "data_bytes_max",
+            self.data_bytes_max,
+            self.data_bytes_max >= self.value_bytes_max + 1_024,
+            &format!("at least value_bytes_max ({}) and 1024, so that one value fits", self.value_bytes_max),
+        )?;
+        within("watch_changes", self.watch_changes, 0, 1 << 20)?;
+        within("writes_max", self.writes_max, 1, 1 << 20)?;
         within("hot_max", self.hot_max, 64, 1 << 20)?;
         within("streams_max", self.streams_max, 8, 65_536)?;
         within("members_max", self.members_max, 2, 1 << 20)?;

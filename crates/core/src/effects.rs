@@ -54,6 +54,14 @@ pub(crate) enum Timer {
     Leave,
     /// Known members are written down.
     Remember,
+    /// A write that waits for its turn has waited too long.
+    Write,
+    /// What could not be stored is tried again.
+    Save,
+    /// What this node added to counters in earlier lives is asked for again.
+    OwnSums,
+    /// Others have not confirmed that they hold a write.
+    Hold(u64),
 }
 
 /// The shared part of a node.
@@ -122,7 +130,7 @@ pub(crate) struct Timers {
 }
 
 /// The timers of which a node has one each, in their order.
-const SINGLE: [Timer; 8] = [
+const SINGLE: [Timer; 11] = [
     Timer::ProbeInterval,
     Timer::Round,
     Timer::Echo,
@@ -131,6 +139,9 @@ const SINGLE: [Timer; 8] = [
     Timer::Pace,
     Timer::Leave,
     Timer::Remember,
+    Timer::Write,
+    Timer::Save,
+    Timer::OwnSums,
 ];
 
 /// The place of a timer in the array, if it is one of those.
@@ -144,6 +155,9 @@ const fn place(timer: Timer) -> Option<usize> {
         Timer::Pace => Some(5),
         Timer::Leave => Some(6),
         Timer::Remember => Some(7),
+        Timer::Write => Some(8),
+        Timer::Save => Some(9),
+        Timer::OwnSums => Some(10),
         Timer::Probe(_)
         | Timer::Relay(_)
         | Timer::Suspicion(_)
@@ -154,7 +168,8 @@ const fn place(timer: Timer) -> Option<usize> {
         | Timer::Want(_)
         | Timer::Query(_)
         | Timer::Answer(..)
-        | Timer::Stream(_) => None,
+        | Timer::Stream(_)
+        | Timer::Hold(_) => None,
     }
 }
 

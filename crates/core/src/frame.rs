@@ -31,20 +31,25 @@ pub(crate) const KIND_JOIN: u8 = 0x1d;
 pub(crate) const KIND_WELCOME: u8 = 0x1e;
 pub(crate) const KIND_ANSWER: u8 = 0x1f;
 pub(crate) const KIND_ANSWERED: u8 = 0x20;
+pub(crate) const KIND_HOLD: u8 = 0x21;
+pub(crate) const KIND_HELD: u8 = 0x22;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Space {
     Members = 0,
+    Data = 1,
     Messages = 2,
 }
 
 impl Space {
-    pub(crate) const ALL: [Self; 2] = [Self::Members, Self::Messages];
+    pub(crate) const COUNT: usize = 3;
+    pub(crate) const ALL: [Self; Self::COUNT] = [Self::Members, Self::Data, Self::Messages];
 
     pub(crate) const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::Members),
+            1 => Some(Self::Data),
             2 => Some(Self::Messages),
             _ => None,
         }
@@ -119,6 +124,10 @@ pub(crate) enum Frame<'a> {
     Answer { sequence: u64, payload: &'a [u8] },
     /// The answer came.
     Answered { sequence: u64 },
+    /// Tell me when you hold these durably.
+    Hold { number: u64, items: Items<'a> },
+    /// I hold the updates of that number, or what supersedes them: `durable`, or in memory only.
+    Held { number: u64, durable: bool },
     /// Of a newer minor version, or about a space that this version does not have.
     Unknown,
 }
@@ -264,6 +273,8 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_WELCOME => Frame::Welcome { complete: content.u8()? & 1 != 0 },
         KIND_ANSWER => Frame::Answer { sequence: content.u64()?, payload: content.rest() },
         KIND_ANSWERED => Frame::Answered { sequence: content.u64()? },
+        KIND_HOLD => Frame::Hold { number: content.u64()?, items: Items::new(content) },
+        KIND_HELD => Frame::Held { number: content.u64()?, durable: content.u8()? & 1 != 0 },
         _ => Frame::Unknown,
     };
     Some(frame)
@@ -321,7 +332,7 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
             for frame in Frames::new(&bytes) {
                 match frame {
-                    Ok(Frame::Updates { items, .. }) => drop(items.collect::<Vec<_>>()),
+                    Ok(Frame::Updates { items, .. } | Frame::Hold { items, .. }) => drop(items.collect::<Vec<_>>()),
                     Ok(Frame::Accusations(list)) => drop(list.accusations().collect::<Vec<_>>()),
                     Ok(Frame::Announce(list)) => drop(list.announced().collect::<Vec<_>>()),
                     Ok(Frame::Request(list)) => drop(list.ids().collect::<Vec<_>>()),

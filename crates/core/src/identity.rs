@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use crate::config::{ConfigError, is_name};
+use crate::data::RECORD_PREFIX;
 use crate::time::Seconds;
 use crate::wire::{Put, Reader};
 
@@ -207,6 +208,8 @@ pub struct Stored {
     pub members: Vec<SocketAddr>,
     /// Addresses of members that died or left, tried now and then because a partition looks the same.
     pub former: Vec<SocketAddr>,
+    /// The data: each update as its bytes.
+    pub data: Vec<Box<[u8]>>,
 }
 
 impl Stored {
@@ -221,6 +224,7 @@ impl Stored {
                 b"first_boot" => stored.first_boot = reader.u32().map(Seconds),
                 b"members" => stored.members = read_addresses(reader),
                 b"former" => stored.former = read_addresses(reader),
+                key if key.starts_with(RECORD_PREFIX) => stored.data.push(value.into()),
                 _ => {}
             }
         }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::data::{Change, Revision, Write, Written};
+use crate::datum::Kind;
 use crate::identity::{Incarnation, NodeId, Record, Sequence, Tags};
 use crate::time::Wall;
 
@@ -65,6 +67,8 @@ pub enum Input<'a> {
     PersistFailed {
         /// Which request.
         token: Token,
+        /// Why, for people.
+        reason: String,
     },
     /// The application asks for something; [`Event::Done`] answers.
     Command {
@@ -122,6 +126,16 @@ pub enum Command {
         query: QueryId,
         /// Up to 64 KiB; above 1 KiB it travels by stream.
         payload: Vec<u8>,
+    },
+    /// Change data: all of `writes` or none of them. Done once that is durable here, and then, if `replicas` is not zero,
+    /// once so many other nodes hold it durably or `timeout` is over.
+    Write {
+        /// What to do, in this order. Of more than one, a refusal names which.
+        writes: Vec<Write>,
+        /// How many other nodes are to confirm.
+        replicas: usize,
+        /// How long to wait for the turn of the write, and for confirmations.
+        timeout: Duration,
     },
     /// Ask every member when it got a message and from whom. Lines come as [`Event::Trace`], the end as
     /// [`Event::Answered`].
@@ -340,6 +354,8 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// A key changed, by a write of this node or of another, or because its value ran out.
+    Data(Arc<Change>),
     /// A query for handlers of the application.
     Query {
         /// To answer it by.
@@ -420,6 +436,8 @@ pub enum Reply {
         /// Which place.
         sequence: Sequence,
     },
+    /// Data were changed.
+    Written(Box<Written>),
 }
 
 /// Why a command was refused. Nothing was changed.
@@ -443,7 +461,58 @@ pub enum Refusal {
         /// The most that may be held.
         limit: usize,
     },
-    /// No such member, message or query.
+    /// The database is full; deletions are still taken.
+    #[error("the database is full ({bytes} of {limit} bytes); delete something first")]
+    DataFull {
+        /// Bytes that it would hold.
+        bytes: usize,
+        /// The most that it may hold.
+        limit: usize,
+    },
+    /// More writes wait for the disk than may.
+    #[error("{waiting} writes wait for the disk; try again later")]
+    WritesWaiting {
+        /// How many wait.
+        waiting: usize,
+    },
+    /// The key holds something of another kind.
+    #[error("{key:?} is a {}, which is no {}; delete it first", held.as_str(), wanted.as_str())]
+    WrongKind {
+        /// Which key.
+        key: String,
+        /// What it holds.
+        held: Kind,
+        /// What the write is for.
+        wanted: Kind,
+    },
+    /// The key is not at the revision that was asked for.
+    #[error("{key:?} is {}, not {}", revision(actual), revision(expected))]
+    Mismatch {
+        /// Which key.
+        key: String,
+        /// What was asked for; none for absent.
+        expected: Option<Revision>,
+        /// What it is at.
+        actual: Option<Revision>,
+    },
+    /// One of several writes was refused, so none was made.
+    #[error("write {} of several: {refusal}", place + 1)]
+    At {
+        /// Which, from 0.
+        place: usize,
+        /// Why.
+        refusal: Box<Self>,
+    },
+    /// What is written with this clock would be refused by others.
+    #[error("this node's clock is {} s ahead of its peers'; what it writes would be refused elsewhere", ahead.as_secs())]
+    ClockAhead {
+        /// By how much.
+        ahead: Duration,
+    },
+    /// The write did not have its turn in time: nothing was written.
+    #[error("the write did not have its turn within its time, and was not made")]
+    Late,
+    /// No such member, message, query, key or element.
     #[error("no {what} {name}")]
     Unknown {
         /// What was looked for.
@@ -467,6 +536,16 @@ pub enum Refusal {
         "nothing of this node's own is durable now: its boot is being stored, or the data directory takes no writes"
     )]
     NotDurable,
+    /// The data directory does not take writes now. Every further request tries again.
+    #[error("the data directory does not take writes: {reason}")]
+    NotStored {
+        /// What the driver said.
+        reason: String,
+    },
+}
+
+fn revision(revision: &Option<Revision>) -> String {
+    revision.map_or_else(|| "absent".to_owned(), |revision| format!("at version {revision}"))
 }
 
 /// Why a contact did not let this node in.
@@ -533,8 +612,11 @@ pub enum Warning {
         stored: u64,
     },
     /// Records could not be stored; what is not durable is not said.
-    #[error("the data directory does not take writes")]
-    PersistFailed,
+    #[error("the data directory does not take writes: {reason}")]
+    PersistFailed {
+        /// What the driver said.
+        reason: String,
+    },
 }
 
 /// Why a node stopped.

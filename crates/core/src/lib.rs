@@ -2,8 +2,11 @@
 
 pub mod aggregate;
 mod budget;
+mod clock;
 pub mod config;
 mod contacts;
+pub mod data;
+mod datum;
 mod detector;
 pub mod duration;
 mod effects;

@@ -14,6 +14,9 @@ mod joining;
 mod letters;
 mod probing;
 mod questions;
+mod replicas;
+mod saving;
+mod writing;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,8 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::Budget;
+use crate::clock;
 use crate::config::Config;
 use crate::contacts::Contacts;
+use crate::data::{Change, Data, Position, Shelf};
 use crate::detector::Detector;
 use crate::effects::{Effects, Timer};
 use crate::exchange::Exchanges;
@@ -46,6 +51,9 @@ use gossip::Gossip;
 use intake::Want;
 use joining::Hospitality;
 use letters::Letter;
+use replicas::Replicas;
+use saving::Saving;
+use writing::Writing;
 
 /// No datagram is larger: the largest `mtu_bytes`.
 const DATAGRAM_BYTES_MAX: usize = 65_000;
@@ -77,6 +85,10 @@ pub struct Node {
     detector: Detector,
     rumors: Rumors,
     messages: Messages,
+    data: Data,
+    writing: Writing,
+    saving: Saving,
+    replicas: Replicas,
     exchanges: Exchanges,
     streams: Streams,
     contacts: Contacts,
@@ -146,6 +158,10 @@ impl Node {
             detector: Detector::new(first_number),
             rumors: Rumors::new(&config),
             messages: Messages::new(now.wall),
+            data: Data::new(identity.session, secret, interner.clone(), &config, now.wall),
+            writing: Writing::new(identity.stored.boot > 0),
+            saving: Saving::default(),
+            replicas: Replicas::default(),
             exchanges: Exchanges::default(),
             streams: Streams::new(config.streams_max),
             contacts: Contacts::new(known, identity.stored.former.clone()),
@@ -164,6 +180,7 @@ impl Node {
             interner,
             fx,
         };
+        node.restore_data();
         if node.identity.durable {
             let records = node.boot_records(boot);
             node.phase = Phase::Storing(node.fx.persist(records));
@@ -197,10 +214,12 @@ impl Node {
             Input::StreamClosed { stream } => self.on_stream_closed(stream),
             Input::Timeout => self.on_timeout(),
             Input::Persisted { token } => self.on_persisted(token),
-            Input::PersistFailed { token } => self.on_persist_failed(token),
+            Input::PersistFailed { token, reason } => self.on_persist_failed(token, reason),
             Input::Command { ticket, command } => self.on_command(ticket, command),
         }
         self.forward_fresh();
+        self.save_fresh();
+        self.tell_changes();
     }
 
     /// The next thing to do for the driver, in order.
@@ -221,7 +240,7 @@ impl Node {
     fn handle_before_start(&mut self, waits_for: Token, input: Input<'_>) {
         match input {
             Input::Persisted { token } if token == waits_for => self.start(),
-            Input::PersistFailed { token } if token == waits_for => self.stop(StopReason::BootNotStored),
+            Input::PersistFailed { token, .. } if token == waits_for => self.stop(StopReason::BootNotStored),
             Input::Command { ticket, command } => self.on_command_before_start(ticket, command),
             Input::StreamOpened { stream, .. } => self.fx.outputs.push_back(Output::Close { stream }),
             Input::Datagram { .. }
@@ -250,6 +269,7 @@ impl Node {
             return;
         }
         let mut letter = self.reply_to(header.sender, from, bytes.len());
+        letter.clock = header.clock;
         if header.target != NodeId::NONE && header.target != self.identity.id {
             self.fx.counters.dropped.misdirected += 1;
             // Who is taken for somebody else says who lives here now.
@@ -309,6 +329,8 @@ impl Node {
             Frame::Join => self.on_join(letter),
             Frame::Welcome { complete } => self.on_welcome(complete, letter),
             Frame::Answer { sequence, payload } => self.on_answer(Sequence(sequence), payload, letter),
+            Frame::Hold { number, items } => self.on_hold(number, items, letter),
+            Frame::Held { number, durable } => self.on_held(number, durable, letter.peer),
             Frame::Unknown => {}
             Frame::Answered { sequence } => self.on_answered(Sequence(sequence), letter.peer),
         }
@@ -336,6 +358,10 @@ impl Node {
                 Timer::Pace => self.streams.on_pace_due(&mut self.fx, &mut self.budget),
                 Timer::Leave => self.on_leave_due(),
                 Timer::Remember => self.remember(),
+                Timer::Write => self.on_write_due(),
+                Timer::Save => self.on_save_due(),
+                Timer::OwnSums => self.on_own_sums_due(),
+                Timer::Hold(number) => self.on_hold_due(number),
             }
             if self.phase == Phase::Stopped {
                 return;
@@ -360,6 +386,33 @@ impl Node {
         }
         let deliveries = self.messages.forget(&slots, now);
         self.deliver(deliveries);
+        let faded = self.data.fade(now);
+        for update in faded.forgotten {
+            self.rumors.cool(update.id);
+            self.saving.note_gone(&update);
+        }
+        for update in faded.stripped {
+            // Whoever still hears of it gets no value any more.
+            self.rumors.cool(update.id);
+            self.saving.note(update);
+        }
+    }
+
+    /// Takes up the data that an earlier life stored.
+    fn restore_data(&mut self) {
+        let now = self.fx.now.wall;
+        for bytes in std::mem::take(&mut self.identity.stored.data) {
+            self.data.restore(&bytes, now);
+        }
+    }
+
+    /// Tells the application what changed in the database.
+    fn tell_changes(&mut self) {
+        if self.data.has_changed() {
+            for change in self.data.settle_changes(self.fx.now.wall) {
+                self.fx.event(Event::Data(change));
+            }
+        }
     }
 
     /// Tells a warning, unless one of its kind was told within the last minute.
@@ -378,7 +431,8 @@ impl Node {
     }
 
     fn header(&self, target: NodeId) -> Header {
-        Header { cluster: self.cluster, sender: self.identity.id, target, session: self.identity.session }
+        let clock = clock::low_seconds(self.fx.now.wall);
+        Header { cluster: self.cluster, sender: self.identity.id, target, session: self.identity.session, clock }
     }
 
     /// This node's id.
@@ -438,12 +492,39 @@ impl Node {
 
     /// The xor of the ids of all updates held: equal on nodes that hold the same.
     pub const fn root(&self) -> u64 {
-        self.members.replica().root() ^ self.messages.replica().root()
+        self.members.replica().root() ^ self.data.replica().root() ^ self.messages.replica().root()
     }
 
     /// Whether updates had to be refused for which no room was left, so that this node may differ from others.
     pub const fn is_degraded(&self) -> bool {
-        self.members.replica().is_degraded() || self.messages.replica().is_degraded()
+        self.members.replica().is_degraded()
+            || self.data.replica().is_degraded()
+            || self.messages.replica().is_degraded()
+    }
+
+    /// The data of this node, for readers on any thread.
+    pub const fn shelf(&self) -> &Shelf {
+        self.data.shelf()
+    }
+
+    /// The place of the last change of data: what is read now contains all changes up to it.
+    pub const fn data_position(&self) -> Position {
+        self.data.changes().position()
+    }
+
+    /// The changes of data after a place, or `None` if too much has happened since, or it is of another start.
+    pub fn data_changes(&self, since: Position) -> Option<Vec<Arc<Change>>> {
+        self.data.changes().since(since)
+    }
+
+    /// What the database takes of `data_bytes_max`, in bytes.
+    pub const fn data_bytes(&self) -> usize {
+        self.data.bytes()
+    }
+
+    /// How many updates of data are held that the disk did not take yet.
+    pub fn unsaved(&self) -> usize {
+        self.saving.unsaved()
     }
 
     /// How many streams are open and how many updates are hot: for checks of their caps.

@@ -214,6 +214,20 @@ impl Packet {
         self.sized(frame::KIND_ANSWERED, |to| to.extend_from_slice(&sequence.to_le_bytes()));
     }
 
+    pub(crate) fn hold(&mut self, number: u64, items: &[u8]) {
+        self.sized(frame::KIND_HOLD, |to| {
+            to.extend_from_slice(&number.to_le_bytes());
+            to.extend_from_slice(items);
+        });
+    }
+
+    pub(crate) fn held(&mut self, number: u64, durable: bool) {
+        self.sized(frame::KIND_HELD, |to| {
+            to.extend_from_slice(&number.to_le_bytes());
+            to.push(durable.into());
+        });
+    }
+
     fn fixed(&mut self, kind: u8, number: u16, root: u64) {
         self.begin();
         self.bytes.push(kind);
@@ -250,7 +264,7 @@ mod tests {
 
     fn header() -> Header {
         let (sender, target) = (NodeId(0x1111_1111_1111_1111), NodeId(0x2222_2222_2222_2222));
-        Header { cluster: 0xaabb_ccdd, sender, target, session: 0x3333_3333_3333_3333 }
+        Header { cluster: 0xaabb_ccdd, sender, target, session: 0x3333_3333_3333_3333, clock: 0 }
     }
 
     fn hex(bytes: &[u8]) -> String {
@@ -311,5 +325,7 @@ mod tests {
         assert_eq!(frames(|to| to.welcome(true)), "1e0101");
         assert_eq!(frames(|to| to.answer(4, b"hi")), "1f0a04000000000000006869");
         assert_eq!(frames(|to| to.answered(4)), "20080400000000000000");
+        assert_eq!(frames(|to| to.hold(4, &items)), "210d0400000000000000 0402616263".replace(' ', ""));
+        assert_eq!(frames(|to| to.held(4, true)), "2209040000000000000001");
     }
 }

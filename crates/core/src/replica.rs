@@ -132,6 +132,12 @@ impl Replica {
         updates[slot as usize] = update;
     }
 
+    /// Puts another form of the same update into its slot.
+    pub(crate) fn swap(&mut self, slot: Slot, update: Arc<Update>) {
+        assert_eq!(self.at(slot).id, update.id, "it is the same update");
+        Arc::make_mut(&mut self.updates)[slot as usize] = update;
+    }
+
     /// Takes an update out; the last slot moves into its place. Returns that slot's old number if it moved.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Slot> {
         let old = Arc::clone(self.at(slot));

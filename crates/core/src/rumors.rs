@@ -60,9 +60,9 @@ pub(crate) struct Rumors {
     hot_max: usize,
     hot: Map<UpdateId, Hot>,
     /// By space: (sent, newest first, id).
-    queues: [BTreeSet<(u32, u64, UpdateId)>; 2],
+    queues: [BTreeSet<(u32, u64, UpdateId)>; Space::COUNT],
     /// Bytes sent of each space, for fairness.
-    spent: [u64; 2],
+    spent: [u64; Space::COUNT],
     born: u64,
     packet: u16,
     /// What the last packets held, in their order: each update with the packet's number.
@@ -78,8 +78,8 @@ impl Rumors {
             announce_bytes: config.announce_bytes,
             hot_max: config.hot_max,
             hot: Map::default(),
-            queues: [BTreeSet::new(), BTreeSet::new()],
-            spent: [0; 2],
+            queues: [const { BTreeSet::new() }; Space::COUNT],
+            spent: [0; Space::COUNT],
             born: 0,
             packet: 0,
             packets: VecDeque::new(),
@@ -105,7 +105,10 @@ impl Rumors {
         let queue = queue_of(&update);
         if self.queues[queue].is_empty() {
             // A space that had nothing to send does not save up its share.
-            self.spent[queue] = self.spent[queue].max(self.spent[1 - queue]);
+            let busy = (0..Space::COUNT).filter(|other| !self.queues[*other].is_empty());
+            let least = busy.map(|other| self.spent[other]).min();
+            let floor = least.or_else(|| self.spent.iter().copied().max()).unwrap_or(0);
+            self.spent[queue] = self.spent[queue].max(floor);
         }
         if self.hot.len() >= self.hot_max
             && let Some(most) = self.queues.iter().filter_map(|queue| queue.last().copied()).max()
@@ -172,7 +175,8 @@ impl Rumors {
         });
         loop {
             let more = looks.each_mut().map(|look| look.peek().is_some());
-            let Some(queue) = (0..2).filter(|queue| more[*queue]).min_by_key(|queue| self.spent[*queue]) else {
+            let Some(queue) = (0..Space::COUNT).filter(|queue| more[*queue]).min_by_key(|queue| self.spent[*queue])
+            else {
                 return chosen;
             };
             let (id, hot) = looks[queue].next().expect("there is more");
@@ -259,7 +263,8 @@ pub(crate) fn is_claim(update: &Update) -> bool {
 fn queue_of(update: &Update) -> usize {
     match Space::from_byte(update.bytes()[0] & 0xf).expect("only known spaces are kept") {
         Space::Members => 0,
-        Space::Messages => 1,
+        Space::Data => 1,
+        Space::Messages => 2,
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::config::is_name;
+use crate::datum::{Datum, Subject};
 use crate::frame::Space;
 use crate::hash;
 use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Sequence, Tags};
@@ -23,12 +24,19 @@ pub(crate) const CLAIM_BYTES_MAX: usize = 1_000;
 const SPACE_BITS: u8 = 0x0f;
 /// Four bytes follow: when the update leaves the replica.
 const HAS_FORGET: u8 = 0x10;
+/// Four more follow: when its value is no longer served.
+const HAS_EXPIRES: u8 = 0x20;
+/// The value is no longer there: the body is the hash of what it was, and the id is what it was.
+const STRIPPED: u8 = 0x40;
+/// Bytes of the hash of a body.
+const BODY_HASH_BYTES: usize = 16;
 
 /// What an update is about and which version of it this is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Head<'a> {
     Claim { member: NodeId, incarnation: Incarnation, state: State },
     Message { origin: NodeId, sequence: Sequence, topic: &'a str },
+    Data(Datum<'a>),
 }
 
 /// An update taken apart where it lies: nothing is copied or hashed yet.
@@ -36,8 +44,10 @@ pub(crate) enum Head<'a> {
 pub(crate) struct UpdateRef<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) head: Head<'a>,
-    /// When it leaves the replica; until then it is also served (`expires` is the same moment in both spaces).
+    /// When it leaves the replica.
     pub(crate) forget: Seconds,
+    /// Until when it is served. The same moment, but for values that live for a while.
+    pub(crate) expires: Seconds,
     body: &'a [u8],
 }
 
@@ -45,51 +55,72 @@ impl<'a> UpdateRef<'a> {
     /// Takes an update apart. `None` if it makes no sense, or is of a space that this version does not know.
     pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
         let update = Self::read_head(bytes)?;
-        match update.head {
-            Head::Claim { .. } => update.claim_body().map(|_| update),
-            Head::Message { .. } => update.message_body().map(|_| update),
-        }
+        let makes_sense = match update.head {
+            Head::Claim { .. } => update.claim_body().is_some(),
+            Head::Message { .. } => update.message_body().is_some(),
+            Head::Data(datum) => {
+                datum.is_lawful(update.expires, update.forget)
+                    && (!update.is_stripped() || update.body.len() == BODY_HASH_BYTES)
+            }
+        };
+        makes_sense.then_some(update)
     }
 
     /// The same without a look at the body, for updates that were read before.
     fn read_head(bytes: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         let kind = reader.u8()?;
-        if kind & !(SPACE_BITS | HAS_FORGET) != 0 {
+        let space = Space::from_byte(kind & SPACE_BITS)?;
+        let known = if space == Space::Data { HAS_FORGET | HAS_EXPIRES | STRIPPED } else { HAS_FORGET };
+        let expires_alone = kind & HAS_EXPIRES != 0;
+        if kind & !(SPACE_BITS | known) != 0
+            || expires_alone && kind & HAS_FORGET == 0
+            || kind & STRIPPED != 0 && !expires_alone
+        {
             return None;
         }
         let forget = if kind & HAS_FORGET != 0 { Seconds(reader.u32()?) } else { Seconds::NEVER };
-        let author = NodeId(reader.u64()?);
-        let (boot, count) = (reader.varint()?, reader.varint()?);
-        if author == NodeId::NONE || boot == 0 {
-            return None;
-        }
-        let head = match Space::from_byte(kind & SPACE_BITS)? {
-            Space::Members => {
-                let state = state_from_byte(reader.u8()?)?;
-                if bytes.len() > CLAIM_BYTES_MAX || state.is_live() != (forget == Seconds::NEVER) {
-                    return None;
-                }
-                Head::Claim { member: author, incarnation: Incarnation::from_parts(boot, count)?, state }
-            }
-            Space::Messages => {
-                let count = u32::try_from(count).ok()?;
-                let topic = reader.short_text()?;
-                if count == 0 || count == u32::MAX || boot > BOOT_MAX || forget == Seconds::NEVER || topic.is_empty() {
-                    return None;
-                }
-                Head::Message { origin: author, sequence: Sequence::new(boot, count), topic }
-            }
+        let expires = if expires_alone { Seconds(reader.u32()?) } else { forget };
+        let head = match space {
+            Space::Members => read_claim(&mut reader, forget).filter(|_| bytes.len() <= CLAIM_BYTES_MAX)?,
+            Space::Data => Head::Data(Datum::read(&mut reader)?),
+            Space::Messages => read_message(&mut reader, forget)?,
         };
-        Some(Self { bytes, head, forget, body: reader.rest() })
+        Some(Self { bytes, head, forget, expires, body: reader.rest() })
+    }
+
+    /// Whether the value ran out and only its place is left.
+    pub(crate) const fn is_stripped(&self) -> bool {
+        self.bytes[0] & STRIPPED != 0
+    }
+
+    /// The value of a register.
+    pub(crate) const fn value(&self) -> &'a [u8] {
+        self.body
     }
 
     pub(crate) fn id(&self, secret: &[u8; 16]) -> UpdateId {
         let header = &self.bytes[..self.bytes.len() - self.body.len()];
-        let mut keyed = Vec::with_capacity(header.len() + 16);
+        let mut keyed = Vec::with_capacity(header.len() + BODY_HASH_BYTES);
         keyed.extend_from_slice(header);
-        keyed.extend_from_slice(&hash::keyed_wide(secret, self.body));
+        if self.is_stripped() {
+            keyed[0] &= !STRIPPED;
+            keyed.extend_from_slice(self.body);
+        } else {
+            keyed.extend_from_slice(&hash::keyed_wide(secret, self.body));
+        }
         UpdateId(hash::keyed(secret, &keyed))
+    }
+
+    /// The bytes of the same update without its value, if that makes it shorter.
+    pub(crate) fn stripped(&self, secret: &[u8; 16]) -> Option<Vec<u8>> {
+        if self.is_stripped() || self.expires == self.forget || self.body.len() <= BODY_HASH_BYTES {
+            return None;
+        }
+        let mut bytes = self.bytes[..self.bytes.len() - self.body.len()].to_vec();
+        bytes[0] |= STRIPPED;
+        bytes.extend_from_slice(&hash::keyed_wide(secret, self.body));
+        Some(bytes)
     }
 
     /// What the member said of itself; the same in all claims of one incarnation.
@@ -143,6 +174,19 @@ impl Update {
     pub(crate) fn claim_address(&self) -> Option<SocketAddr> {
         // Session, first boot, two protocol versions and the count of addresses come first.
         Reader::new(self.bytes.get(self.body_at as usize + 15..)?).address()
+    }
+
+    /// What an update of the data space is about.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        let kind = self.bytes[0];
+        let times = if kind & HAS_FORGET != 0 { 4 } else { 0 } + if kind & HAS_EXPIRES != 0 { 4 } else { 0 };
+        Subject::read(&mut Reader::new(&self.bytes[1 + times..])).expect("it was taken apart before it was kept")
+    }
+
+    /// What an update of the data space says.
+    pub(crate) fn datum(&self) -> Datum<'_> {
+        let Head::Data(datum) = self.parts().head else { unreachable!("only data are looked at as such") };
+        datum
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -279,6 +323,27 @@ pub(crate) fn claim_body(identity: &Identity, first_boot: Seconds, tags: &Tags) 
     body
 }
 
+fn read_claim<'a>(reader: &mut Reader<'a>, forget: Seconds) -> Option<Head<'a>> {
+    let member = NodeId(reader.u64()?);
+    let (boot, refutations) = (reader.varint()?, reader.varint()?);
+    let state = state_from_byte(reader.u8()?)?;
+    if member == NodeId::NONE || boot == 0 || state.is_live() != (forget == Seconds::NEVER) {
+        return None;
+    }
+    Some(Head::Claim { member, incarnation: Incarnation::from_parts(boot, refutations)?, state })
+}
+
+fn read_message<'a>(reader: &mut Reader<'a>, forget: Seconds) -> Option<Head<'a>> {
+    let origin = NodeId(reader.u64()?);
+    let (boot, count) = (reader.varint()?, u32::try_from(reader.varint()?).ok()?);
+    let topic = reader.short_text()?;
+    let is_numbered = (1..=BOOT_MAX).contains(&boot) && (1..u32::MAX).contains(&count);
+    if origin == NodeId::NONE || !is_numbered || forget == Seconds::NEVER || topic.is_empty() {
+        return None;
+    }
+    Some(Head::Message { origin, sequence: Sequence::new(boot, count), topic })
+}
+
 /// A claim. `forget` is [`Seconds::NEVER`] for live members.
 pub(crate) fn claim_bytes(
     member: NodeId,
@@ -315,6 +380,19 @@ pub(crate) fn message_bytes(
     bytes.extend_from_slice(&body.published_at.as_micros().to_le_bytes());
     bytes.put_varint(body.kept.into());
     bytes.extend_from_slice(body.payload);
+    bytes
+}
+
+/// An update of the data space; `value` is what a register holds. It is served until `expires`, and forgotten at `forget`.
+pub(crate) fn data_bytes(datum: &Datum<'_>, expires: Seconds, forget: Seconds, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(48 + datum.subject.key.len() + value.len());
+    put_kind(&mut bytes, Space::Data, forget);
+    if expires != forget {
+        bytes[0] |= HAS_EXPIRES;
+        bytes.extend_from_slice(&expires.0.to_le_bytes());
+    }
+    datum.write(&mut bytes);
+    bytes.extend_from_slice(value);
     bytes
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Header {
     pub(crate) target: NodeId,
     /// Of the sender's start.
     pub(crate) session: u64,
+    /// The low 16 bits of the seconds that the sender's clock shows. The seal, which takes this place, tells its clock too.
+    pub(crate) clock: u16,
 }
 
 impl Header {
@@ -57,18 +59,17 @@ impl Header {
         to.extend_from_slice(&self.sender.0.to_le_bytes());
         to.extend_from_slice(&self.target.0.to_le_bytes());
         to.extend_from_slice(&self.session.to_le_bytes());
-        to.extend_from_slice(&[0; 2]);
+        to.extend_from_slice(&self.clock.to_le_bytes());
     }
 
     pub(crate) fn read(from: &mut Reader<'_>) -> Option<Self> {
-        let header = Self {
+        Some(Self {
             cluster: from.u32()?,
             sender: NodeId(from.u64()?),
             target: NodeId(from.u64()?),
             session: from.u64()?,
-        };
-        from.take(2)?;
-        Some(header)
+            clock: from.u16()?,
+        })
     }
 }
 

@@ -324,6 +324,24 @@ fn a_node_whose_boot_cannot_be_stored_does_not_speak() {
 }
 
 #[test]
+fn a_disk_that_takes_no_writes_is_told_with_the_reason_and_the_node_goes_on() {
+    for seed in seeds::chosen(&[1]) {
+        let mut net = joined(seed, 4);
+        net.set_disk_failing(2, true);
+        let id = net.id(3);
+        net.crash(3);
+        net.run_until(|net| net.everyone_thinks(id, State::Dead), secs(15)).unwrap();
+        net.run_for(secs(5)).unwrap();
+        let told = |note: &rumormill_lab::Note| {
+            let Event::Warning(warning @ Warning::PersistFailed { .. }) = &note.event else { return None };
+            Some((note.node, warning.to_string()))
+        };
+        let told: Vec<_> = net.measured().notes.iter().filter_map(told).collect();
+        assert_eq!(told, [(2, "the data directory does not take writes: no space left on device".to_owned())]);
+    }
+}
+
+#[test]
 fn one_seed_gives_one_run_and_another_seed_another() {
     let run = |seed| {
         let mut net = network(seed).nodes(20).loss(0.05).duplication(0.05).reordering(0.1).start_cold(0, secs(1));

@@ -186,7 +186,9 @@ impl Cluster {
         let command = Command::Publish { topic: topic.into(), payload: payload.into() };
         match self.command(command).await? {
             Reply::Published { sequence } => Ok(sequence),
-            Reply::Accepted | Reply::Joined { .. } | Reply::Left => unreachable!("a publication ends as published"),
+            Reply::Accepted | Reply::Joined { .. } | Reply::Left | Reply::Written(_) => {
+                unreachable!("a publication ends as published")
+            }
         }
     }
 

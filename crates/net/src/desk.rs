@@ -78,6 +78,7 @@ impl Desk {
                 }
             }
             CoreEvent::Message(message) => self.on_message(node, message),
+            CoreEvent::Data(_) => {}
             CoreEvent::Missed { topic, origin, count } => self.on_missed(node, &topic, origin, count),
             CoreEvent::Query { query, name, payload } => self.on_query(node, query, name, payload),
             CoreEvent::Answer { ticket, from, payload, after } => {

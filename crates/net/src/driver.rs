@@ -1,5 +1,7 @@
 //! The task that owns the node: it hands over what comes in, carries out what comes out, and waits for the deadline.
 
+use std::sync::Arc;
+
 use rumormill_core::io::{Event as CoreEvent, StopReason as CoreStopReason};
 use rumormill_core::{Channel, Config, Identity, Input, Node, NodeId, Output, Stored};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -45,6 +47,8 @@ pub(crate) struct Driver {
     /// Taken when the node has started.
     pub(crate) started: Option<oneshot::Sender<Started>>,
     pub(crate) stop: watch::Sender<Option<StopReason>>,
+    /// Why the last records that were not stored were not.
+    pub(crate) not_stored: Option<Arc<str>>,
     /// Why the loop ends.
     pub(crate) stopped: Option<StopReason>,
 }
@@ -172,8 +176,14 @@ impl Driver {
     }
 
     fn on_kept(&mut self, answer: keeper::Answer) {
-        let keeper::Answer { token, is_stored } = answer;
-        self.hand_over(if is_stored { Input::Persisted { token } } else { Input::PersistFailed { token } });
+        let keeper::Answer { token, result } = answer;
+        match result {
+            Ok(()) => self.hand_over(Input::Persisted { token }),
+            Err(reason) => {
+                self.not_stored = Some(Arc::clone(&reason));
+                self.hand_over(Input::PersistFailed { token, reason: reason.as_ref().to_owned() });
+            }
+        }
     }
 
     fn on_request(&mut self, request: Request) {
@@ -243,7 +253,8 @@ impl Driver {
         identity.stored = Stored::default();
         self.keeper = Keeper::memory();
         self.node = Node::new(identity.clone(), self.config.clone(), seed, self.clock.now());
-        self.desk.announce(clock::wall(), EventKind::Warning(Warning::NotDurable));
+        let reason = self.not_stored.take().as_deref().unwrap_or_default().to_owned();
+        self.desk.announce(clock::wall(), EventKind::Warning(Warning::NotDurable { reason }));
         true
     }
 

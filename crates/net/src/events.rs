@@ -73,8 +73,13 @@ pub enum Warning {
         reason: String,
     },
     /// The data directory takes no writes: this node runs under a new identity that ends with the process.
-    #[error("the data directory does not take writes; this node runs under a new identity that ends with the process")]
-    NotDurable,
+    #[error(
+        "the data directory does not take writes ({reason}); this node runs under a new identity that ends with the process"
+    )]
+    NotDurable {
+        /// What the system says.
+        reason: String,
+    },
 }
 
 /// So many events were not read in time and are gone; the next ones follow.

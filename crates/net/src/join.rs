@@ -88,6 +88,8 @@ impl Joiner {
 fn contact_of(reply: Reply) -> SocketAddr {
     match reply {
         Reply::Joined { contact } => contact,
-        Reply::Accepted | Reply::Published { .. } | Reply::Left => unreachable!("a join ends as joined"),
+        Reply::Accepted | Reply::Published { .. } | Reply::Left | Reply::Written(_) => {
+            unreachable!("a join ends as joined")
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! All that came in while one commit ran goes into the next (group commit); answers come in the order of the requests.
 
 use std::io;
-use std::sync::mpsc as blocking;
+use std::sync::{Arc, mpsc as blocking};
 use std::{iter, thread};
 
 use rumormill_core::Record;
@@ -13,11 +13,11 @@ use tokio::sync::mpsc;
 use crate::directory::DataDir;
 
 /// The answer to a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) token: Token,
-    /// Whether the records are durable.
-    pub(crate) is_stored: bool,
+    /// The records are durable, or why not.
+    pub(crate) result: Result<(), Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Keeper {
     pub(crate) fn persist(&self, token: Token, records: Vec<Record>) {
         match &self.way {
             Way::Memory(answers) => {
-                answers.send(Answer { token, is_stored: true }).expect("the keeper holds both ends");
+                answers.send(Answer { token, result: Ok(()) }).expect("the keeper holds both ends");
             }
             // The thread ends before the keeper only when it panics: then no answer comes, and nothing is said.
             Way::Disk(jobs) => jobs.send(Job { token, records }).unwrap_or_default(),
@@ -88,10 +88,11 @@ impl Keeper {
 fn commit_all(mut directory: DataDir, jobs: blocking::Receiver<Job>, answers: mpsc::UnboundedSender<Answer>) {
     while let Ok(first) = jobs.recv() {
         let group: Vec<Job> = iter::once(first).chain(jobs.try_iter()).collect();
-        let is_stored = directory.store.commit(group.iter().flat_map(|job| &job.records)).is_ok();
+        let result = directory.store.commit(group.iter().flat_map(|job| &job.records));
+        let result = result.map_err(|error| Arc::from(error.to_string()));
         for Job { token, .. } in group {
             // The driver may be gone.
-            answers.send(Answer { token, is_stored }).ok();
+            answers.send(Answer { token, result: result.clone() }).ok();
         }
     }
     // Whoever waits for the end of the answers may open the directory right then.

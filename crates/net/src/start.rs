@@ -150,7 +150,7 @@ async fn remember(
         }
         Err(StartError::DataDir { source, .. }) if takes_no_writes(source.kind()) => {
             identity.id = NodeKey::generate()?.id();
-            announcer.announce(clock::wall(), EventKind::Warning(Warning::NotDurable));
+            announcer.announce(clock::wall(), EventKind::Warning(Warning::NotDurable { reason: source.to_string() }));
             Ok(Keeper::memory())
         }
         Err(error) => Err(error),
@@ -184,6 +184,7 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
         requests: receiver,
         started: Some(started),
         stop,
+        not_stored: None,
         stopped: None,
         config: config.clone(),
     };
@@ -235,7 +236,8 @@ mod tests {
         assert_ne!(cluster.id(), NodeId(7));
         assert!(!cluster.is_durable());
         let first = events.next().await.unwrap().unwrap();
-        assert!(matches!(first.kind, EventKind::Warning(Warning::NotDurable)), "{first:?}");
+        let EventKind::Warning(Warning::NotDurable { reason }) = first.kind else { panic!("{first:?}") };
+        assert!(!reason.is_empty(), "the warning names no reason");
         cluster.publish("news", "hi").await.unwrap();
     }
 }

@@ -41,17 +41,28 @@ impl From<Closed> for Refused {
     }
 }
 
+/// The status that says what was refused.
+fn status_of(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Invalid { field: "payload" | "value", .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::Unknown { .. } => StatusCode::NOT_FOUND,
+        Refusal::StillAlive { .. } | Refusal::WrongKind { .. } | Refusal::Mismatch { .. } => StatusCode::CONFLICT,
+        Refusal::DataFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        Refusal::Leaving
+        | Refusal::NotDurable
+        | Refusal::NotStored { .. }
+        | Refusal::WritesWaiting { .. }
+        | Refusal::ClockAhead { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Late => StatusCode::GATEWAY_TIMEOUT,
+        Refusal::At { refusal, .. } => status_of(refusal),
+    }
+}
+
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        let status = match refusal {
-            Refusal::Invalid { field: "payload", .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            Refusal::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Unknown { .. } => StatusCode::NOT_FOUND,
-            Refusal::StillAlive { .. } => StatusCode::CONFLICT,
-            Refusal::Leaving | Refusal::NotDurable => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        Self { status, problem: Box::new(refusal.into()) }
+        Self { status: status_of(&refusal), problem: Box::new(refusal.into()) }
     }
 }
 

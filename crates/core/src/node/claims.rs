@@ -44,6 +44,7 @@ impl Node {
         for address in self.contacts.waiting() {
             self.try_contact(address);
         }
+        self.start_writing();
     }
 
     pub(super) fn boot_records(&self, boot: u64) -> Vec<Record> {
@@ -288,6 +289,7 @@ impl Node {
         };
         self.warn("boot", warning);
         self.raised_at = Some(now);
+        self.doubt_own_sums();
         let above = boot.max(stored) + 1;
         if above > BOOT_MAX {
             return self.stop(StopReason::BootNotStored);
@@ -306,11 +308,16 @@ impl Node {
         {
             self.phase = Phase::Running;
             self.adopt_own_claim(Incarnation::of_boot(boot));
+            self.start_writing();
         }
+        self.on_batch_persisted(token);
+        self.on_saved(token);
     }
 
-    pub(super) fn on_persist_failed(&mut self, token: Token) {
-        self.warn("persist", Warning::PersistFailed);
+    pub(super) fn on_persist_failed(&mut self, token: Token, reason: String) {
+        self.on_batch_failed(token, &reason);
+        self.on_save_failed(token);
+        self.warn("persist", Warning::PersistFailed { reason });
         if let Phase::Raising(waits_for, _) = self.phase
             && waits_for == token
         {

@@ -55,6 +55,7 @@ impl Node {
                     Err(refusal) => Err(refusal),
                 }
             }
+            Command::Write { writes, replicas, timeout } => return self.write(ticket, writes, replicas, timeout),
             Command::Answer { query, payload } => self.answer(query, payload).map(|()| Reply::Accepted),
         };
         self.done(ticket, result);
@@ -74,6 +75,7 @@ impl Node {
             | Command::Publish { .. }
             | Command::Query { .. }
             | Command::Answer { .. }
+            | Command::Write { .. }
             | Command::Trace { .. } => self.done(ticket, Err(Refusal::NotDurable)),
         }
     }

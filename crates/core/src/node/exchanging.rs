@@ -23,6 +23,7 @@ impl Node {
     fn replica(&self, space: Space) -> &Replica {
         match space {
             Space::Members => self.members.replica(),
+            Space::Data => self.data.replica(),
             Space::Messages => self.messages.replica(),
         }
     }
@@ -76,10 +77,7 @@ impl Node {
             return;
         };
         let (have, theirs) = (answering.symbols.len(), answering.count);
-        let replica = match space {
-            Space::Members => self.members.replica(),
-            Space::Messages => self.messages.replica(),
-        };
+        let replica = self.replica(space);
         let comparison = replica.compare(&answering.symbols, answering.as_of);
         let (_, ours) = replica.counted();
         match comparison {
@@ -158,6 +156,9 @@ impl Node {
     }
 
     fn note_outcome(&mut self, space: Space, differences: u32, peer: NodeId) {
+        if space == Space::Data {
+            self.note_data_compared(differences);
+        }
         if differences > 0 {
             self.hurry();
         } else if space == Space::Messages {

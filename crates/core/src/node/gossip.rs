@@ -47,7 +47,7 @@ pub(super) struct Gossip {
     /// When a peer last had the same root.
     agreed_at: Option<Instant>,
     /// When the spaces last changed.
-    changed_at: [Option<Instant>; 2],
+    changed_at: [Option<Instant>; Space::COUNT],
     pub(super) feedback: Feedback,
     accusations: Vec<(Accusation, Option<u32>)>,
 }
@@ -63,7 +63,7 @@ impl Gossip {
             forwards_since: now,
             differs: None,
             agreed_at: None,
-            changed_at: [None; 2],
+            changed_at: [None; Space::COUNT],
             feedback: Feedback::default(),
             accusations: Vec::new(),
         }
@@ -136,7 +136,8 @@ impl Feedback {
 fn place(space: Space) -> usize {
     match space {
         Space::Members => 0,
-        Space::Messages => 1,
+        Space::Data => 1,
+        Space::Messages => 2,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::identity::NodeId;
 use crate::io::{Event, TraceStep};
 use crate::messages::{Delivery, Standing};
 use crate::queries;
+use crate::replica::Replica;
 use crate::update::{Head, Update, UpdateId, UpdateRef};
 
 /// More updates than this at once are no news: they come from a comparison, and others compare as well.
@@ -61,7 +62,7 @@ impl Node {
     }
 
     /// Takes in one update. Returns whether it was known.
-    fn take_update(&mut self, hop: u8, bytes: &[u8], from: NodeId, hot: bool) -> bool {
+    pub(super) fn take_update(&mut self, hop: u8, bytes: &[u8], from: NodeId, hot: bool) -> bool {
         let Some(update) = UpdateRef::read(bytes) else {
             self.fx.counters.dropped.malformed += 1;
             return true;
@@ -73,6 +74,7 @@ impl Node {
         let known = match update.head {
             Head::Claim { .. } => self.take_claim(&update, from, hot),
             Head::Message { .. } => self.take_message(&update, hop, from, hot),
+            Head::Data(_) => self.take_datum(&update, from, hot),
         };
         if known {
             self.fx.counters.updates_known += 1;
@@ -111,10 +113,7 @@ impl Node {
 
     /// Keeps a message, this node's or another's, passes it on and delivers what can be.
     pub(super) fn keep_message(&mut self, update: Arc<Update>, step: TraceStep, hot: bool) {
-        self.fx.cancel(Timer::Want(update.id));
-        if self.wants.remove(&update.id).is_some() && self.wants.values().any(|want| want.asked.is_none()) {
-            self.ask_announcers(None);
-        }
+        self.note_arrival(update.id);
         let parts = update.parts();
         let Head::Message { origin, sequence, topic } = parts.head else { unreachable!("a message is kept") };
         let pushed_out = self.messages.insert(Arc::clone(&update), step, &self.config);
@@ -136,6 +135,17 @@ impl Node {
         }
         let deliveries = self.messages.deliver(topic, origin, self.fx.now.wall);
         self.deliver(deliveries);
+    }
+
+    /// An update that was waited for is here.
+    pub(super) fn note_arrival(&mut self, id: UpdateId) {
+        if self.wants.is_empty() {
+            return;
+        }
+        self.fx.cancel(Timer::Want(id));
+        if self.wants.remove(&id).is_some() && self.wants.values().any(|want| want.asked.is_none()) {
+            self.ask_announcers(None);
+        }
     }
 
     /// Tells the application.
@@ -162,7 +172,8 @@ impl Node {
 
     pub(super) fn on_announce(&mut self, list: List<'_>, letter: &mut Letter) {
         for (id, size) in list.announced() {
-            let held = self.messages.replica().get(id).is_some() || self.messages.replica().is_refused(id);
+            let knows = |replica: &Replica| replica.get(id).is_some() || replica.is_refused(id);
+            let held = knows(self.messages.replica()) || knows(self.data.replica());
             if held || self.wants.len() >= WANTS_MAX && !self.wants.contains_key(&id) {
                 continue;
             }
@@ -296,7 +307,8 @@ impl Node {
     }
 
     pub(super) fn on_request(&mut self, list: List<'_>, letter: &mut Letter) {
-        let held = |id| self.members.replica().get(id).or_else(|| self.messages.replica().get(id)).cloned();
+        let replicas = [self.members.replica(), self.data.replica(), self.messages.replica()];
+        let held = |id| replicas.iter().find_map(|replica| replica.get(id)).cloned();
         // Each once, however often it is named.
         let ids: BTreeSet<UpdateId> = list.ids().take(REQUEST_MAX).collect();
         let updates: Vec<Arc<Update>> = ids.into_iter().filter_map(held).collect();
@@ -374,7 +386,7 @@ impl Node {
     fn hop_of(&self, update: &Update) -> u8 {
         let parts = update.parts();
         match parts.head {
-            Head::Claim { .. } => 0,
+            Head::Claim { .. } | Head::Data(_) => 0,
             Head::Message { .. } => self.messages.hop(&parts).saturating_add(1),
         }
     }

@@ -39,6 +39,8 @@ pub(super) struct Letter {
     held_back: bool,
     /// This node was taken for somebody else: its claim goes along.
     pub(super) shows_self: bool,
+    /// What the datagram that this answers told of its sender's clock.
+    pub(super) clock: u16,
     class: Class,
 }
 
@@ -46,7 +48,7 @@ impl Letter {
     /// A packet on a stream.
     pub(super) fn on_stream(stream: StreamId, peer: NodeId, to: SocketAddr) -> Self {
         let (packet, via, class) = (Packet::stream(), Via::Stream(stream), Class::Other);
-        Self { to, peer, via, packet, allowance: None, held_back: false, shows_self: false, class }
+        Self { to, peer, via, packet, allowance: None, held_back: false, shows_self: false, clock: 0, class }
     }
 
     pub(super) const fn stream(&self) -> Option<StreamId> {
@@ -101,7 +103,7 @@ impl Node {
     pub(super) fn letter(&mut self, peer: NodeId, to: SocketAddr) -> Letter {
         let packet = self.datagram(peer, self.config.mtu_bytes);
         let (via, class) = (Via::Datagram, Class::Other);
-        Letter { to, peer, via, packet, allowance: None, held_back: false, shows_self: false, class }
+        Letter { to, peer, via, packet, allowance: None, held_back: false, shows_self: false, clock: 0, class }
     }
 
     /// A datagram in reply to one of `received` bytes.
@@ -111,7 +113,7 @@ impl Node {
         let packet = self.datagram(peer, limit);
         let allowance = (!proven).then_some(received);
         let (via, class) = (Via::Datagram, Class::Other);
-        Letter { to, peer, via, packet, allowance, held_back: false, shows_self: false, class }
+        Letter { to, peer, via, packet, allowance, held_back: false, shows_self: false, clock: 0, class }
     }
 
     fn datagram(&self, peer: NodeId, limit: usize) -> Packet {

@@ -67,6 +67,7 @@ impl Checkers {
             Event::Member { change, member, .. } => self.claims.told(now, node, *change, member),
             Event::Started { .. }
             | Event::Message(_)
+            | Event::Data(_)
             | Event::Missed { .. }
             | Event::Query { .. }
             | Event::Answer { .. }

@@ -6,6 +6,9 @@ use rumormill_core::io::Token;
 use rumormill_core::rng::Rng;
 use rumormill_core::{Record, Stored};
 
+/// Why writes fail where they do.
+pub(super) const FAILURE: &str = "no space left on device";
+
 /// Records by key, and the groups that were asked for and not yet answered, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {

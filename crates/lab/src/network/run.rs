@@ -9,6 +9,7 @@ use rumormill_core::{Channel, Command, Event, Input, Instant, Output, Reply};
 use super::Network;
 use super::act::Act;
 use super::check::{Breach, Verdict};
+use super::disk;
 use super::host::{NEVER, address, at_address};
 use super::measure::{Arrival, Change, End, MessageKey, Note};
 use super::queue::Turn;
@@ -190,7 +191,10 @@ impl Network {
         }
         match self.hosts[node].disk.complete() {
             Some((token, true)) => self.give(node, Input::Persisted { token }),
-            Some((token, false)) => self.give(node, Input::PersistFailed { token }),
+            Some((token, false)) => {
+                let reason = disk::FAILURE.to_owned();
+                self.give(node, Input::PersistFailed { token, reason });
+            }
             None => {}
         }
     }
@@ -300,6 +304,8 @@ impl Network {
                 self.results.insert(ticket, result.clone());
                 self.note(node, event);
             }
+            // Written in the network's own record of what was acknowledged.
+            Event::Data(_) => {}
             Event::Started { .. }
             | Event::Missed { .. }
             | Event::Query { .. }

@@ -39,7 +39,10 @@ impl Trace {
             Input::StreamClosed { stream } => self.pair(at, node, 5, stream.0),
             Input::Timeout => self.head(at, node, 6),
             Input::Persisted { token } => self.pair(at, node, 7, token.0),
-            Input::PersistFailed { token } => self.pair(at, node, 8, token.0),
+            Input::PersistFailed { token, reason } => {
+                self.pair(at, node, 8, token.0);
+                self.bytes(reason.as_bytes());
+            }
             Input::Command { ticket, command } => {
                 self.pair(at, node, 9, ticket.0);
                 self.bytes(format!("{command:?}").as_bytes());

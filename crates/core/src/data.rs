@@ -1,0 +1,319 @@
+//! Data: a replicated database of registers, counters and sets that every node can read and write.
+//!
+//! What a key holds is composed, at each read, from the updates about it (`entry`): its head, the sums of each author, the
+//! elements. So contents are a function of the updates seen (design §2 rule 4), and replicas that have seen the same are
+//! equal. Updates lie in the replica, which compares and spreads them, and in an index by subject, which readers of other
+//! threads share ([`Shelf`]); nothing else is kept of a key.
+
+mod changes;
+mod draft;
+mod entry;
+mod index;
+mod shelf;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use changes::{Change, ChangeKind, Position, PositionError};
+pub use entry::{Entry, Revision, Value};
+pub use shelf::Shelf;
+pub use write::{Condition, Edit, Write, Written};
+
+use crate::clock::{Clock, Stamp};
+use crate::config::Config;
+use crate::datum::{self, Datum, Standing, Statement, Sums};
+pub use crate::datum::{ELEMENT_BYTES_MAX, KEY_BYTES_MAX, Kind};
+use crate::identity::NodeId;
+use crate::replica::Replica;
+use crate::time::{Seconds, Wall};
+use crate::update::{self, Head, Interner, Update, UpdateId, UpdateRef};
+use changes::Changes;
+pub(crate) use draft::Draft;
+
+/// What an update takes beside its bytes, so that a flood of tiny ones finds the cap too.
+pub(crate) const UPDATE_OVERHEAD: usize = 128;
+/// Updates of others are kept up to this many times `data_bytes_max`; then they are refused.
+const OVERRUN: usize = 2;
+/// How long an update for which there is no room counts as known.
+const FULL_PAUSE: std::time::Duration = std::time::Duration::from_mins(1);
+
+/// What became of an update that came in.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// It says nothing new; its id, if it is held.
+    Known(Option<UpdateId>),
+    /// It must not be held: its id counts as known for a while.
+    Refused,
+    /// This is held from now on, in the place of the other: the update, or its join with what was held.
+    Kept(Arc<Update>, Option<UpdateId>),
+}
+
+/// What ran out.
+#[derive(Debug, Default)]
+pub(crate) struct Faded {
+    /// Updates that left the replica.
+    pub(crate) forgotten: Vec<Arc<Update>>,
+    /// Updates whose value is dropped: the same without it.
+    pub(crate) stripped: Vec<Arc<Update>>,
+}
+
+/// The data space of one node.
+#[derive(Debug)]
+pub(crate) struct Data {
+    replica: Replica,
+    shelf: Shelf,
+    clock: Clock,
+    bytes: usize,
+    /// Values that will run out.
+    expiring: BTreeSet<(Seconds, UpdateId)>,
+    changes: Changes,
+    /// Keys that changed since it was last told, and whose doing that was; nobody's if a value ran out.
+    touched: BTreeMap<Vec<u8>, Option<NodeId>>,
+    secret: [u8; 16],
+    interner: Interner,
+}
+
+impl Data {
+    pub(crate) fn new(session: u64, secret: [u8; 16], interner: Interner, config: &Config, now: Wall) -> Self {
+        Self {
+            replica: Replica::new(now),
+            shelf: Shelf::default(),
+            clock: Clock::default(),
+            bytes: 0,
+            expiring: BTreeSet::new(),
+            changes: Changes::new(session, config.watch_changes),
+            touched: BTreeMap::new(),
+            secret,
+            interner,
+        }
+    }
+
+    pub(crate) const fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    pub(crate) const fn clock_mut(&mut self) -> &mut Clock {
+        &mut self.clock
+    }
+
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) const fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
+    pub(crate) const fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// Bytes of all updates held, with what each takes beside its own.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes in what an earlier life stored: it changes nothing that anybody watches. Whether the update is held now.
+    pub(crate) fn restore(&mut self, bytes: &[u8], now: Wall) -> bool {
+        let Some(update) = UpdateRef::read(bytes) else { return false };
+        let Head::Data(datum) = update.head else { return false };
+        if update.forget <= now.seconds() || self.shelf.read().get(&datum.subject).is_some() {
+            return false;
+        }
+        let update = self.interner.intern(&update, &self.secret);
+        self.keep(update);
+        self.touched.clear();
+        true
+    }
+
+    /// Merges an update, another's or this node's own.
+    pub(crate) fn take(&mut self, update: &UpdateRef<'_>, config: &Config, now: Wall) -> Taken {
+        let Head::Data(datum) = update.head else { unreachable!("only data are merged as such") };
+        if let Some(until) = refused_until(update, &datum, config, now) {
+            self.replica.refuse(update.id(&self.secret), until);
+            return Taken::Refused;
+        }
+        let held = self.shelf.read().get(&datum.subject).cloned();
+        let standing = held.as_ref().map(|held| self.compare(update, &datum, held));
+        let update = match standing {
+            Some((Standing::Older | Standing::Same, id)) => return Taken::Known(id),
+            Some((Standing::Joined(sums), _)) => self.joined(&datum, sums),
+            Some((Standing::Newer, _)) | None => {
+                let is_full = self.bytes + update.bytes.len() + UPDATE_OVERHEAD > config.data_bytes_max * OVERRUN;
+                if is_full && !datum.is_tombstone() {
+                    self.replica.refuse(update.id(&self.secret), (now + FULL_PAUSE).seconds());
+                    return Taken::Refused;
+                }
+                self.interner.intern(update, &self.secret)
+            }
+        };
+        let kept = Arc::clone(&update);
+        self.keep(update);
+        Taken::Kept(kept, held.map(|held| held.id))
+    }
+
+    /// How an update stands to what is held; the id of the latter if they are the same.
+    fn compare(&self, update: &UpdateRef<'_>, datum: &Datum<'_>, held: &Update) -> (Standing, Option<UpdateId>) {
+        match datum::compare(&datum.statement, &held.datum().statement) {
+            Standing::Same => {
+                let id = update.id(&self.secret);
+                match id.cmp(&held.id) {
+                    std::cmp::Ordering::Less => (Standing::Older, None),
+                    std::cmp::Ordering::Equal => (Standing::Same, Some(id)),
+                    std::cmp::Ordering::Greater => (Standing::Newer, None),
+                }
+            }
+            standing @ (Standing::Older | Standing::Newer | Standing::Joined(_)) => (standing, None),
+        }
+    }
+
+    fn joined(&self, datum: &Datum<'_>, sums: Sums) -> Arc<Update> {
+        let datum = Datum { statement: Statement::Sums(sums), ..*datum };
+        self.make(&datum, sums.forget(), sums.forget(), &[])
+    }
+
+    /// An update of this node's making.
+    pub(crate) fn make(&self, datum: &Datum<'_>, expires: Seconds, forget: Seconds, value: &[u8]) -> Arc<Update> {
+        let bytes = update::data_bytes(datum, expires, forget, value);
+        let update = UpdateRef::read(&bytes).expect("own updates make sense");
+        self.interner.intern(&update, &self.secret)
+    }
+
+    /// What is left of an update when exactly this version is deleted, for as long as tombstones are kept.
+    pub(crate) fn tombstone_of(&self, update: &Update, forget: Seconds) -> Arc<Update> {
+        let (datum, forget) = update.datum().deleted(forget);
+        self.make(&datum, forget, forget, &[])
+    }
+
+    /// Merges an update of this node's own that is durable now.
+    pub(crate) fn take_own(&mut self, update: Arc<Update>) -> Taken {
+        let held = self.shelf.read().get(&update.subject()).cloned();
+        let standing = held.as_ref().map(|held| datum::compare(&update.datum().statement, &held.datum().statement));
+        match standing {
+            Some(Standing::Older | Standing::Same | Standing::Joined(_)) => Taken::Known(None),
+            Some(Standing::Newer) | None => {
+                self.keep(Arc::clone(&update));
+                Taken::Kept(update, held.map(|held| held.id))
+            }
+        }
+    }
+
+    /// Puts an update into the place of what it supersedes.
+    fn keep(&mut self, update: Arc<Update>) {
+        let parts = update.parts();
+        let Head::Data(datum) = parts.head else { unreachable!("only data are kept here") };
+        if let Some(stamp) = datum.stamp() {
+            self.clock.hear(stamp);
+        }
+        self.touched.insert(datum.subject.key.to_vec(), Some(datum.author()));
+        if parts.expires != parts.forget && !parts.is_stripped() {
+            self.expiring.insert((parts.expires, update.id));
+        }
+        self.bytes += size(&update);
+        let held = self.shelf.write().put(Arc::clone(&update));
+        if let Some(held) = held {
+            self.let_go(&held);
+            let slot = self.replica.slot_of(held.id).expect("index and replica hold the same");
+            self.replica.replace(slot, Arc::clone(&update));
+        } else {
+            self.replica.insert(Arc::clone(&update));
+        }
+    }
+
+    /// What is no longer held takes no room and does not run out.
+    fn let_go(&mut self, held: &Update) {
+        self.bytes -= size(held);
+        let parts = held.parts();
+        if parts.expires != parts.forget {
+            self.expiring.remove(&(parts.expires, held.id));
+        }
+    }
+
+    /// Lets values and updates go whose time has come.
+    pub(crate) fn fade(&mut self, now: Wall) -> Faded {
+        let mut faded = Faded::default();
+        let slots = self.replica.advance(now);
+        let forgotten: Vec<Arc<Update>> = slots.into_iter().map(|slot| Arc::clone(self.replica.at(slot))).collect();
+        for update in forgotten {
+            self.let_go(&update);
+            self.shelf.write().remove(&update.subject());
+            let slot = self.replica.slot_of(update.id).expect("index and replica hold the same");
+            self.replica.remove(slot);
+            faded.forgotten.push(update);
+        }
+        while let Some((expires, id)) = self.expiring.first().copied()
+            && expires <= now.seconds()
+        {
+            self.expiring.pop_first();
+            faded.stripped.extend(self.strip(id));
+        }
+        faded
+    }
+
+    /// Drops a value that has run out; what is left is a tombstone with the same id.
+    fn strip(&mut self, id: UpdateId) -> Option<Arc<Update>> {
+        let slot = self.replica.slot_of(id).expect("only what is held runs out");
+        let held = Arc::clone(self.replica.at(slot));
+        self.touched.insert(held.subject().key.to_vec(), None);
+        let bytes = held.parts().stripped(&self.secret)?;
+        let update = UpdateRef::read(&bytes).expect("made from an update that made sense");
+        let stripped = Arc::new(Update::new(&update, &self.secret));
+        self.bytes = self.bytes - size(&held) + size(&stripped);
+        self.replica.swap(slot, Arc::clone(&stripped));
+        self.shelf.write().put(Arc::clone(&stripped));
+        Some(stripped)
+    }
+
+    /// The next stamp of this node's own.
+    pub(crate) fn tick(&mut self, now: Wall) -> Stamp {
+        self.clock.tick(now)
+    }
+
+    /// Whether there is anything to tell those who watch.
+    pub(crate) fn has_changed(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// What changed since this was last asked, for those who watch.
+    pub(crate) fn settle_changes(&mut self, now: Wall) -> Vec<Arc<Change>> {
+        let touched = std::mem::take(&mut self.touched);
+        let index = self.shelf.read();
+        touched
+            .into_iter()
+            .map(|(key, author)| {
+                let kind = entry::kind_of(index.of_key(&key));
+                let entry = entry::compose(index.of_key(&key), now.seconds());
+                self.changes.note(key, author, kind, entry)
+            })
+            .collect()
+    }
+
+    /// The key under which the driver keeps the update about a subject.
+    pub(crate) fn record_key(subject: &datum::Subject<'_>) -> Vec<u8> {
+        let mut key = RECORD_PREFIX.to_vec();
+        subject.write(&mut key);
+        key
+    }
+}
+
+/// What the keys of all records of this space begin with.
+pub(crate) const RECORD_PREFIX: &[u8] = b"data/";
+
+fn size(update: &Update) -> usize {
+    update.bytes().len() + UPDATE_OVERHEAD
+}
+
+/// Until when an update must not be held: from a clock too far ahead, or without its value long before that runs out.
+fn refused_until(update: &UpdateRef<'_>, datum: &Datum<'_>, config: &Config, now: Wall) -> Option<Seconds> {
+    let limit = now + config.clock_skew_max;
+    if let Some(stamp) = datum.stamp()
+        && stamp.wall() > limit
+    {
+        let early = Wall::from_micros(
+            stamp.wall().as_micros().saturating_sub(u64::try_from(config.clock_skew_max.as_micros()).unwrap_or(0)),
+        );
+        return Some(early.seconds().after());
+    }
+    (update.is_stripped() && update.expires > limit.seconds()).then(|| (now + FULL_PAUSE).seconds())
+}

@@ -1,0 +1,182 @@
+//! What others wrote, on its way to this node's disk; and the confirmations that it has arrived.
+//!
+//! Others' updates are passed on at once: durable they are elsewhere. What the disk does not take is kept in mind and
+//! tried again until it does.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Node;
+use super::letters::Letter;
+use super::writing::record_of;
+use crate::data::{Data, RECORD_PREFIX};
+use crate::datum::{self, Standing, Subject};
+use crate::effects::Timer;
+use crate::frame::Items;
+use crate::identity::{NodeId, Record};
+use crate::io::Token;
+use crate::update::{Head, Update, UpdateRef};
+use crate::wire::Reader;
+
+/// How long a disk that takes no writes is left alone.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// Records of one try.
+const RETRIES_AT_ONCE: usize = 4_096;
+/// Confirmations that are owed at once; whoever asked asks again.
+const HOLDS_MAX: usize = 4_096;
+
+/// A peer wants to know when this node holds something durably.
+#[derive(Debug)]
+struct Hold {
+    number: u64,
+    peer: NodeId,
+    /// What, as keys of records.
+    keys: Vec<Vec<u8>>,
+    /// Once this is stored; nothing yet for what came in just now.
+    after: Option<Token>,
+}
+
+/// What is on its way to the disk.
+#[derive(Debug, Default)]
+pub(super) struct Saving {
+    /// Came in just now.
+    fresh: Vec<Arc<Update>>,
+    /// Left just now.
+    gone: Vec<Vec<u8>>,
+    under_way: VecDeque<(Token, Vec<Vec<u8>>)>,
+    /// Keys of records that the disk did not take.
+    unsaved: BTreeSet<Vec<u8>>,
+    holds: VecDeque<Hold>,
+}
+
+impl Saving {
+    /// An update of another is held from now on.
+    pub(super) fn note(&mut self, update: Arc<Update>) {
+        self.fresh.push(update);
+    }
+
+    /// An update is held no longer.
+    pub(super) fn note_gone(&mut self, update: &Update) {
+        self.gone.push(Data::record_key(&update.subject()));
+    }
+
+    /// How many records the disk has not taken.
+    pub(super) fn unsaved(&self) -> usize {
+        self.unsaved.len()
+    }
+}
+
+impl Node {
+    /// Sends what came in with this input to the disk.
+    pub(super) fn save_fresh(&mut self) {
+        let Saving { fresh, gone, holds, .. } = &mut self.saving;
+        if fresh.is_empty() && gone.is_empty() && holds.back().is_none_or(|hold| hold.after.is_some()) {
+            return;
+        }
+        let (fresh, gone) = (std::mem::take(fresh), std::mem::take(gone));
+        if !self.identity.durable {
+            return;
+        }
+        let mut records: Vec<Record> = fresh.iter().map(|update| record_of(update)).collect();
+        records.extend(gone.into_iter().map(|key| Record { key, value: None }));
+        if !records.is_empty() {
+            self.save(records);
+        }
+        let last = self.saving.under_way.back().map(|(token, _)| *token);
+        for hold in self.saving.holds.iter_mut().rev().take_while(|hold| hold.after.is_none()) {
+            hold.after = last.or(Some(Token::default()));
+        }
+        if last.is_none() {
+            self.confirm_up_to(Token::default());
+        }
+    }
+
+    fn save(&mut self, records: Vec<Record>) {
+        let keys = records.iter().map(|record| record.key.clone()).collect();
+        let token = self.fx.persist(records);
+        self.saving.under_way.push_back((token, keys));
+    }
+
+    pub(super) fn on_saved(&mut self, token: Token) {
+        if let Some((_, keys)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token)
+            && !self.saving.unsaved.is_empty()
+        {
+            self.saving.unsaved.retain(|unsaved| !keys.contains(unsaved));
+        }
+        self.confirm_up_to(token);
+    }
+
+    pub(super) fn on_save_failed(&mut self, token: Token) {
+        if let Some((_, keys)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token) {
+            self.saving.unsaved.extend(keys);
+            self.fx.arm_once(RETRY_PAUSE, Timer::Save);
+        }
+        self.confirm_up_to(token);
+    }
+
+    /// The disk is tried again, with what is held by now.
+    pub(super) fn on_save_due(&mut self) {
+        let keys: Vec<Vec<u8>> = self.saving.unsaved.iter().take(RETRIES_AT_ONCE).cloned().collect();
+        let index = self.data.shelf().read();
+        let held = |key: &[u8]| index.get(&subject_of(key)?).map(|update| update.bytes().to_vec());
+        let records: Vec<Record> = keys.into_iter().map(|key| Record { value: held(&key), key }).collect();
+        drop(index);
+        if !records.is_empty() {
+            self.save(records);
+            self.fx.arm(RETRY_PAUSE, Timer::Save);
+        }
+    }
+
+    /// A peer sends updates and wants to know when they are durable here.
+    pub(super) fn on_hold(&mut self, number: u64, items: Items<'_>, letter: &mut Letter) {
+        let mut keys = Vec::new();
+        for (hop, bytes) in items {
+            self.take_update(hop, bytes, letter.peer, true);
+            match self.held_since(bytes) {
+                Some(key) => keys.push(key),
+                None => return,
+            }
+        }
+        if !self.identity.durable {
+            if self.makes_room(letter, 12) {
+                letter.packet.held(number, false);
+            }
+            return;
+        }
+        if self.saving.holds.len() == HOLDS_MAX {
+            self.saving.holds.pop_front();
+        }
+        self.saving.holds.push_back(Hold { number, peer: letter.peer, keys, after: None });
+    }
+
+    /// The key of the record of an update, if it or what supersedes it is held.
+    fn held_since(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let update = UpdateRef::read(bytes)?;
+        let Head::Data(datum) = update.head else { return None };
+        let index = self.data.shelf().read();
+        let held = index.get(&datum.subject)?;
+        let says_it = match datum::compare(&datum.statement, &held.datum().statement) {
+            Standing::Older | Standing::Same => true,
+            Standing::Newer | Standing::Joined(_) => false,
+        };
+        says_it.then(|| Data::record_key(&datum.subject))
+    }
+
+    /// Confirms what waited for that token and those before it.
+    fn confirm_up_to(&mut self, token: Token) {
+        while let Some(hold) = self.saving.holds.pop_front_if(|hold| hold.after.is_some_and(|after| after <= token)) {
+            let is_durable = hold.keys.iter().all(|key| !self.saving.unsaved.contains(key));
+            if is_durable && let Some(address) = self.members.address(hold.peer) {
+                let mut letter = self.letter(hold.peer, address).urgent();
+                letter.packet.held(hold.number, true);
+                self.post(letter);
+            }
+        }
+    }
+}
+
+/// What the key of a record says that it is about.
+fn subject_of(key: &[u8]) -> Option<Subject<'_>> {
+    Subject::read(&mut Reader::new(key.strip_prefix(RECORD_PREFIX)?))
+}

@@ -1,0 +1,272 @@
+//! Writes of this node's own: drafted together, stored, then merged and said (design §2 rule 5).
+//!
+//! While one batch is on its way to the disk the next writes wait, and are drafted together when it is done. So a
+//! batch builds only on what is durable, and one that fails takes nothing else with it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Node, Phase};
+use crate::data::{Data, Draft, Edit, Taken, Write, Written};
+use crate::datum::{self, Part, Standing};
+use crate::effects::Timer;
+use crate::frame::Space;
+use crate::identity::{NodeId, Record};
+use crate::io::{Refusal, Reply, Ticket, Token};
+use crate::time::Instant;
+use crate::update::{Head, Update, UpdateRef};
+
+/// A batch takes no more writes once it is this large.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+/// How long a node that has just started waits for peers before it believes its own disk alone.
+const LONELY_WAIT: Duration = Duration::from_secs(2);
+
+/// A write that waits for its turn.
+#[derive(Debug)]
+struct Asked {
+    ticket: Ticket,
+    writes: Vec<Write>,
+    replicas: usize,
+    deadline: Instant,
+}
+
+impl Asked {
+    /// Whether it builds on what this node added to counters in earlier lives.
+    fn counts(&self) -> bool {
+        let counts = |edit: &Edit| match edit {
+            Edit::Add { .. } | Edit::Restore { .. } => true,
+            Edit::Put { .. } | Edit::Delete | Edit::Insert { .. } | Edit::RemoveElement { .. } => false,
+        };
+        self.writes.iter().any(|write| counts(&write.edit))
+    }
+}
+
+/// Writes on their way to the disk.
+#[derive(Debug)]
+struct Batch {
+    token: Token,
+    draft: Draft,
+    asked: Vec<Asked>,
+}
+
+/// The writes of this node.
+#[derive(Debug)]
+pub(super) struct Writing {
+    queue: VecDeque<Asked>,
+    batch: Option<Batch>,
+    /// Whether peers may know more of what this node added to counters than it does itself: its disk may be a backup that
+    /// was restored.
+    unsure_of_sums: bool,
+}
+
+impl Writing {
+    /// `has_lived` before: then its own sums are looked for at peers first.
+    pub(super) const fn new(has_lived: bool) -> Self {
+        Self { queue: VecDeque::new(), batch: None, unsure_of_sums: has_lived }
+    }
+}
+
+impl Node {
+    pub(super) fn start_writing(&mut self) {
+        if self.writing.unsure_of_sums {
+            self.fx.arm(LONELY_WAIT, Timer::OwnSums);
+        }
+        self.start_batch();
+    }
+
+    /// The disk was behind what peers know: it may be so with what this node added, too.
+    pub(super) fn doubt_own_sums(&mut self) {
+        self.writing.unsure_of_sums = true;
+        self.fx.arm(self.config.gossip_interval, Timer::OwnSums);
+    }
+
+    pub(super) fn write(&mut self, ticket: Ticket, writes: Vec<Write>, replicas: usize, timeout: Duration) {
+        let waiting = self.writing.queue.len();
+        if waiting >= self.config.writes_max {
+            return self.done(ticket, Err(Refusal::WritesWaiting { waiting }));
+        }
+        let deadline = self.fx.now.instant + timeout;
+        self.writing.queue.push_back(Asked { ticket, writes, replicas, deadline });
+        self.start_batch();
+        self.arm_write();
+    }
+
+    fn arm_write(&mut self) {
+        match self.writing.queue.iter().map(|asked| asked.deadline).min() {
+            Some(first) => self.fx.timers.set(Timer::Write, first),
+            None => self.fx.cancel(Timer::Write),
+        }
+    }
+
+    /// Writes that waited too long are not made any more.
+    pub(super) fn on_write_due(&mut self) {
+        let now = self.fx.now.instant;
+        let queue = std::mem::take(&mut self.writing.queue);
+        let (late, waiting): (VecDeque<_>, _) = queue.into_iter().partition(|asked| asked.deadline <= now);
+        self.writing.queue = waiting;
+        late.into_iter().for_each(|asked| self.done(asked.ticket, Err(Refusal::Late)));
+        self.arm_write();
+    }
+
+    /// Drafts what waits, unless a batch is under way.
+    fn start_batch(&mut self) {
+        if self.writing.batch.is_some() || self.phase != Phase::Running || self.writing.queue.is_empty() {
+            return;
+        }
+        let (me, now) = (self.identity.id, self.fx.now.wall);
+        let mut draft = Draft::new(self.data.shelf().clone(), me, &self.config, now);
+        let mut taken = Vec::new();
+        let mut waiting = VecDeque::new();
+        for asked in std::mem::take(&mut self.writing.queue) {
+            if draft.growth() > BATCH_BYTES_MAX || self.writing.unsure_of_sums && asked.counts() {
+                waiting.push_back(asked);
+                continue;
+            }
+            match self.check_clock().and_then(|()| draft.write(&mut self.data, &asked.writes)) {
+                Ok(()) => taken.push(asked),
+                Err(refusal) => self.done(asked.ticket, Err(refusal)),
+            }
+        }
+        self.writing.queue = waiting;
+        if !self.identity.durable || draft.updates().len() == 0 {
+            self.finish_batch(&draft, taken);
+        } else {
+            let records = draft.updates().iter().map(|update| record_of(update)).collect();
+            let token = self.fx.persist(records);
+            self.writing.batch = Some(Batch { token, draft, asked: taken });
+        }
+    }
+
+    /// Who writes with a clock that is ahead would be refused by others.
+    fn check_clock(&self) -> Result<(), Refusal> {
+        let ahead = self.data.clock().ahead();
+        if ahead > self.config.clock_skew_max / 2 { Err(Refusal::ClockAhead { ahead }) } else { Ok(()) }
+    }
+
+    /// A batch is durable, or it is not known to whom this token belongs.
+    pub(super) fn on_batch_persisted(&mut self, token: Token) {
+        if let Some(Batch { draft, asked, .. }) = self.writing.batch.take_if(|batch| batch.token == token) {
+            self.finish_batch(&draft, asked);
+            self.start_batch();
+            self.arm_write();
+        }
+    }
+
+    pub(super) fn on_batch_failed(&mut self, token: Token, reason: &str) {
+        if let Some(Batch { asked, .. }) = self.writing.batch.take_if(|batch| batch.token == token) {
+            for Asked { ticket, .. } in asked {
+                self.done(ticket, Err(Refusal::NotStored { reason: reason.to_owned() }));
+            }
+            self.start_batch();
+            self.arm_write();
+        }
+    }
+
+    /// What was drafted is merged and said.
+    fn finish_batch(&mut self, draft: &Draft, asked: Vec<Asked>) {
+        for update in draft.updates().iter() {
+            if let Taken::Kept(update, old) = self.data.take_own(Arc::clone(update)) {
+                self.spread_datum(update, old, None);
+            }
+        }
+        let now = self.fx.now;
+        for Asked { ticket, writes, replicas, deadline } in asked {
+            let entry = writes.last().and_then(|write| self.data.shelf().get(&write.key, now.wall));
+            let durable = self.identity.durable;
+            let written = Written { entry, durable, replicas: 0, in_memory: 0, wanted: replicas };
+            if replicas == 0 {
+                self.done(ticket, Ok(Reply::Written(Box::new(written))));
+            } else {
+                let keys = writes.iter().map(|write| write.key.as_bytes());
+                let subjects =
+                    keys.flat_map(|key| draft.updates().of_key(key)).map(|update| Data::record_key(&update.subject()));
+                let subjects = subjects.collect();
+                self.await_replicas(ticket, written, subjects, deadline);
+            }
+        }
+    }
+
+    /// An update that is held from now on is passed on, in place of what it supersedes.
+    fn spread_datum(&mut self, update: Arc<Update>, old: Option<crate::update::UpdateId>, from: Option<NodeId>) {
+        if let Some(old) = old {
+            self.rumors.cool(old);
+        }
+        self.note_change(Space::Data);
+        self.heat(update, 0, from);
+    }
+
+    /// Merges an update that came in. Returns whether it was known.
+    pub(super) fn take_datum(&mut self, update: &UpdateRef<'_>, from: NodeId, hot: bool) -> bool {
+        if self.conflicts_with_batch(update) {
+            // What is on its way to the disk must not be overwritten there; a comparison brings this again.
+            return false;
+        }
+        match self.data.take(update, &self.config, self.fx.now.wall) {
+            Taken::Known(id) => {
+                if let Some(id) = id {
+                    self.rumors.note_knower(id, from);
+                }
+                true
+            }
+            Taken::Refused => {
+                self.fx.counters.dropped.refused += 1;
+                true
+            }
+            Taken::Kept(update, old) => {
+                self.note_arrival(update.id);
+                self.saving.note(Arc::clone(&update));
+                if hot {
+                    self.spread_datum(update, old, Some(from));
+                } else {
+                    old.into_iter().for_each(|old| self.rumors.cool(old));
+                    self.note_change(Space::Data);
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether a write of this node's own about the same subject is on its way to the disk, which the update does not
+    /// supersede.
+    fn conflicts_with_batch(&self, update: &UpdateRef<'_>) -> bool {
+        let (Some(batch), Head::Data(datum)) = (&self.writing.batch, update.head) else { return false };
+        let Some(drafted) = batch.draft.updates().get(&datum.subject) else { return false };
+        match datum.subject.part {
+            Part::Sums(_) => true,
+            Part::Head | Part::Element(_) => {
+                datum::compare(&datum.statement, &drafted.datum().statement) != Standing::Newer
+            }
+        }
+    }
+
+    /// A comparison of data with a peer ended: with how many differences.
+    pub(super) fn note_data_compared(&mut self, differences: u32) {
+        if differences == 0 {
+            self.trust_own_sums();
+        }
+    }
+
+    /// What this node holds of its own is all that there is.
+    fn trust_own_sums(&mut self) {
+        if std::mem::take(&mut self.writing.unsure_of_sums) {
+            self.fx.cancel(Timer::OwnSums);
+            self.start_batch();
+            self.arm_write();
+        }
+    }
+
+    pub(super) fn on_own_sums_due(&mut self) {
+        let Some(peer) = self.members.pick(&mut self.fx.rng, 1, None).first().copied() else {
+            // Nobody is there to ask.
+            return self.trust_own_sums();
+        };
+        self.compare_with(peer);
+        self.fx.arm(self.config.gossip_interval, Timer::OwnSums);
+    }
+}
+
+/// The record of an update on the disk.
+pub(super) fn record_of(update: &Update) -> Record {
+    Record { key: Data::record_key(&update.subject()), value: Some(update.bytes().to_vec()) }
+}
