@@ -21,7 +21,7 @@ impl Shelf {
     pub fn page(&self, prefix: &str, after: Option<&str>, limit: usize, now: Wall) -> Vec<Entry> {
         let index = self.read();
         let start = after.filter(|after| *after >= prefix).unwrap_or(prefix);
-        let mut updates = index.from_key(start.as_bytes()).peekable();
+        let mut updates = index.starting_at(start.as_bytes()).peekable();
         let mut entries = Vec::new();
         while let Some(first) = updates.peek().copied()
             && entries.len() < limit
