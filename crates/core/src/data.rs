@@ -203,9 +203,7 @@ impl Data {
     fn keep(&mut self, update: Arc<Update>) {
         let parts = update.parts();
         let Head::Data(datum) = parts.head else { unreachable!("only data are kept here") };
-        if let Some(stamp) = datum.stamp() {
-            self.clock.hear(stamp);
-        }
+        self.clock.hear(datum.stamp());
         self.touched.insert(datum.subject.key.to_vec(), Some(datum.author()));
         if parts.expires != parts.forget && !parts.is_stripped() {
             self.expiring.insert((parts.expires, update.id));
@@ -307,13 +305,11 @@ fn size(update: &Update) -> usize {
 /// Until when an update must not be held: from a clock too far ahead, or without its value long before that runs out.
 fn refused_until(update: &UpdateRef<'_>, datum: &Datum<'_>, config: &Config, now: Wall) -> Option<Seconds> {
     let limit = now + config.clock_skew_max;
-    if let Some(stamp) = datum.stamp()
-        && stamp.wall() > limit
-    {
-        let early = Wall::from_micros(
-            stamp.wall().as_micros().saturating_sub(u64::try_from(config.clock_skew_max.as_micros()).unwrap_or(0)),
-        );
-        return Some(early.seconds().after());
+    let written = datum.stamp().wall();
+    if written > limit {
+        let skew = u64::try_from(config.clock_skew_max.as_micros()).unwrap_or(0);
+        let acceptable = Wall::from_micros(written.as_micros().saturating_sub(skew));
+        return Some(acceptable.seconds().after());
     }
     (update.is_stripped() && update.expires > limit.seconds()).then(|| (now + FULL_PAUSE).seconds())
 }

@@ -163,11 +163,17 @@ pub(crate) struct Sums {
     pub(crate) cleared: Tally,
     /// When the last deletion is forgotten.
     pub(crate) cleared_until: Seconds,
+    /// When the author added last.
+    pub(crate) stamp: Stamp,
 }
 
 impl Sums {
-    pub(crate) const NONE: Self =
-        Self { added: Tally { plus: 0, minus: 0 }, cleared: Tally { plus: 0, minus: 0 }, cleared_until: Seconds(0) };
+    pub(crate) const NONE: Self = Self {
+        added: Tally { plus: 0, minus: 0 },
+        cleared: Tally { plus: 0, minus: 0 },
+        cleared_until: Seconds(0),
+        stamp: Stamp(0),
+    };
 
     /// Whether nothing is left after deletion.
     pub(crate) fn is_cleared(&self) -> bool {
@@ -190,13 +196,14 @@ impl Sums {
             added: self.added.join(other.added),
             cleared: self.cleared.join(other.cleared),
             cleared_until: self.cleared_until.max(other.cleared_until),
+            stamp: self.stamp.max(other.stamp),
         }
     }
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let added = Tally { plus: reader.varint()?, minus: reader.varint()? };
         let cleared = Tally { plus: reader.varint()?, minus: reader.varint()? };
-        let sums = Self { added, cleared, cleared_until: Seconds(reader.u32()?) };
+        let sums = Self { added, cleared, cleared_until: Seconds(reader.u32()?), stamp: Stamp(reader.u64()?) };
         let is_lawful = added.join(cleared) == added && sums.cleared_until != Seconds::NEVER;
         is_lawful.then_some(sums)
     }
@@ -206,6 +213,7 @@ impl Sums {
             to.put_varint(sum);
         }
         to.extend_from_slice(&self.cleared_until.0.to_le_bytes());
+        to.extend_from_slice(&self.stamp.0.to_le_bytes());
     }
 }
 
@@ -284,11 +292,11 @@ impl<'a> Datum<'a> {
         }
     }
 
-    /// When it was written; sums have no clock.
-    pub(crate) const fn stamp(&self) -> Option<Stamp> {
+    /// When it was written.
+    pub(crate) const fn stamp(&self) -> Stamp {
         match self.statement {
-            Statement::Head { version, .. } | Statement::Element { version, .. } => Some(version.stamp),
-            Statement::Sums(_) => None,
+            Statement::Head { version, .. } | Statement::Element { version, .. } => version.stamp,
+            Statement::Sums(sums) => sums.stamp,
         }
     }
 
@@ -379,10 +387,11 @@ mod tests {
     }
 
     fn sums() -> impl Strategy<Value = Sums> {
-        (tally(), tally(), 0..3_u32).prop_map(|(a, b, until)| Sums {
+        (tally(), tally(), 0..3_u32, 0..3_u64).prop_map(|(a, b, until, stamp)| Sums {
             added: a.join(b),
             cleared: b,
             cleared_until: Seconds(until),
+            stamp: Stamp(stamp),
         })
     }
 
@@ -454,7 +463,11 @@ mod tests {
             let datum = |statement| Datum { subject: Subject::head(b"k"), statement };
             let deleted = datum(seen).deleted(Seconds(9)).0.statement;
             prop_assert!(datum(merge(deleted, seen)).is_tombstone());
-            if compare(&unseen, &seen) == Standing::Newer && !datum(unseen).is_tombstone() {
+            let adds = match (unseen, seen) {
+                (Statement::Sums(unseen), Statement::Sums(seen)) => unseen.added != seen.added,
+                _ => true,
+            };
+            if adds && compare(&unseen, &seen) == Standing::Newer && !datum(unseen).is_tombstone() {
                 prop_assert!(!datum(merge(deleted, unseen)).is_tombstone());
             }
         }
@@ -466,6 +479,7 @@ mod tests {
             added: Tally { plus, minus: 0 },
             cleared: Tally { plus: cleared, minus: 0 },
             cleared_until: Seconds(5),
+            stamp: Stamp(1),
         };
         // One deleted at 3, the other at 5, and the author has added two more that neither saw.
         let joined = sums(3, 3).join(&sums(5, 5)).join(&Sums { cleared_until: Seconds(0), ..sums(7, 0) });

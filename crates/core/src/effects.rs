@@ -60,6 +60,8 @@ pub(crate) enum Timer {
     Save,
     /// What this node added to counters in earlier lives is asked for again.
     OwnSums,
+    /// Somebody who was out of touch is asked to reconcile.
+    Reunion,
     /// Others have not confirmed that they hold a write.
     Hold(u64),
 }
@@ -130,7 +132,7 @@ pub(crate) struct Timers {
 }
 
 /// The timers of which a node has one each, in their order.
-const SINGLE: [Timer; 11] = [
+const SINGLE: [Timer; 12] = [
     Timer::ProbeInterval,
     Timer::Round,
     Timer::Echo,
@@ -142,6 +144,7 @@ const SINGLE: [Timer; 11] = [
     Timer::Write,
     Timer::Save,
     Timer::OwnSums,
+    Timer::Reunion,
 ];
 
 /// The place of a timer in the array, if it is one of those.
@@ -158,6 +161,7 @@ const fn place(timer: Timer) -> Option<usize> {
         Timer::Write => Some(8),
         Timer::Save => Some(9),
         Timer::OwnSums => Some(10),
+        Timer::Reunion => Some(11),
         Timer::Probe(_)
         | Timer::Relay(_)
         | Timer::Suspicion(_)

@@ -33,6 +33,8 @@ pub(crate) const KIND_ANSWER: u8 = 0x1f;
 pub(crate) const KIND_ANSWERED: u8 = 0x20;
 pub(crate) const KIND_HOLD: u8 = 0x21;
 pub(crate) const KIND_HELD: u8 = 0x22;
+pub(crate) const KIND_REUNION: u8 = 0x23;
+pub(crate) const KIND_ROLL: u8 = 0x24;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -128,6 +130,10 @@ pub(crate) enum Frame<'a> {
     Hold { number: u64, items: Items<'a> },
     /// I hold the updates of that number, or what supersedes them: `durable`, or in memory only.
     Held { number: u64, durable: bool },
+    /// We were apart since then, and this is the root of my data; `NEVER` if I do not know that we were.
+    Reunion { since: Seconds, root: u64, answers: bool },
+    /// Part of what I hold.
+    Roll { is_last: bool, list: List<'a> },
     /// Of a newer minor version, or about a space that this version does not have.
     Unknown,
 }
@@ -274,6 +280,10 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_ANSWER => Frame::Answer { sequence: content.u64()?, payload: content.rest() },
         KIND_ANSWERED => Frame::Answered { sequence: content.u64()? },
         KIND_HOLD => Frame::Hold { number: content.u64()?, items: Items::new(content) },
+        KIND_REUNION => {
+            Frame::Reunion { since: Seconds(content.u32()?), root: content.u64()?, answers: content.u8()? & 1 != 0 }
+        }
+        KIND_ROLL => Frame::Roll { is_last: content.u8()? & 1 != 0, list: List::new(content.rest(), 8)? },
         KIND_HELD => Frame::Held { number: content.u64()?, durable: content.u8()? & 1 != 0 },
         _ => Frame::Unknown,
     };

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use crate::apart::Apart;
 use crate::config::{ConfigError, is_name};
 use crate::data::RECORD_PREFIX;
 use crate::time::Seconds;
@@ -208,6 +209,10 @@ pub struct Stored {
     pub members: Vec<SocketAddr>,
     /// Addresses of members that died or left, tried now and then because a partition looks the same.
     pub former: Vec<SocketAddr>,
+    /// Members that died or left, and since when; longer than their certificates.
+    pub gone: Vec<(NodeId, Seconds)>,
+    /// When this node was last in touch with others.
+    pub heard: Option<Seconds>,
     /// The data: each update as its bytes.
     pub data: Vec<Box<[u8]>>,
 }
@@ -223,6 +228,8 @@ impl Stored {
                 b"boot" => stored.boot = reader.u64().unwrap_or(stored.boot),
                 b"first_boot" => stored.first_boot = reader.u32().map(Seconds),
                 b"members" => stored.members = read_addresses(reader),
+                b"gone" => stored.gone = Apart::read(reader),
+                b"heard" => stored.heard = reader.u32().map(Seconds),
                 b"former" => stored.former = read_addresses(reader),
                 key if key.starts_with(RECORD_PREFIX) => stored.data.push(value.into()),
                 _ => {}

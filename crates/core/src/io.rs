@@ -486,7 +486,7 @@ pub enum Refusal {
         wanted: Kind,
     },
     /// The key is not at the revision that was asked for.
-    #[error("{key:?} is {}, not {}", revision(actual), revision(expected))]
+    #[error("{key:?} is {}, not {}", revision(*actual), revision(*expected))]
     Mismatch {
         /// Which key.
         key: String,
@@ -544,7 +544,7 @@ pub enum Refusal {
     },
 }
 
-fn revision(revision: &Option<Revision>) -> String {
+fn revision(revision: Option<Revision>) -> String {
     revision.map_or_else(|| "absent".to_owned(), |revision| format!("at version {revision}"))
 }
 

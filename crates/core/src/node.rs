@@ -15,6 +15,7 @@ mod letters;
 mod probing;
 mod questions;
 mod replicas;
+mod reunion;
 mod saving;
 mod writing;
 
@@ -23,6 +24,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::apart::Apart;
 use crate::budget::Budget;
 use crate::clock;
 use crate::config::Config;
@@ -52,6 +54,7 @@ use intake::Want;
 use joining::Hospitality;
 use letters::Letter;
 use replicas::Replicas;
+use reunion::Reunions;
 use saving::Saving;
 use writing::Writing;
 
@@ -86,6 +89,8 @@ pub struct Node {
     rumors: Rumors,
     messages: Messages,
     data: Data,
+    apart: Apart,
+    reunions: Reunions,
     writing: Writing,
     saving: Saving,
     replicas: Replicas,
@@ -147,6 +152,7 @@ impl Node {
         let first_number = u16::try_from(fx.rng.below(1 << 16)).expect("below 2^16");
         let boot = (identity.stored.boot + 1).min(BOOT_MAX);
         let known = identity.stored.members.clone();
+        let gone = identity.stored.gone.clone();
         let mut node = Self {
             cluster: hash::short(&secret, config.cluster.as_bytes()),
             settings: config.shared_fingerprint(),
@@ -159,6 +165,8 @@ impl Node {
             rumors: Rumors::new(&config),
             messages: Messages::new(now.wall),
             data: Data::new(identity.session, secret, interner.clone(), &config, now.wall),
+            apart: Apart::new(gone, identity.stored.heard, now.wall.seconds(), config.tombstone_ttl),
+            reunions: Reunions::default(),
             writing: Writing::new(identity.stored.boot > 0),
             saving: Saving::default(),
             replicas: Replicas::default(),
@@ -329,6 +337,8 @@ impl Node {
             Frame::Join => self.on_join(letter),
             Frame::Welcome { complete } => self.on_welcome(complete, letter),
             Frame::Answer { sequence, payload } => self.on_answer(Sequence(sequence), payload, letter),
+            Frame::Reunion { since, root, answers } => self.on_reunion(since, root, answers, letter),
+            Frame::Roll { is_last, list } => self.on_roll(is_last, list, letter),
             Frame::Hold { number, items } => self.on_hold(number, items, letter),
             Frame::Held { number, durable } => self.on_held(number, durable, letter.peer),
             Frame::Unknown => {}
@@ -361,6 +371,7 @@ impl Node {
                 Timer::Write => self.on_write_due(),
                 Timer::Save => self.on_save_due(),
                 Timer::OwnSums => self.on_own_sums_due(),
+                Timer::Reunion => self.on_reunion_due(),
                 Timer::Hold(number) => self.on_hold_due(number),
             }
             if self.phase == Phase::Stopped {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::frame::{self, Accusation, ONE_WAY, SketchHead, Space};
 use crate::identity::NodeId;
 use crate::sketch::Symbol;
+use crate::time::Seconds;
 use crate::update::UpdateId;
 use crate::wire::{HEADER_BYTES, Header, PACKET_BYTES_MAX, Put, VERSION};
 
@@ -221,6 +222,23 @@ impl Packet {
         });
     }
 
+    pub(crate) fn reunion(&mut self, since: Seconds, root: u64, answers: bool) {
+        self.sized(frame::KIND_REUNION, |to| {
+            to.extend_from_slice(&since.0.to_le_bytes());
+            to.extend_from_slice(&root.to_le_bytes());
+            to.push(answers.into());
+        });
+    }
+
+    pub(crate) fn roll(&mut self, is_last: bool, keys: &[u64]) {
+        self.sized(frame::KIND_ROLL, |to| {
+            to.push(is_last.into());
+            for key in keys {
+                to.extend_from_slice(&key.to_le_bytes());
+            }
+        });
+    }
+
     pub(crate) fn held(&mut self, number: u64, durable: bool) {
         self.sized(frame::KIND_HELD, |to| {
             to.extend_from_slice(&number.to_le_bytes());
@@ -259,7 +277,6 @@ impl Packet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Seconds;
     use crate::wire::HEADER_BYTES;
 
     fn header() -> Header {
@@ -327,5 +344,7 @@ mod tests {
         assert_eq!(frames(|to| to.answered(4)), "20080400000000000000");
         assert_eq!(frames(|to| to.hold(4, &items)), "210d0400000000000000 0402616263".replace(' ', ""));
         assert_eq!(frames(|to| to.held(4, true)), "2209040000000000000001");
+        assert_eq!(frames(|to| to.reunion(Seconds(5), 4, true)), "230d05000000040000000000000001");
+        assert_eq!(frames(|to| to.roll(true, &[4])), "2409010400000000000000");
     }
 }

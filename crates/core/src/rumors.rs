@@ -132,13 +132,14 @@ impl Rumors {
         }
     }
 
-    /// Chooses what to tell `peer` within `room` bytes of items, and counts it as sent.
-    pub(crate) fn fill(&mut self, peer: NodeId, room: usize, rng: &mut Rng) -> Filling {
+    /// Chooses what to tell `peer`, nothing of the space that is withheld from it, within `room` bytes of items, and counts it as sent.
+    pub(crate) fn fill(&mut self, peer: NodeId, room: usize, withheld: Option<Space>, rng: &mut Rng) -> Filling {
         let mut filling = Filling::default();
         if self.hot.is_empty() {
             return filling;
         }
-        let mut chosen = self.choose(peer, room.saturating_sub(frame::UPDATES_HEAD_BYTES), &mut filling);
+        let room = room.saturating_sub(frame::UPDATES_HEAD_BYTES);
+        let mut chosen = self.choose(peer, room, withheld, &mut filling);
         for id in &chosen {
             self.count_sent(*id, rng);
         }
@@ -166,7 +167,13 @@ impl Rumors {
     }
 
     /// Writes down updates that `peer` may want and that fit, each from the space that has had less; they are paid for.
-    fn choose(&mut self, peer: NodeId, mut room: usize, filling: &mut Filling) -> Vec<UpdateId> {
+    fn choose(
+        &mut self,
+        peer: NodeId,
+        mut room: usize,
+        withheld: Option<Space>,
+        filling: &mut Filling,
+    ) -> Vec<UpdateId> {
         let mut chosen = Vec::new();
         let hot = |id: UpdateId| (id, &self.hot[&id]);
         let mut looks = self.queues.each_ref().map(|queue| {
@@ -175,8 +182,8 @@ impl Rumors {
         });
         loop {
             let more = looks.each_mut().map(|look| look.peek().is_some());
-            let Some(queue) = (0..Space::COUNT).filter(|queue| more[*queue]).min_by_key(|queue| self.spent[*queue])
-            else {
+            let offered = |queue: &usize| more[*queue] && withheld.is_none_or(|space| place(space) != *queue);
+            let Some(queue) = (0..Space::COUNT).filter(offered).min_by_key(|queue| self.spent[*queue]) else {
                 return chosen;
             };
             let (id, hot) = looks[queue].next().expect("there is more");
@@ -261,7 +268,12 @@ pub(crate) fn is_claim(update: &Update) -> bool {
 }
 
 fn queue_of(update: &Update) -> usize {
-    match Space::from_byte(update.bytes()[0] & 0xf).expect("only known spaces are kept") {
+    place(Space::from_byte(update.bytes()[0] & 0xf).expect("only known spaces are kept"))
+}
+
+/// The queue of a space.
+const fn place(space: Space) -> usize {
+    match space {
         Space::Members => 0,
         Space::Data => 1,
         Space::Messages => 2,
@@ -297,7 +309,7 @@ mod tests {
     fn sends(rumors: &mut Rumors) -> usize {
         let mut rng = Rng::new(1);
         let mut sends = || {
-            let filling = rumors.fill(NodeId(2), 1_000, &mut rng);
+            let filling = rumors.fill(NodeId(2), 1_000, None, &mut rng);
             !filling.items.is_empty() || !filling.announced.is_empty()
         };
         (0..100).take_while(|_| sends()).count()
@@ -319,7 +331,7 @@ mod tests {
     #[test]
     fn a_coin_under_feedback_falls_only_after_unnecessary_contacts() {
         let mut rumors = rumors(StopRule::FeedbackCoin { k: 1 }, 2);
-        let packet = rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).packet;
+        let packet = rumors.fill(NodeId(2), 1_000, None, &mut Rng::new(1)).packet;
         rumors.feedback(packet, 0b10, &mut Rng::new(1));
         assert_eq!(rumors.len(), 1);
     }
@@ -328,17 +340,17 @@ mod tests {
     fn the_least_sent_go_first() {
         let mut rumors = rumors(StopRule::Never, 2);
         let room = frame::UPDATES_HEAD_BYTES + frame::item_bytes(message(1, 10).bytes().len());
-        let first = rumors.fill(NodeId(2), room, &mut Rng::new(1)).items;
-        let second = rumors.fill(NodeId(2), room, &mut Rng::new(1)).items;
+        let first = rumors.fill(NodeId(2), room, None, &mut Rng::new(1)).items;
+        let second = rumors.fill(NodeId(2), room, None, &mut Rng::new(1)).items;
         assert_ne!(first, second);
-        assert_eq!(rumors.fill(NodeId(2), room, &mut Rng::new(1)).items, first);
+        assert_eq!(rumors.fill(NodeId(2), room, None, &mut Rng::new(1)).items, first);
     }
 
     #[test]
     fn being_told_that_most_were_known_halves_what_is_left() {
         let stop = StopRule::TransmitLimit { lambda: 4.0 };
         let mut rumors = rumors(stop, 1);
-        let packet = rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).packet;
+        let packet = rumors.fill(NodeId(2), 1_000, None, &mut Rng::new(1)).packet;
         rumors.feedback(packet, 1, &mut Rng::new(1));
         assert_eq!(sends(&mut rumors), 3, "7 were left");
     }
@@ -348,7 +360,7 @@ mod tests {
         let stop = StopRule::FeedbackCounter { k: 2 };
         let mut rumors = rumors(stop, 1);
         for known in [1, 0, 1, 1] {
-            let packet = rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).packet;
+            let packet = rumors.fill(NodeId(2), 1_000, None, &mut Rng::new(1)).packet;
             rumors.feedback(packet, known, &mut Rng::new(1));
         }
         assert!(rumors.is_empty());
@@ -358,7 +370,7 @@ mod tests {
     fn feedback_is_understood_about_the_last_packets() {
         let mut rumors = rumors(StopRule::FeedbackCounter { k: 1 }, 2);
         let packets: Vec<u16> =
-            (0..=PACKETS_MAX).map(|_| rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).packet).collect();
+            (0..=PACKETS_MAX).map(|_| rumors.fill(NodeId(2), 1_000, None, &mut Rng::new(1)).packet).collect();
         rumors.feedback(packets[0], 0b11, &mut Rng::new(1));
         assert_eq!(rumors.len(), 2, "it was too long ago");
         rumors.feedback(packets[2], 0b00, &mut Rng::new(1));
@@ -379,7 +391,7 @@ mod tests {
         }
         (1..=20).for_each(|n| rumors.heat(message(n, 100), 0, None, 99));
         let bytes: usize = (0..4)
-            .flat_map(|_| frame::Items::of(&rumors.fill(NodeId(2), 1_100, &mut Rng::new(1)).items))
+            .flat_map(|_| frame::Items::of(&rumors.fill(NodeId(2), 1_100, None, &mut Rng::new(1)).items))
             .filter(|update| {
                 UpdateRef::read(update).is_some_and(|u| matches!(u.head, crate::update::Head::Message { .. }))
             })
@@ -392,8 +404,8 @@ mod tests {
     fn who_sent_an_update_is_not_told_of_it() {
         let mut rumors = rumors(StopRule::Never, 1);
         rumors.note_knower(message(1, 10).id, NodeId(3));
-        assert!(rumors.fill(NodeId(3), 1_000, &mut Rng::new(1)).items.is_empty());
-        assert!(!rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).items.is_empty());
+        assert!(rumors.fill(NodeId(3), 1_000, None, &mut Rng::new(1)).items.is_empty());
+        assert!(!rumors.fill(NodeId(2), 1_000, None, &mut Rng::new(1)).items.is_empty());
     }
 
     #[test]
@@ -412,12 +424,12 @@ mod tests {
     #[test]
     fn feedback_is_understood_after_the_numbers_of_packets_wrapped_around() {
         let mut rumors = rumors(StopRule::FeedbackCounter { k: 1 }, 1);
-        let first = rumors.fill(NodeId(2), 1_000, &mut Rng::new(1)).packet;
+        let first = rumors.fill(NodeId(2), 1_000, None, &mut Rng::new(1)).packet;
         // An update that is sent and cools again and again: one packet of old stays in front while numbers go round.
         let packets = std::mem::take(&mut rumors.packets);
         rumors.packet = first.wrapping_sub(3);
         for _ in 0..2 {
-            rumors.fill(NodeId(2), 1_000, &mut Rng::new(1));
+            rumors.fill(NodeId(2), 1_000, None, &mut Rng::new(1));
         }
         packets.into_iter().rev().for_each(|packet| rumors.packets.push_front(packet));
         rumors.feedback(rumors.packet, 1, &mut Rng::new(1));
@@ -428,7 +440,7 @@ mod tests {
     fn a_large_update_is_announced() {
         let mut rumors = none(StopRule::Never);
         rumors.heat(message(1, 5_000), 0, None, 9);
-        let filling = rumors.fill(NodeId(2), 1_000, &mut Rng::new(1));
+        let filling = rumors.fill(NodeId(2), 1_000, None, &mut Rng::new(1));
         assert!(filling.items.is_empty());
         assert_eq!(filling.announced.len(), 1);
     }

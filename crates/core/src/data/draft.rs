@@ -15,7 +15,7 @@ use crate::time::{Seconds, Wall};
 use crate::update::{Head, Update};
 
 /// The longest time to live: ten years, far below the end of seconds.
-const TTL_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
+const TTL_MAX: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// Updates that are not said to anybody yet.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ impl Draft {
         let Some(added) = sums.added.plus(amount) else {
             return Err(invalid("amount", amount.to_string(), "such that the sums of this node stay below 2^64"));
         };
-        let sums = Sums { added, ..sums };
+        let sums = Sums { added, stamp: data.tick(self.now), ..sums };
         let parts = (amount != 0).then(|| {
             let datum = Datum { subject, statement: Statement::Sums(sums) };
             data.make(&datum, sums.forget(), sums.forget(), &[])
@@ -268,7 +268,9 @@ impl Draft {
     /// Puts updates into the draft if there is room for all of them.
     fn put_all(&mut self, data: &Data, updates: Vec<Arc<Update>>) -> Result<(), Refusal> {
         updates.iter().try_for_each(|update| self.affords(data, update))?;
-        updates.into_iter().for_each(|update| self.put_update(update));
+        for update in updates {
+            self.put_update(update);
+        }
         Ok(())
     }
 

@@ -103,7 +103,7 @@ impl Index {
     }
 
     /// Everything from the head of `key` on.
-    pub(crate) fn from_key<'a>(&'a self, key: &[u8]) -> impl Iterator<Item = &'a Arc<Update>> + use<'a> {
+    pub(crate) fn starting_at<'a>(&'a self, key: &[u8]) -> impl Iterator<Item = &'a Arc<Update>> + use<'a> {
         let start = Subject::head(key);
         let range: (Bound<&dyn About>, Bound<&dyn About>) = (Bound::Included(&start), Bound::Unbounded);
         self.0.range::<dyn About, _>(range).map(|held| &held.0)
@@ -111,6 +111,6 @@ impl Index {
 
     /// All updates about one key, its head first.
     pub(crate) fn of_key<'a, 'k>(&'a self, key: &'k [u8]) -> impl Iterator<Item = &'a Arc<Update>> + use<'a, 'k> {
-        self.from_key(key).take_while(move |update| update.subject().key == key)
+        self.starting_at(key).take_while(move |update| update.subject().key == key)
     }
 }

@@ -38,7 +38,7 @@ impl Shelf {
     pub fn page(&self, prefix: &str, after: Option<&str>, now: Wall) -> Page {
         let index = self.read();
         let start = after.filter(|after| *after >= prefix).unwrap_or(prefix);
-        let mut updates = index.from_key(start.as_bytes()).peekable();
+        let mut updates = index.starting_at(start.as_bytes()).peekable();
         let mut page = Page::default();
         let (mut bytes, mut seen) = (0, 0);
         while let Some(first) = updates.peek().copied() {

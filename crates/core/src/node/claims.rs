@@ -141,6 +141,8 @@ impl Node {
             self.heat(claim, 0, Some(by));
         }
         self.note_change(Space::Members);
+        let was_live = merged.before.is_some_and(|before| before.1.is_live());
+        self.note_presence(member, was_live, merged.after.1.is_live());
         self.follow_state(&merged, by);
         self.tell_change(&merged, by);
         self.fx.arm_once(REMEMBER_AFTER, Timer::Remember);
@@ -449,7 +451,10 @@ impl Node {
         let picked = self.members.pick(&mut self.fx.rng, REMEMBERED_MAX, None);
         let members: Vec<_> = picked.into_iter().filter_map(|id| self.members.address(id)).collect();
         let former = crate::identity::write_addresses(self.contacts.former());
-        let mut records = vec![Record { key: b"former".to_vec(), value: Some(former) }];
+        let mut records = vec![
+            Record { key: b"former".to_vec(), value: Some(former) },
+            Record { key: b"gone".to_vec(), value: Some(self.apart.to_bytes()) },
+        ];
         if !members.is_empty() {
             // A node that lost everybody keeps what it knew before.
             let value = Some(crate::identity::write_addresses(&members));

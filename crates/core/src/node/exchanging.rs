@@ -20,7 +20,7 @@ const SKETCH_HEAD_BYTES: usize = 1 + 3 + 19;
 const BULK_DIFFERENCE: u32 = 256;
 
 impl Node {
-    fn replica(&self, space: Space) -> &Replica {
+    pub(super) fn replica(&self, space: Space) -> &Replica {
         match space {
             Space::Members => self.members.replica(),
             Space::Data => self.data.replica(),
@@ -31,6 +31,9 @@ impl Node {
     /// The first symbols of both spaces. `one_way` asks without being asked back.
     pub(super) fn put_sketches(&mut self, letter: &mut Letter, one_way: bool) {
         for space in Space::ALL {
+            if self.withholds(space, letter.peer) {
+                continue;
+            }
             let exchange = self.fx.rng.bits();
             let replica = self.replica(space);
             let (as_of, count) = replica.counted();
@@ -72,6 +75,9 @@ impl Node {
     pub(super) fn on_sketch(&mut self, head: &SketchHead, symbols: List<'_>, letter: &mut Letter) {
         let SketchHead { space, exchange, .. } = *head;
         let now = self.fx.now.instant;
+        if self.withholds(space, letter.peer) {
+            return;
+        }
         let Some(answering) = self.exchanges.take_in(letter.peer, head, symbols.symbols(), now) else {
             self.fx.counters.dropped.unexpected += 1;
             return;

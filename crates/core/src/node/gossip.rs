@@ -296,6 +296,7 @@ impl Node {
     /// Compares with one random peer, unless a probe has just shown that roots agree.
     pub(super) fn on_repair_due(&mut self) {
         self.fx.arm(self.config.repair_interval, Timer::Repair);
+        self.note_heard();
         let now = self.fx.now.instant;
         let agrees = self.gossip.agreed_at.is_some_and(|at| now.since(at) < self.config.repair_interval);
         if agrees && self.gossip.differs.is_none() {

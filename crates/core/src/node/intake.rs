@@ -67,7 +67,7 @@ impl Node {
             self.fx.counters.dropped.malformed += 1;
             return true;
         };
-        if update.forget <= self.fx.now.wall.seconds() {
+        if update.forget <= self.fx.now.wall.seconds() || self.comes_too_early(&update, from) {
             self.fx.counters.dropped.refused += 1;
             return true;
         }
@@ -307,7 +307,8 @@ impl Node {
     }
 
     pub(super) fn on_request(&mut self, list: List<'_>, letter: &mut Letter) {
-        let replicas = [self.members.replica(), self.data.replica(), self.messages.replica()];
+        let served = Space::ALL.into_iter().filter(|space| !self.withholds(*space, letter.peer));
+        let replicas: Vec<&Replica> = served.map(|space| self.replica(space)).collect();
         let held = |id| replicas.iter().find_map(|replica| replica.get(id)).cloned();
         // Each once, however often it is named.
         let ids: BTreeSet<UpdateId> = list.ids().take(REQUEST_MAX).collect();

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{ENVELOPE_BYTES, Node, Phase};
 use crate::budget::Class;
 use crate::config::Mode;
-use crate::frame;
+use crate::frame::{self, Space};
 use crate::hash;
 use crate::identity::NodeId;
 use crate::io::{Channel, Output, State, StreamId};
@@ -196,7 +196,8 @@ impl Node {
             return;
         }
         self.put_accusations(letter);
-        let filling = self.rumors.fill(letter.peer, letter.packet.room(), &mut self.fx.rng);
+        let withheld = self.withholds_data(letter.peer).then_some(Space::Data);
+        let filling = self.rumors.fill(letter.peer, letter.packet.room(), withheld, &mut self.fx.rng);
         self.put_filling(letter, &filling);
     }
 

@@ -125,7 +125,9 @@ impl Node {
         for (packet, keys) in open {
             let updates: Vec<Arc<Update>> = keys.iter().filter_map(|key| self.held(key)).collect();
             let mut items = Vec::new();
-            updates.iter().for_each(|update| frame::item(&mut items, 0, update.bytes()));
+            for update in &updates {
+                frame::item(&mut items, 0, update.bytes());
+            }
             let mut letter = self.letter(peer, address);
             if letter.packet.room() >= HOLD_HEAD_BYTES + items.len() {
                 letter.packet.hold(packet, &items);

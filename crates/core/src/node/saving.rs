@@ -85,7 +85,7 @@ impl Node {
         }
         let last = self.saving.under_way.back().map(|(token, _)| *token);
         for hold in self.saving.holds.iter_mut().rev().take_while(|hold| hold.after.is_none()) {
-            hold.after = last.or(Some(Token::default()));
+            hold.after = Some(last.unwrap_or_default());
         }
         if last.is_none() {
             self.confirm_up_to(Token::default());

@@ -15,7 +15,7 @@ use crate::frame::Space;
 use crate::identity::{NodeId, Record};
 use crate::io::{Refusal, Reply, Ticket, Token};
 use crate::time::Instant;
-use crate::update::{Head, Update, UpdateRef};
+use crate::update::{Head, Update, UpdateId, UpdateRef};
 
 /// A batch takes no more writes once it is this large.
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -105,7 +105,9 @@ impl Node {
         let queue = std::mem::take(&mut self.writing.queue);
         let (late, waiting): (VecDeque<_>, _) = queue.into_iter().partition(|asked| asked.deadline <= now);
         self.writing.queue = waiting;
-        late.into_iter().for_each(|asked| self.done(asked.ticket, Err(Refusal::Late)));
+        for Asked { ticket, .. } in late {
+            self.done(ticket, Err(Refusal::Late));
+        }
         self.arm_write();
     }
 
@@ -188,12 +190,16 @@ impl Node {
     }
 
     /// An update that is held from now on is passed on, in place of what it supersedes.
-    fn spread_datum(&mut self, update: Arc<Update>, old: Option<crate::update::UpdateId>, from: Option<NodeId>) {
+    pub(super) fn spread_datum(&mut self, update: Arc<Update>, old: Option<UpdateId>, from: Option<NodeId>) {
+        self.note_superseded(old);
+        self.heat(update, 0, from);
+    }
+
+    fn note_superseded(&mut self, old: Option<UpdateId>) {
         if let Some(old) = old {
             self.rumors.cool(old);
         }
         self.note_change(Space::Data);
-        self.heat(update, 0, from);
     }
 
     /// Merges an update that came in. Returns whether it was known.
@@ -219,8 +225,7 @@ impl Node {
                 if hot {
                     self.spread_datum(update, old, Some(from));
                 } else {
-                    old.into_iter().for_each(|old| self.rumors.cool(old));
-                    self.note_change(Space::Data);
+                    self.note_superseded(old);
                 }
                 false
             }
