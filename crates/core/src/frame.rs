@@ -72,7 +72,7 @@ pub(crate) struct SketchHead {
     pub(crate) space: Space,
     /// Random; returning it proves the address of the answerer.
     pub(crate) exchange: u64,
-    /// Only updates that are forgotten later than this count.
+    /// Only updates that are forgotten later than this count. Said by the first batch only, as is the count.
     pub(crate) as_of: Seconds,
     /// How many ids the sketch holds.
     pub(crate) count: u32,
@@ -108,8 +108,8 @@ pub(crate) enum Frame<'a> {
     Request(List<'a>),
     /// Part of a sketch of what I have.
     Sketch { head: SketchHead, symbols: List<'a> },
-    /// That did not decode: send symbols from here on.
-    More { exchange: u64, from: u16 },
+    /// That did not decode: send symbols from here on, up to there.
+    More { exchange: u64, from: u16, until: u16 },
     /// That decoded: `differences` ids differed, what you lack follows or preceded.
     Settled { exchange: u64, differences: u32 },
     /// Too much differs: let us send each other everything.
@@ -267,7 +267,7 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_ANNOUNCE => Frame::Announce(List::new(content.rest(), 12)?),
         KIND_REQUEST => Frame::Request(List::new(content.rest(), 8)?),
         KIND_SKETCH => return read_sketch(content),
-        KIND_MORE => Frame::More { exchange: content.u64()?, from: content.u16()? },
+        KIND_MORE => Frame::More { exchange: content.u64()?, from: content.u16()?, until: content.u16()? },
         KIND_SETTLED => Frame::Settled { exchange: content.u64()?, differences: content.u32()? },
         KIND_BULK => match Space::from_byte(content.u8()?) {
             Some(space) => Frame::Bulk { space, exchange: content.u64()? },
@@ -293,14 +293,10 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
 fn read_sketch(mut content: Reader<'_>) -> Option<Frame<'_>> {
     let kind = content.u8()?;
     let Some(space) = Space::from_byte(kind & !ONE_WAY) else { return Some(Frame::Unknown) };
-    let head = SketchHead {
-        space,
-        exchange: content.u64()?,
-        as_of: Seconds(content.u32()?),
-        count: content.u32()?,
-        offset: content.u16()?,
-        one_way: kind & ONE_WAY != 0,
-    };
+    let (exchange, offset) = (content.u64()?, content.u16()?);
+    // The first batch says what holds for all.
+    let (as_of, count) = if offset == 0 { (Seconds(content.u32()?), content.u32()?) } else { Default::default() };
+    let head = SketchHead { space, exchange, as_of, count, offset, one_way: kind & ONE_WAY != 0 };
     Some(Frame::Sketch { head, symbols: List::new(content.rest(), SYMBOL_BYTES)? })
 }
 

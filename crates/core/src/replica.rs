@@ -50,8 +50,8 @@ pub(crate) struct Replica {
 pub(crate) enum Comparison {
     /// What only this side has, and the ids that only the other side has.
     Found { ours: Vec<Arc<Update>>, theirs: Vec<UpdateId> },
-    /// More symbols are needed.
-    Incomplete,
+    /// More symbols are needed; so many ids came out of these.
+    Incomplete { found: usize },
     /// These symbols cannot come from an honest sketch.
     Hostile,
 }
@@ -220,7 +220,7 @@ impl Replica {
         }
         match sketch::decode(difference) {
             Decoded::Complete(ids) => self.sort_out(&ids),
-            Decoded::Incomplete => Comparison::Incomplete,
+            Decoded::Incomplete { found } => Comparison::Incomplete { found },
             Decoded::Hostile => Comparison::Hostile,
         }
     }
@@ -252,12 +252,12 @@ impl Replica {
     }
 
     fn counts(&self, update: &Update) -> bool {
-        update.forget > self.as_of
+        update.forget() > self.as_of
     }
 
     fn note_arrival(&mut self, update: &Update) {
-        if update.forget != Seconds::NEVER {
-            self.fading.insert((update.forget, update.id));
+        if update.forget() != Seconds::NEVER {
+            self.fading.insert((update.forget(), update.id));
         }
         if self.counts(update) {
             self.toggle(update.id, true);
@@ -267,7 +267,7 @@ impl Replica {
     fn note_departure(&mut self, update: &Update) {
         if self.counts(update) {
             // Superseded before its time: it must not be taken for one that faded away.
-            self.fading.remove(&(update.forget, update.id));
+            self.fading.remove(&(update.forget(), update.id));
             self.toggle(update.id, false);
         }
     }
@@ -290,7 +290,7 @@ impl Replica {
     fn grow_sketch(&mut self) {
         let kept = self.sketch.symbols().len();
         if self.updates.len() * 2 > kept && kept < KEPT_SYMBOLS_MAX {
-            let ids = self.updates.iter().filter(|update| update.forget > self.as_of).map(|update| update.id.0);
+            let ids = self.updates.iter().filter(|update| update.forget() > self.as_of).map(|update| update.id.0);
             self.sketch = Arc::new(Sketch::grown(kept * 2, ids));
         }
     }
@@ -335,7 +335,7 @@ mod tests {
     fn found(comparison: Comparison) -> (usize, usize) {
         match comparison {
             Comparison::Found { ours, theirs } => (ours.len(), theirs.len()),
-            Comparison::Incomplete | Comparison::Hostile => panic!("{comparison:?}"),
+            Comparison::Incomplete { .. } | Comparison::Hostile => panic!("{comparison:?}"),
         }
     }
 

@@ -122,7 +122,7 @@ impl Node {
         }
         if pushed_out.contains(&update.id) {
             // The limits leave no room for it: comparisons must not fetch it again.
-            self.messages.replica_mut().refuse(update.id, update.forget);
+            self.messages.replica_mut().refuse(update.id, update.forget());
             return;
         }
         self.note_change(Space::Messages);
@@ -334,7 +334,7 @@ impl Node {
     /// Sends updates in reply: in a few datagrams, or over a stream if they are many or large.
     pub(super) fn send_updates(&mut self, updates: &[Arc<Update>], letter: &mut Letter) {
         let now = self.fx.now.wall.seconds();
-        let mut updates: Vec<&Arc<Update>> = updates.iter().filter(|update| update.forget > now).collect();
+        let mut updates: Vec<&Arc<Update>> = updates.iter().filter(|update| update.forget() > now).collect();
         let sizes = || updates.iter().map(|update| frame::item_bytes(update.bytes().len()));
         let fits = sizes().all(|size| size + frame::UPDATES_HEAD_BYTES <= self.frames_max())
             && sizes().sum::<usize>() <= REPLY_DATAGRAMS * self.frames_max() / 2;
