@@ -12,13 +12,14 @@ mod sweep;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use clap::{Args, Subcommand};
+use clap::{Arg, Args, Subcommand};
 use rumormill_lab::Error;
 use rumormill_lab::chart::{self, Chart, Format};
-use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as WordError;
+use serde::{Deserialize, Serialize};
 
 use crate::commands::Output;
 use crate::failure::{Failure, Kind};
@@ -28,20 +29,30 @@ use crate::print;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Lab {
     /// Let a rumor spread in a textbook model, beside the theory
+    #[command(mut_args(signed))]
     Spread(spread::Spread),
     /// Run real nodes on a virtual network, under faults
     Run(Box<run::Run>),
     /// Reconcile two sets with sketches: symbols, bytes and time for each difference
+    #[command(mut_args(signed))]
     Sketch(sketch::Sketch),
     /// Average a number over all nodes, in pairs or by push-sum, beside the theory
+    #[command(mut_args(signed))]
     Average(average::Average),
     /// Crash a member and see how soon another notices, beside the theory
+    #[command(mut_args(signed))]
     Detection(detection::Detection),
     /// Run one of these over many values of its parameters, and draw the curves
     #[command(subcommand)]
     Sweep(sweep::Sweep),
     /// Propose settings for a goal, predict what they do, and verify it on the virtual network
+    #[command(mut_args(signed))]
     Plan(plan::Plan),
+}
+
+/// A number with a sign is a value, to be refused with its rule, and no flag.
+fn signed(arg: Arg) -> Arg {
+    if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg }
 }
 
 /// Runs a command of the laboratory.
@@ -60,6 +71,12 @@ pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
 /// Reads one of the words that a type consists of.
 fn word<T: Deserialize<'static>>(text: &str) -> Result<T, String> {
     T::deserialize(text.to_owned().into_deserializer()).map_err(|error: WordError| error.to_string())
+}
+
+/// Reads a whole number; of what is none, or too large, it tells the range.
+fn whole<T: FromStr>(text: &str) -> Result<T, String> {
+    let most = u64::MAX >> (u64::BITS - 8 * u32::try_from(size_of::<T>()).expect("at most eight bytes"));
+    text.parse().map_err(|_| format!("must be a whole number from 0 to {most}"))
 }
 
 /// Where the curves of a command go.
@@ -107,6 +124,15 @@ impl Drawing {
         }
         Ok(())
     }
+}
+
+/// Prints a document as JSON, or tells people what is in it.
+fn show<T: Serialize>(
+    document: &T,
+    output: Output,
+    tell: impl FnOnce(&T) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if output.json { Ok(print::json(document)?) } else { tell(document) }
 }
 
 /// Whether Ctrl-C ended the work early. What is done is printed, drawn and written as ever, and then the command ends

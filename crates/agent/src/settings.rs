@@ -9,7 +9,7 @@ mod layers;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use rumormill_core::{Config, ConfigBuilder, Tags};
+use rumormill_core::{Config, Tags};
 use serde::{Deserialize, Serialize};
 
 use crate::address::{self, GOSSIP_PORT, HTTP_PORT};
@@ -19,37 +19,7 @@ use crate::logs::{Format, Level};
 
 pub(crate) use catalogue::{catalogue, default_file, rows};
 pub(crate) use layers::Layers;
-
-/// What the settings start from.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Preset {
-    /// Machines of one network.
-    #[default]
-    Lan,
-    /// Machines in several regions.
-    Wan,
-    /// Processes of one machine.
-    Local,
-}
-
-impl Preset {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Lan => "lan",
-            Self::Wan => "wan",
-            Self::Local => "local",
-        }
-    }
-
-    pub(crate) fn node_settings(self) -> ConfigBuilder {
-        match self {
-            Self::Lan => ConfigBuilder::lan(),
-            Self::Wan => ConfigBuilder::wan(),
-            Self::Local => ConfigBuilder::local(),
-        }
-    }
-}
+pub(crate) use rumormill_lab::settings::Preset;
 
 /// The settings that the node does not know of, as they are written. Empty text is "not given".
 #[derive(Clone, Debug, Deserialize, Serialize)]

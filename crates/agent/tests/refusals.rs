@@ -71,7 +71,11 @@ fn settings_without_sense_are_refused_with_field_value_and_rule() {
         (&["config", "show", "--set", "mtu_bytes=1"], "mtu_bytes", "1"),
         (&["config", "show", "--set", "stop=median-counter:3"], "stop", "median-counter:3"),
         (&["lab", "spread", "--loss", "1"], "loss", "1"),
+        (&["lab", "spread", "--loss", "-0.1"], "loss", "-0.1"),
         (&["lab", "spread", "--fanout", "0"], "fanout", "0"),
+        (&["lab", "spread", "--fanout", "-1"], "fanout", "-1"),
+        (&["lab", "sweep", "detection", "--over", "seed=1..2", "--loss", "-1"], "loss", "-1"),
+        (&["lab", "plan", "--nodes", "9", "--loss", "-0.1", "--deadline", "1s"], "loss", "-0.1"),
         (&["lab", "spread", "--fanout", "NaN"], "fanout", "NaN"),
         (&["lab", "spread", "--nodes", "1"], "nodes", "1"),
         (&["lab", "spread", "--runs", "0"], "runs", "0"),
@@ -83,6 +87,18 @@ fn settings_without_sense_are_refused_with_field_value_and_rule() {
         let said = [&error["code"], &error["field"], &error["value"]].map(|text| text.as_str().unwrap_or("null"));
         assert_eq!((code, said), (2, ["value", field, value]), "{arguments:?}");
         assert!(error["rule"].is_string(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_whole_number_below_zero_or_beyond_its_kind_is_refused_with_the_range() {
+    for (flag, value, most) in [("--nodes", "-1", "18446744073709551615"), ("--connection-limit", "65536", "65535")] {
+        let (code, error) = failure(&["lab", "spread", flag, value]);
+        let said = error["message"].as_str().unwrap();
+        assert_eq!(code, 2);
+        for part in [flag, value, &format!("must be a whole number from 0 to {most}")] {
+            assert!(said.contains(part), "{said}");
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use changes::{Change, ChangeKind, Position, PositionError};
 pub use entry::{Entry, Revision, Value};
-pub use shelf::Shelf;
+pub use shelf::{Page, Shelf};
 pub use write::{Condition, Edit, Write, Written};
 
 use crate::clock::{Clock, Stamp};

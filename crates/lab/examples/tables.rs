@@ -164,7 +164,7 @@ fn detections() -> Result<(), Error> {
             detection::run(&detection::Parameters { nodes, runs, ..detection::Parameters::default() }, &Unwatched)?;
         let expected =
             Value { value: theory::first_detection(nodes), rounding: 0.0, runs: u32::MAX, is_discrepant: false };
-        let what = ("SWIM, DSN 2002, §5.1", &*format!("n = {nodes}"), "first detection, periods");
+        let what = ("SWIM, DSN 2002, §3", &*format!("n = {nodes}"), "first detection, periods");
         let ours = outcome.first_detection;
         line(what, &format!("{:.4}", expected.value), "", ours, runs, verdict(holds(ours, runs, &expected)));
     }

@@ -46,22 +46,22 @@ impl fmt::Display for Order {
 }
 
 /// What to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Parameters {
     /// How many members, the crashed one included.
     pub nodes: usize,
     /// How long a period is, in seconds.
     pub period: f64,
+    /// How many runs.
+    pub runs: usize,
+    /// The seed of the first run; others follow from it.
+    pub seed: u64,
     /// In which order members are probed.
     pub order: Order,
     /// The share of messages that gets lost.
     pub loss: f64,
     /// How many others are asked to try when a ping is not answered.
     pub indirect_probes: u32,
-    /// How many runs.
-    pub runs: usize,
-    /// The seed of the first run; others follow from it.
-    pub seed: u64,
 }
 
 impl Default for Parameters {
@@ -96,20 +96,9 @@ impl Parameters {
 /// The document of `rumor lab detection`; times are in periods.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
-    /// How many members.
-    pub nodes: usize,
-    /// How long a period is, in seconds.
-    pub period: f64,
-    /// How many runs were done.
-    pub runs: usize,
-    /// The seed.
-    pub seed: u64,
-    /// In which order members are probed.
-    pub order: Order,
-    /// The share of messages lost.
-    pub loss: f64,
-    /// How many others are asked.
-    pub indirect_probes: u32,
+    /// What was run, and how many runs were done.
+    #[serde(flatten)]
+    pub parameters: Parameters,
     /// Until the first member notices.
     pub first_detection: Summary,
     /// The same by theory.
@@ -189,13 +178,7 @@ impl Outcome {
         let longest = runs.iter().map(|(periods, _)| *periods).max()?;
         let late = |after: usize| runs.iter().filter(|(periods, _)| *periods > after).count();
         Some(Self {
-            nodes: parameters.nodes,
-            period: parameters.period,
-            runs: runs.len(),
-            seed: parameters.seed,
-            order: parameters.order,
-            loss: parameters.loss,
-            indirect_probes: parameters.indirect_probes,
+            parameters: Parameters { runs: runs.len(), ..parameters.clone() },
             first_detection,
             theory: self::first_detection(parameters.order, parameters.nodes),
             bound: (parameters.order == Order::RoundRobin).then(|| 2 * (parameters.nodes - 1) - 1),
@@ -211,11 +194,12 @@ impl Outcome {
 
     /// The share of crashes that somebody has noticed, against time.
     pub fn chart(&self) -> Chart {
-        let at = |periods: usize| count(periods) * self.period;
+        let Parameters { nodes, period, order, .. } = self.parameters;
+        let at = |periods: usize| count(periods) * period;
         let noticed = self.late.iter().enumerate().map(|(after, late)| (at(after), 1.0 - late)).collect();
-        let expected = (0..self.late.len()).map(|after| (at(after), 1.0 - late(self.order, self.nodes, after)));
+        let expected = (0..self.late.len()).map(|after| (at(after), 1.0 - late(order, nodes, after)));
         Chart {
-            title: format!("First detection among {} members, {} order", self.nodes, self.order),
+            title: format!("First detection among {nodes} members, {order} order"),
             x: Axis::linear("time since the crash (s)"),
             y: Axis::linear("crashes that somebody noticed (share)"),
             series: vec![Series::measured("bare model", noticed), Series::theory("theory", expected.collect())],

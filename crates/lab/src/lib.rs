@@ -27,7 +27,7 @@ pub mod planner;
 pub mod published;
 pub mod scenario;
 pub mod seeds;
-mod settings;
+pub mod settings;
 pub mod sketches;
 pub mod spread;
 mod summary;

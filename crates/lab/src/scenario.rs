@@ -14,6 +14,7 @@ pub mod report;
 pub mod run;
 mod suspicions;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rumormill_core::{ConfigBuilder, duration};
@@ -26,6 +27,7 @@ pub use run::Run;
 
 use crate::jobs::Watch;
 use crate::network::options::Options;
+use crate::settings::Preset;
 use crate::{Error, Link};
 
 /// How nodes start.
@@ -37,30 +39,6 @@ pub enum Start {
     Cold,
     /// All begin with complete views.
     Joined,
-}
-
-/// What the settings of the nodes start from.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// Machines of one network.
-    #[default]
-    Lan,
-    /// Machines in several regions.
-    Wan,
-    /// Processes of one machine.
-    Local,
-}
-
-impl Preset {
-    /// The settings.
-    pub fn settings(self) -> ConfigBuilder {
-        match self {
-            Self::Lan => ConfigBuilder::lan(),
-            Self::Wan => ConfigBuilder::wan(),
-            Self::Local => ConfigBuilder::local(),
-        }
-    }
 }
 
 /// What a run consists of. Together with the version of this program it determines the run, bit by bit.
@@ -93,6 +71,7 @@ pub struct Scenario {
     /// The share that others overtake.
     pub reordering: f64,
     /// What a stream carries, in bytes per second and direction.
+    #[serde(deserialize_with = "draft::stream_speed")]
     pub stream_speed: u64,
     /// By how much a node's time of day may be wrong, either way.
     #[serde(with = "duration::text")]
@@ -124,32 +103,7 @@ pub struct Scenario {
 impl Default for Scenario {
     /// A hundred nodes on a quiet local network that start cold and are left alone for half a minute.
     fn default() -> Self {
-        let Options { link, stream_bytes_per_second, clock_skew, clock_drift_ppm, disk_delay, config, .. } =
-            Options::default();
-        let Link { latency, jitter, loss, duplication, reordering } = link;
-        Self {
-            nodes: 100,
-            start: Start::default(),
-            start_within: Duration::from_secs(1),
-            duration: Duration::from_secs(30),
-            seed: 1,
-            latency,
-            jitter,
-            loss,
-            duplication,
-            reordering,
-            stream_speed: stream_bytes_per_second,
-            clock_skew,
-            clock_drift: clock_drift_ppm,
-            disk_delay,
-            diskless: false,
-            preset: Preset::default(),
-            fault: Vec::new(),
-            publish: Vec::new(),
-            settle: Duration::ZERO,
-            check: false,
-            config,
-        }
+        Self::on(Options { nodes: 100, ..Options::default() })
     }
 }
 
@@ -167,42 +121,21 @@ pub fn run(scenario: &Scenario, watch: &dyn Watch) -> Result<Outcome, Error> {
 /// Times are counted in microseconds and printed exactly up to here.
 const TIME_MAX: Duration = Duration::from_hours(30 * 24);
 
+/// What a stream can carry, in bytes per second, and that as a rule.
+const STREAM_SPEED: RangeInclusive<u64> = 1_000..=1_000_000_000_000;
+const STREAM_SPEED_RULE: &str = "from 1000 to 1000000000000 bytes per second";
+
 impl Scenario {
     /// A run of everything at once, drawn from a seed: options, settings, a minute of faults and work, then half a
     /// minute in which their ends fall, and peace. 2 minutes for that: some 60 tries at dead or former addresses, one a
     /// second for the whole cluster, then the exchange of what each side lacks at the bandwidth drawn.
     pub fn drawn(seed: u64) -> Self {
-        let Options {
-            nodes,
-            link,
-            stream_bytes_per_second,
-            clock_skew,
-            clock_drift_ppm,
-            disk_delay,
-            durable,
-            config,
-            plan,
-        } = Options::drawn(seed);
-        let Link { latency, jitter, loss, duplication, reordering } = link;
         Self {
-            nodes,
             duration: Duration::from_secs(90),
             seed,
-            latency,
-            jitter,
-            loss,
-            duplication,
-            reordering,
-            stream_speed: stream_bytes_per_second,
-            clock_skew,
-            clock_drift: clock_drift_ppm,
-            disk_delay,
-            diskless: !durable,
-            fault: plan.into_iter().map(Fault::from).collect(),
             settle: Duration::from_mins(2),
             check: true,
-            config,
-            ..Self::default()
+            ..Self::on(Options::drawn(seed))
         }
     }
 
@@ -232,9 +165,7 @@ impl Scenario {
             Error::unless((0.0..=1.0).contains(&share), field, share, "a share from 0 to 1")?;
         }
         let speed = self.stream_speed;
-        let bytes_per_second = 1_000..=1_000_000_000_000;
-        let rule = "from 1000 to 1000000000000 bytes per second";
-        Error::unless(bytes_per_second.contains(&speed), "stream_speed", speed, rule)?;
+        Error::unless(STREAM_SPEED.contains(&speed), "stream_speed", speed, STREAM_SPEED_RULE)?;
         let drift = self.clock_drift;
         Error::unless(drift <= 100_000, "clock_drift", drift, "at most 100000 millionths")
     }
@@ -253,6 +184,44 @@ impl Scenario {
         most("duration", self.duration, TIME_MAX)?;
         Error::unless(!self.duration.is_zero(), "duration", duration::format(self.duration), "above 0")?;
         most("start_within", self.start_within, TIME_MAX)
+    }
+
+    /// A cold start on such a network, and half a minute.
+    fn on(options: Options) -> Self {
+        let Options {
+            nodes,
+            link: Link { latency, jitter, loss, duplication, reordering },
+            stream_bytes_per_second,
+            clock_skew,
+            clock_drift_ppm,
+            disk_delay,
+            durable,
+            config,
+            plan,
+        } = options;
+        Self {
+            nodes,
+            start: Start::default(),
+            start_within: Duration::from_secs(1),
+            duration: Duration::from_secs(30),
+            seed: 1,
+            latency,
+            jitter,
+            loss,
+            duplication,
+            reordering,
+            stream_speed: stream_bytes_per_second,
+            clock_skew,
+            clock_drift: clock_drift_ppm,
+            disk_delay,
+            diskless: !durable,
+            preset: Preset::default(),
+            fault: plan.into_iter().map(Fault::from).collect(),
+            publish: Vec::new(),
+            settle: Duration::ZERO,
+            check: false,
+            config,
+        }
     }
 
     /// The options of the network that a scenario without shares runs on.
@@ -307,5 +276,63 @@ impl Scenario {
         let count = news + messages.iter().map(|&(count, _)| count).sum::<u64>();
         let node = NODE_BYTES + nodes * member + count * MESSAGE_BYTES + announced.sum::<u64>() / ANNOUNCED_PART;
         (nodes * node).saturating_add(payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_at_a_bound_is_taken_and_what_lies_beyond_is_refused_by_name() {
+        for (key, within, beyond) in [
+            ("nodes", "2", "1"),
+            ("loss", "0.999", "1.0"),
+            ("duplication", "1.0", "1.001"),
+            ("reordering", "1.0", "1.001"),
+            ("stream_speed", "1000", "999"),
+            ("stream_speed", "1000000000000", "1000000000001"),
+            ("clock_drift", "100000", "100001"),
+            ("latency", "1m", "61s"),
+            ("jitter", "1m", "61s"),
+            ("disk_delay", "1m", "61s"),
+            ("clock_skew", "720h", "721h"),
+            ("settle", "720h", "721h"),
+            ("duration", "1us", "0s"),
+            ("duration", "720h", "721h"),
+            ("start_within", "720h", "721h"),
+        ] {
+            let checked = |value| {
+                let mut draft = Draft::default();
+                draft.set(key, value).unwrap();
+                draft.scenario().unwrap().check().map_err(|error| error.to_string())
+            };
+            assert_eq!(checked(within), Ok(()), "{key} {within}");
+            let said = checked(beyond).unwrap_err();
+            assert!(said.starts_with(&format!("{key} is ")) && said.contains("must be"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_estimate_of_memory_counts_members_messages_and_copies_on_their_way() {
+        let quiet = Scenario { nodes: 1_000, ..Scenario::default() };
+        let of = |changes: fn(&mut Scenario)| {
+            let mut changed = quiet.clone();
+            changes(&mut changed);
+            changed.bytes() - quiet.bytes()
+        };
+        assert_eq!(quiet.bytes(), 1_000 * (32_768 + 64 * 1_000));
+        assert_eq!(of(|scenario| scenario.check = true), 1_000 * 48 * 1_000);
+        assert_eq!(of(|scenario| scenario.settle = Duration::from_secs(1)), 1_000 * 600 * 1_000);
+        assert_eq!(of(|scenario| scenario.publish = vec!["7:1@1s".parse().unwrap()]), 1_000 * 7 * 600 + 7);
+        assert_eq!(of(|scenario| scenario.fault = vec!["publish:n1,n2:1@1s".parse().unwrap()]), 1_000 * 2 * 600 + 2);
+        assert!(quiet.config.announce_bytes < 30_000);
+        assert_eq!(
+            of(|scenario| scenario.publish = vec!["1:30000@1s".parse().unwrap()]),
+            1_000 * (600 + 10_000) + 30_000,
+            "a third of what is announced is on its way to each"
+        );
+        let grown = of(|scenario| scenario.fault = vec!["add:1000@1s".parse().unwrap()]);
+        assert_eq!(grown + quiet.bytes(), 2_000 * (32_768 + 64 * 2_000));
     }
 }

@@ -1,10 +1,47 @@
-//! A node's settings by key, as text.
+//! Settings by key, as text: how values are read, shown and refused, in scenarios and wherever else settings are written.
+
+use std::fmt::Display;
 
 use rumormill_core::ConfigBuilder;
 use rumormill_core::config::SETTINGS;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::Error;
+
+/// What the settings of a node start from.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// Machines of one network.
+    #[default]
+    Lan,
+    /// Machines in several regions.
+    Wan,
+    /// Processes of one machine.
+    Local,
+}
+
+impl Preset {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Wan => "wan",
+            Self::Local => "local",
+        }
+    }
+
+    /// The settings.
+    pub fn settings(self) -> ConfigBuilder {
+        match self {
+            Self::Lan => ConfigBuilder::lan(),
+            Self::Wan => ConfigBuilder::wan(),
+            Self::Local => ConfigBuilder::local(),
+        }
+    }
+}
 
 /// Whether a node has a setting of that name.
 pub(crate) fn is_one(key: &str) -> bool {
@@ -20,19 +57,17 @@ pub(crate) fn with(settings: &ConfigBuilder, key: &str, value: &str) -> Result<C
     let Some(present) = table.get(key) else {
         return Err(Error::value(key, value, unknown(key, &[])));
     };
-    let value = typed(value, present);
-    let shown = shown(&value);
-    table.insert(key.to_owned(), value);
-    table.try_into().map_err(|error: toml::de::Error| Error::value(key, shown, rule_of(error.message())))
+    table.insert(key.to_owned(), typed(value, present));
+    read(key, table)
 }
 
 /// All settings as a table.
-pub(crate) fn table_of(settings: &impl serde::Serialize) -> Table {
+pub fn table_of(settings: &impl Serialize) -> Table {
     Table::try_from(settings).expect("settings are plain values under text keys")
 }
 
 /// Text from outside of files takes the type that the setting has.
-pub(crate) fn typed(text: &str, like: &Value) -> Value {
+pub fn typed(text: &str, like: &Value) -> Value {
     let read = match like {
         Value::Integer(_) => text.parse().map(Value::Integer).ok(),
         Value::Boolean(_) => text.parse().map(Value::Boolean).ok(),
@@ -43,15 +78,33 @@ pub(crate) fn typed(text: &str, like: &Value) -> Value {
 }
 
 /// A value as it would be written on the command line.
-pub(crate) fn shown(value: &Value) -> String {
+pub fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
+/// Reads a table into a type; `field` is what is named where that cannot be done.
+///
+/// # Errors
+/// The value of `field` in the table, and the rule that it breaks.
+pub fn read<T: DeserializeOwned>(field: &str, table: Table) -> Result<T, Error> {
+    let value = table.get(field).map_or_else(String::new, shown);
+    table.try_into().map_err(|error: toml::de::Error| {
+        let rule = rule_of(error.message(), &value);
+        Error::value(field, value, rule)
+    })
+}
+
 /// The rule in serde's words, what it expected, with Rust's names of types put into people's.
-pub(crate) fn rule_of(message: &str) -> String {
+fn rule_of(message: &str, value: &str) -> String {
+    let whole = |most: &dyn Display| match value.parse::<f64>() {
+        Ok(_) => format!("a whole number from 0 to {most}"),
+        Err(_) => "a whole number".to_owned(),
+    };
     let rule = ["expected ", "write "].iter().find_map(|word| Some(message.split_once(word)?.1));
     match rule.unwrap_or(message).replace('`', "").trim() {
-        "usize" | "u64" | "u32" => "a whole number".to_owned(),
+        "u32" => whole(&u32::MAX),
+        // TOML's numbers have no more bits.
+        "usize" | "u64" => whole(&i64::MAX),
         "f64" => "a number".to_owned(),
         "a boolean" => "true or false".to_owned(),
         "a string" => "text".to_owned(),
@@ -63,10 +116,13 @@ pub(crate) fn rule_of(message: &str) -> String {
 pub(crate) fn unknown(key: &str, own: &[&str]) -> String {
     let kind = if own.is_empty() { "a setting of a node" } else { "a key of a scenario or a setting of a node" };
     let known = own.iter().copied().chain(SETTINGS.iter().map(|setting| setting.key));
-    match known.map(|known| (distance(known, key), known)).min().filter(|(distance, _)| *distance <= 3) {
-        Some((_, near)) => format!("{kind}, perhaps {near}"),
-        None => kind.to_owned(),
-    }
+    nearest(key, known).map_or_else(|| kind.to_owned(), |near| format!("{kind}, perhaps {near}"))
+}
+
+/// Which of the known names somebody may have meant: the nearest, unless more than three letters differ.
+pub fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, near) = known.map(|known| (distance(known, key), known)).min()?;
+    (distance <= 3).then_some(near)
 }
 
 /// Levenshtein's distance: how many letters have to be changed, added or taken away.
@@ -103,6 +159,7 @@ mod tests {
         let message = |key, value| with(&ConfigBuilder::lan(), key, value).unwrap_err().to_string();
         assert_eq!(message("fanuot", "3"), "fanuot is 3, must be a setting of a node, perhaps fanout");
         assert_eq!(message("fanout", "many"), "fanout is many, must be a whole number");
+        assert_eq!(message("fanout", "-1"), "fanout is -1, must be a whole number from 0 to 9223372036854775807");
         assert_eq!(message("mode", "sideways"), "mode is sideways, must be one of push, pull, push-pull");
     }
 }

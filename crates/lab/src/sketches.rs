@@ -43,7 +43,7 @@ const TIMED: Duration = Duration::from_millis(100);
 const ROUNDS: usize = 5;
 
 /// What to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Parameters {
     /// How many ids only one of the two sets has.
     pub difference: usize,
@@ -89,14 +89,9 @@ impl Parameters {
 /// The document of `rumor lab sketch`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
-    /// How many ids only one set had.
-    pub difference: usize,
-    /// How many ids the larger set had.
-    pub size: usize,
-    /// How many differences were decoded.
-    pub trials: usize,
-    /// The seed.
-    pub seed: u64,
+    /// What was run, and how many trials were done.
+    #[serde(flatten)]
+    pub parameters: Parameters,
     /// Symbols that were needed for each difference.
     pub symbols_per_difference: Summary,
     /// The mean published for this or the nearest smaller and larger difference, between which it lies on a logarithmic
@@ -230,10 +225,7 @@ impl Outcome {
         per_difference.sort_by(f64::total_cmp);
         let symbols_per_difference = Summary::of(&per_difference)?;
         Some(Self {
-            difference: parameters.difference,
-            size: parameters.size,
-            trials: needed.len(),
-            seed: parameters.seed,
+            parameters: Parameters { trials: needed.len(), ..parameters.clone() },
             symbols_per_difference,
             theory: published(parameters.difference),
             bytes: symbols_per_difference.mean * count(parameters.difference * SYMBOL_BYTES),
@@ -258,7 +250,7 @@ impl Outcome {
     pub fn chart(&self) -> Chart {
         let mean = vec![(self.theory, 0.0), (self.theory, 1.0)];
         Chart {
-            title: format!("Sketches of {} differences", self.difference),
+            title: format!("Sketches of {} differences", self.parameters.difference),
             x: Axis::linear("symbols per difference"),
             y: Axis::linear("differences decoded (share)"),
             series: vec![

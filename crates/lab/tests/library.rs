@@ -1,4 +1,4 @@
-//! Each scenario of the library shows what its first line says, with the checkers on, whatever the seed.
+//! Each scenario of the library shows what its first line says, with the checkers on, with a fixed seed and fresh ones.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use rumormill_core::State;

@@ -17,8 +17,10 @@ fn symbols_per_difference_are_those_of_the_authors_gap_rule() {
     let trials = |difference: usize| (200_000 / difference).clamp(5, 20_000);
     for (difference, published) in PUBLISHED.into_iter().filter(|(difference, _)| *difference <= 100_000) {
         let outcome = outcome(difference, trials(difference));
-        let (mean, error) =
-            (outcome.symbols_per_difference.mean, outcome.symbols_per_difference.error_of_mean(outcome.trials));
+        let (mean, error) = (
+            outcome.symbols_per_difference.mean,
+            outcome.symbols_per_difference.error_of_mean(outcome.parameters.trials),
+        );
         let off = (mean - published).abs();
         assert!(off <= 4.0 * error + 0.0005, "{difference}: {mean:.4} ± {error:.4}, published {published}");
     }

@@ -11,8 +11,9 @@ fn outcome(parameters: Parameters) -> Outcome {
 }
 
 fn assert_first_detection(outcome: &Outcome, expected: f64) {
-    let (mean, tolerance) = (outcome.first_detection.mean, 4.0 * outcome.first_detection.error_of_mean(outcome.runs));
-    assert!((mean - expected).abs() <= tolerance, "{} {}: {mean:.4} ± {tolerance:.4}", outcome.nodes, outcome.order);
+    let Parameters { nodes, runs, order, .. } = outcome.parameters;
+    let (mean, tolerance) = (outcome.first_detection.mean, 4.0 * outcome.first_detection.error_of_mean(runs));
+    assert!((mean - expected).abs() <= tolerance, "{nodes} {order}: {mean:.4} ± {tolerance:.4}");
 }
 
 #[test]

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rumormill_core::data::Shelf;
 use rumormill_core::{Command, Member, Node, NodeId, Refusal, Reply, Sequence, Tags};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::builder::Builder;
+use crate::data::Data;
 use crate::error::{Closed, RequestError, StopReason};
 use crate::events::{Events, WeakAnnouncer};
 use crate::faults::Faults;
@@ -36,6 +38,9 @@ pub(crate) struct Shared {
     pub(crate) advertised: SocketAddr,
     pub(crate) is_durable: bool,
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) shelf: Shelf,
+    /// As many writes as the node lets wait.
+    pub(crate) writers: Semaphore,
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) events: WeakAnnouncer,
     pub(crate) joiner: Joiner,
@@ -225,6 +230,11 @@ impl Cluster {
         let (sender, lines) = mpsc::channel(request::LINES_MAX);
         request::gather(&self.0.requests, command, Lines::Traces(sender)).await?;
         Ok(Gathering::new(lines))
+    }
+
+    /// The replicated database.
+    pub fn data(&self) -> Data {
+        Data(Arc::clone(&self.0))
     }
 
     /// The queries of this name, to be answered here. Of several handlers of a name the newest gets them.

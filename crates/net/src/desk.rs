@@ -1,24 +1,32 @@
-//! Who waits for what: results of commands, answers, messages of topics, questions of handlers.
+//! Who waits for what: results of commands, answers, messages of topics, changes of data, questions of handlers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rumormill_core::data::{Change, Position};
 use rumormill_core::io::{Event as CoreEvent, QueryId, Ticket};
 use rumormill_core::{Member, Message, Node, NodeId, Wall};
 use tokio::sync::mpsc;
 
+use crate::data::{self, Changed, Watch};
 use crate::events::{Announcer, EventKind};
 use crate::gathering::{Answer, Line, Summary, TraceLine};
 use crate::questions::Question;
 use crate::request::{CommandResult, Lines, Pending, Request};
 use crate::subscription::{Feed, Received};
 
+/// So few pending commands need no order among them.
+const SWEEP_MIN: usize = 64;
+
 /// Brings what the node tells to those who asked for it. None of them can make it wait.
 #[derive(Debug)]
 pub(crate) struct Desk {
     tickets: u64,
     pending: BTreeMap<Ticket, Pending>,
+    /// At how many pending commands those that were given up are looked for.
+    sweep_at: usize,
     feeds: BTreeMap<String, Vec<Feed>>,
+    watches: Vec<data::Feed>,
     /// By name, the newest last.
     handlers: BTreeMap<String, Vec<mpsc::Sender<Question>>>,
     announcer: Announcer,
@@ -30,7 +38,9 @@ impl Desk {
         Self {
             tickets: 0,
             pending: BTreeMap::new(),
+            sweep_at: SWEEP_MIN,
             feeds: BTreeMap::new(),
+            watches: Vec::new(),
             handlers: BTreeMap::new(),
             announcer,
             requests,
@@ -40,7 +50,10 @@ impl Desk {
     /// Remembers who waits for a command, under a number of its own. Whoever gave up waiting for a result is forgotten:
     /// a join may never end.
     pub(crate) fn open(&mut self, pending: Pending) -> Ticket {
-        self.pending.retain(|_, pending| !pending.is_given_up());
+        if self.pending.len() >= self.sweep_at {
+            self.pending.retain(|_, pending| !pending.is_given_up());
+            self.sweep_at = SWEEP_MIN.max(2 * self.pending.len());
+        }
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.pending.insert(ticket, pending);
@@ -55,6 +68,18 @@ impl Desk {
         let feeds = self.feeds.entry(topic).or_default();
         feeds.retain(Feed::is_open);
         feeds.push(feed);
+    }
+
+    pub(crate) fn watch(&mut self, node: &Node, prefix: String, since: Option<Position>) -> Watch {
+        let now = node.data_position();
+        let began = since.unwrap_or(now);
+        let missed = node.data_changes(began).map(|changes| {
+            let watched = changes.into_iter().filter(|change| change.key.starts_with(&prefix));
+            watched.map(|change| named(node, change)).collect()
+        });
+        let (watch, feed) = data::Feed::new(prefix, missed, began, now);
+        self.watches.push(feed);
+        watch
     }
 
     pub(crate) fn handle_queries(&mut self, name: String, questions: mpsc::Sender<Question>) {
@@ -78,7 +103,7 @@ impl Desk {
                 }
             }
             CoreEvent::Message(message) => self.on_message(node, message),
-            CoreEvent::Data(_) => {}
+            CoreEvent::Data(change) => self.on_data(node, &change),
             CoreEvent::Missed { topic, origin, count } => self.on_missed(node, &topic, origin, count),
             CoreEvent::Query { query, name, payload } => self.on_query(node, query, name, payload),
             CoreEvent::Answer { ticket, from, payload, after } => {
@@ -112,6 +137,14 @@ impl Desk {
         let origin_name: Arc<str> = name_of(node, message.origin).into();
         for feed in feeds {
             feed.push(Received { message: Arc::clone(&message), origin_name: Arc::clone(&origin_name) });
+        }
+    }
+
+    fn on_data(&mut self, node: &Node, change: &Arc<Change>) {
+        self.watches.retain(data::Feed::is_open);
+        let mut with_name = None;
+        for watch in &self.watches {
+            watch.push(change, || with_name.get_or_insert_with(|| named(node, Arc::clone(change))).clone());
         }
     }
 
@@ -165,6 +198,11 @@ impl Desk {
             Some(Lines::None) | None => {}
         }
     }
+}
+
+fn named(node: &Node, change: Arc<Change>) -> Changed {
+    let author_name = change.author.map(|author| name_of(node, author).into());
+    Changed { change, author_name }
 }
 
 /// The name of a member as it is shown, or its id where it is no longer listed.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rumormill_core::data::Shelf;
 use rumormill_core::io::{Event as CoreEvent, StopReason as CoreStopReason};
 use rumormill_core::{Channel, Config, Identity, Input, Node, NodeId, Output, Stored};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -26,10 +27,11 @@ const OTHERS_A_TURN: usize = 64;
 const TURNS_MAX: usize = 64;
 
 /// Who a node turned out to be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Started {
     pub(crate) id: NodeId,
     pub(crate) is_durable: bool,
+    pub(crate) shelf: Shelf,
 }
 
 /// Everything that a node needs from the machine.
@@ -198,6 +200,7 @@ impl Driver {
                 self.desk.subscribe(&self.node, topic, history, feed);
                 done.send(()).ok();
             }
+            Request::Watch { prefix, since, watch } => drop(watch.send(self.desk.watch(&self.node, prefix, since))),
             Request::OnQuery { name, questions, done } => {
                 self.desk.handle_queries(name, questions);
                 done.send(()).ok();
@@ -231,7 +234,7 @@ impl Driver {
         {
             let Identity { id, durable: is_durable, .. } = self.identity;
             // Who started the node may have given up; then there is no handle either, and it stops.
-            started.send(Started { id, is_durable }).ok();
+            started.send(Started { id, is_durable, shelf: self.node.shelf().clone() }).ok();
         }
         if let CoreEvent::Stopped { reason } = event {
             if reason == CoreStopReason::BootNotStored && self.started.is_some() && self.start_in_memory() {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rumormill_core::data::Written;
 use rumormill_core::{ConfigError, Refusal};
 
 /// Why a node did not start. Nothing was sent, and nothing of an earlier life was changed.
@@ -112,6 +113,29 @@ pub enum RequestError {
 impl From<ConfigError> for RequestError {
     fn from(ConfigError { field, value, rule }: ConfigError) -> Self {
         Self::Refused(Refusal::Invalid { field, value, rule })
+    }
+}
+
+/// Why a write is not as it was asked for.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum WriteError {
+    /// The node refused; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It is written on this node, but not as many others as were asked for confirmed it in time. It goes on spreading.
+    #[error("written here, but confirmed by {} of {} other nodes in time; it goes on spreading", .0.replicas, .0.wanted)]
+    Unconfirmed(Box<Written>),
+    /// The node has stopped. A write under way at that moment may have been made.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+impl From<RequestError> for WriteError {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Refused(refusal) => Self::Refused(refusal),
+            RequestError::Closed(closed) => Self::Closed(closed),
+        }
     }
 }
 

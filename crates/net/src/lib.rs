@@ -1,5 +1,5 @@
-//! A gossip engine to embed: a fleet of processes that know each other, notice who failed, and pass messages and
-//! questions around, with no server in the middle.
+//! A gossip engine to embed: a fleet of processes that know each other, notice who failed, pass messages and questions
+//! around, and share data, with no server in the middle.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,6 +23,7 @@ mod address;
 mod builder;
 mod clock;
 mod cluster;
+pub mod data;
 mod desk;
 mod directory;
 mod driver;
@@ -44,7 +45,8 @@ mod subscription;
 
 pub use builder::Builder;
 pub use cluster::{Cluster, SocketCounts};
-pub use error::{Closed, RequestError, StartError, StopReason};
+pub use data::Data;
+pub use error::{Closed, RequestError, StartError, StopReason, WriteError};
 pub use events::{Event, EventKind, Events, Lagged, Warning};
 pub use faults::{Direction, Fault, FaultRule, Faults, Peer};
 pub use gathering::{Answer, Answers, Gathering, Summary, TraceLine, Traces};

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use rumormill_core::data::Position;
 use rumormill_core::{Command, Node, Refusal, Reply};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::data::Watch;
 use crate::error::{Closed, RequestError};
 use crate::gathering::{Answer, Line, TraceLine};
 use crate::questions::Question;
@@ -31,6 +33,8 @@ pub(crate) enum Request {
     Subscribe { topic: String, history: usize, feed: Feed, done: oneshot::Sender<()> },
     /// Hand over the queries of a name.
     OnQuery { name: String, questions: mpsc::Sender<Question>, done: oneshot::Sender<()> },
+    /// Deliver changes of data from now on, and first those since a position.
+    Watch { prefix: String, since: Option<Position>, watch: oneshot::Sender<Watch> },
     /// Stop without a word.
     Stop,
 }
@@ -42,6 +46,7 @@ impl fmt::Debug for Request {
             Self::Inspect(_) => "Inspect",
             Self::Subscribe { .. } => "Subscribe",
             Self::OnQuery { .. } => "OnQuery",
+            Self::Watch { .. } => "Watch",
             Self::Stop => "Stop",
         })
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rumormill_core::{Config, ConfigError, Identity, Node, NodeId, Stored};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::address::{self, Address};
@@ -189,7 +189,7 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
         config: config.clone(),
     };
     tokio::spawn(driver.run());
-    let Ok(Started { id, is_durable }) = is_started.await else { return Err(StartError::NotStarted) };
+    let Ok(Started { id, is_durable, shelf }) = is_started.await else { return Err(StartError::NotStarted) };
     Ok(Cluster(Arc::new(Shared {
         id,
         name,
@@ -198,6 +198,8 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
         advertised,
         is_durable,
         data_dir,
+        shelf,
+        writers: Semaphore::new(config.writes_max),
         requests,
         events,
         joiner,

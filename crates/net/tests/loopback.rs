@@ -1,48 +1,15 @@
 //! Real nodes on real sockets of this machine.
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod support;
+
 use std::time::Duration;
 
 use rumormill::{
-    Builder, Cluster, ConfigBuilder, Delivery, EventKind, Events, MemberChange, NodeId, Refusal, RequestError,
-    StartError, State, StopReason, Subscription, Tags,
+    Cluster, ConfigBuilder, Delivery, EventKind, MemberChange, Refusal, RequestError, StartError, State, StopReason,
+    Subscription, Tags,
 };
-
-/// Far more than any of these tests needs on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn node(name: &str) -> Builder {
-    Cluster::builder(name).bind("127.0.0.1:0").config(ConfigBuilder::local())
-}
-
-async fn start(name: &str) -> Cluster {
-    node(name).start().await.unwrap()
-}
-
-async fn join(node: &Cluster, contact: &Cluster) {
-    let contact = contact.local_address();
-    assert_eq!(within(node.join([contact.to_string()])).await.unwrap(), contact);
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it took too long")
-}
-
-/// Waits until the node that `events` come from is told this about a member.
-async fn until(events: &mut Events, change: MemberChange, member: NodeId) {
-    let told = async {
-        while let Some(event) = events.next().await {
-            if let Ok(event) = event
-                && let EventKind::Member { change: what, member: whom, .. } = event.kind
-                && (what, whom.id) == (change, member)
-            {
-                return;
-            }
-        }
-        panic!("the node stopped");
-    };
-    within(told).await;
-}
+use support::{PATIENCE, join, node, start, until, within};
 
 async fn text(subscription: &mut Subscription) -> String {
     match within(subscription.next()).await {
@@ -216,18 +183,9 @@ async fn a_node_with_a_data_directory_finds_its_cluster_again_without_a_contact(
     let b = node("b").data_dir(directory.path()).start().await.unwrap();
     let id = b.id();
     let mut events = a.events();
-    let store = directory.path().join("store.redb");
-    let written = || std::fs::metadata(&store).unwrap().modified().unwrap();
-    let at_start = written();
+    // With the contact's answer it writes down whom it was told of, and it stops when all is written.
     join(&b, &a).await;
     until(&mut events, MemberChange::Joined, id).await;
-    // It writes down whom it knows some time later.
-    let remembered = async {
-        while written() == at_start {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    within(remembered).await;
     within(b.stop()).await;
     let _b = node("b").data_dir(directory.path()).start().await.unwrap();
     until(&mut events, MemberChange::Updated, id).await;

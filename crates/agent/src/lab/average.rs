@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use clap::Args;
+use rumormill_lab::Error;
 use rumormill_lab::averaging::{self, Method, Outcome, Pairing, Parameters};
 
 use super::spectator::Spectator;
-use super::{Drawing, all_done, word};
+use super::{Drawing, all_done, show, whole, word};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -15,7 +16,7 @@ use crate::print;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Average {
     /// How many nodes, each with a random number
-    #[arg(long, value_name = "N", default_value_t = Parameters::default().nodes)]
+    #[arg(long, value_name = "N", default_value_t = Parameters::default().nodes, value_parser = whole::<usize>)]
     nodes: usize,
     /// Who meets whom in a cycle: permuted, random-edges, perfect-matching or fixed-order
     #[arg(long, value_name = "PAIRING", default_value = "permuted", value_parser = word::<Pairing>)]
@@ -24,38 +25,36 @@ pub(crate) struct Average {
     #[arg(long, conflicts_with = "pairing")]
     push_sum: bool,
     /// How many cycles
-    #[arg(long, value_name = "C", default_value_t = Parameters::default().cycles)]
+    #[arg(long, value_name = "C", default_value_t = Parameters::default().cycles, value_parser = whole::<usize>)]
     cycles: usize,
     /// How many independent runs
-    #[arg(long, value_name = "R", default_value_t = Parameters::default().runs)]
+    #[arg(long, value_name = "R", default_value_t = Parameters::default().runs, value_parser = whole::<usize>)]
     runs: usize,
     /// What all draws derive from: the same seed gives the same result
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = whole::<u64>)]
     seed: u64,
     #[command(flatten)]
     pub(super) drawing: Drawing,
 }
 
 impl Average {
-    pub(super) const fn parameters(&self) -> Parameters {
+    /// What is to be run, checked.
+    pub(super) fn parameters(&self) -> Result<Parameters, Error> {
         let Self { nodes, pairing, push_sum, cycles, runs, seed, .. } = *self;
         let method = if push_sum { Method::PushSum } else { Method::PushPull(pairing) };
-        Parameters { nodes, method, cycles, runs, seed }
+        let parameters = Parameters { nodes, method, cycles, runs, seed };
+        parameters.check()?;
+        Ok(parameters)
     }
 }
 
 pub(super) fn run(flags: Average, output: Output) -> Result<(), Failure> {
-    let parameters = flags.parameters();
-    parameters.check()?;
+    let parameters = flags.parameters()?;
     flags.drawing.check()?;
     let begun = Instant::now();
     let mut outcome = averaging::run(&parameters, &Spectator::new()?)?;
     outcome.elapsed = Some(begun.elapsed().as_secs_f64());
-    if output.json {
-        print::json(&outcome)?;
-    } else {
-        tell(&outcome)?;
-    }
+    show(&outcome, output, tell)?;
     flags.drawing.draw(|| outcome.chart(), "variance by cycle, beside the theory's")?;
     all_done(outcome.runs, parameters.runs, "runs")
 }

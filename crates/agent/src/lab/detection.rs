@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use clap::Args;
+use rumormill_lab::Error;
 use rumormill_lab::detection::{self, Order, Outcome, Parameters};
 
 use super::spectator::Spectator;
-use super::{Drawing, all_done, word};
+use super::{Drawing, all_done, show, whole, word};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -15,7 +16,7 @@ use crate::print;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Detection {
     /// How many members, of which one crashes
-    #[arg(long, value_name = "N", default_value_t = Parameters::default().nodes)]
+    #[arg(long, value_name = "N", default_value_t = Parameters::default().nodes, value_parser = whole::<usize>)]
     nodes: usize,
     /// How long a period is: each member probes one other in it
     #[arg(long, value_name = "SECONDS", default_value_t = Parameters::default().period)]
@@ -27,43 +28,42 @@ pub(crate) struct Detection {
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     loss: f64,
     /// How many others are asked to try when a ping is not answered
-    #[arg(long, value_name = "K", default_value_t = Parameters::default().indirect_probes)]
+    #[arg(long, value_name = "K", default_value_t = Parameters::default().indirect_probes, value_parser = whole::<u32>)]
     indirect_probes: u32,
     /// How many independent crashes
-    #[arg(long, value_name = "R", default_value_t = Parameters::default().runs)]
+    #[arg(long, value_name = "R", default_value_t = Parameters::default().runs, value_parser = whole::<usize>)]
     runs: usize,
     /// What all draws derive from: the same seed gives the same result
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = whole::<u64>)]
     seed: u64,
     #[command(flatten)]
     pub(super) drawing: Drawing,
 }
 
 impl Detection {
-    pub(super) const fn parameters(&self) -> Parameters {
+    /// What is to be run, checked.
+    pub(super) fn parameters(&self) -> Result<Parameters, Error> {
         let Self { nodes, period, order, loss, indirect_probes, runs, seed, .. } = *self;
-        Parameters { nodes, period, order, loss, indirect_probes, runs, seed }
+        let parameters = Parameters { nodes, period, order, loss, indirect_probes, runs, seed };
+        parameters.check()?;
+        Ok(parameters)
     }
 }
 
 pub(super) fn run(flags: Detection, output: Output) -> Result<(), Failure> {
-    let parameters = flags.parameters();
-    parameters.check()?;
+    let parameters = flags.parameters()?;
     flags.drawing.check()?;
     let begun = Instant::now();
     let mut outcome = detection::run(&parameters, &Spectator::new()?)?;
     outcome.elapsed = Some(begun.elapsed().as_secs_f64());
-    if output.json {
-        print::json(&outcome)?;
-    } else {
-        tell(&outcome)?;
-    }
+    show(&outcome, output, tell)?;
     flags.drawing.draw(|| outcome.chart(), "who has noticed by when, beside the theory's")?;
-    all_done(outcome.runs, parameters.runs, "runs")
+    all_done(outcome.parameters.runs, parameters.runs, "runs")
 }
 
 fn tell(outcome: &Outcome) -> Result<(), Failure> {
-    let Outcome { nodes, period, runs, seed, order, first_detection: first, theory, false_positives, .. } = outcome;
+    let Outcome { first_detection: first, theory, false_positives, .. } = outcome;
+    let Parameters { nodes, period, runs, seed, order, loss, .. } = &outcome.parameters;
     print::line(format!("{nodes} members, {order} order, periods of {period} s, {runs} crashes, seed {seed}"))?;
     let (mean, sd, max) = (first.mean, first.sd, first.max);
     print::line(format!(
@@ -73,7 +73,7 @@ fn tell(outcome: &Outcome) -> Result<(), Failure> {
     if let Some(bound) = outcome.bound {
         print::line(format!("any one observer        within {bound} periods, always"))?;
     }
-    if outcome.loss > 0.0 {
+    if *loss > 0.0 {
         let (per_probe, theory) = (false_positives.per_probe, false_positives.theory);
         print::line(format!("a live member's probe   fails with {per_probe:.2e} (theory {theory:.2e})"))?;
     }

@@ -9,8 +9,8 @@ use rumormill_core::duration;
 use rumormill_lab::planner::{self, Alternative, Conditions, Outcome, Parameters};
 use rumormill_lab::{Summary, percent};
 
-use super::Drawing;
 use super::spectator::Spectator;
+use super::{Drawing, show, whole};
 use crate::commands::Output;
 use crate::failure::{Failure, Kind};
 use crate::print;
@@ -19,7 +19,7 @@ use crate::print;
 #[derive(Args, Debug)]
 pub(crate) struct Plan {
     /// How many nodes
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     nodes: usize,
     /// The share of datagrams that gets lost, from 0 to below 1
     #[arg(long, value_name = "P")]
@@ -28,13 +28,13 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "D", value_parser = duration::parse)]
     deadline: Duration,
     /// What a node may send in any second, in bytes with headers: becomes its `bandwidth_max` [default: no bound]
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", value_parser = whole::<u64>)]
     bandwidth: Option<u64>,
     /// How many messages all nodes together publish in a second
     #[arg(long, value_name = "R", default_value_t = Conditions::default().rate)]
     rate: f64,
     /// How large the payload of a message is, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Conditions::default().payload)]
+    #[arg(long, value_name = "BYTES", default_value_t = Conditions::default().payload, value_parser = whole::<usize>)]
     payload: usize,
     /// How long a datagram takes at least, one way
     #[arg(long, value_name = "D", default_value_t = Time(Conditions::default().latency), value_parser = Time::parse)]
@@ -43,7 +43,7 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "D", default_value_t = Time(Conditions::default().jitter), value_parser = Time::parse)]
     jitter: Time,
     /// What all draws of the simulation derive from
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = whole::<u64>)]
     seed: u64,
     /// Write the settings as a config file for `rumor agent --config`; `-`, or no name, is stdout
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
@@ -81,12 +81,8 @@ pub(super) fn run(flags: Plan, output: Output) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut outcome = planner::run(&parameters, &Spectator::new()?)?;
     outcome.elapsed = Some(begun.elapsed().as_secs_f64());
-    if output.json {
-        print::json(&outcome)?;
-    } else {
-        let say = if to_stdout { on_stderr } else { on_stdout };
-        tell(&outcome, say)?;
-    }
+    let say = if to_stdout { on_stderr } else { on_stdout };
+    show(&outcome, output, |outcome| tell(outcome, say))?;
     if let Some(file) = emit {
         write(&outcome, &file, to_stdout)?;
     }

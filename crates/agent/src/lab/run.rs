@@ -10,7 +10,7 @@ use rumormill_lab::{Scenario, memory};
 use serde_json::json;
 
 use super::spectator::Spectator;
-use super::{Drawing, stopped};
+use super::{Drawing, show, stopped};
 use crate::cli;
 use crate::commands::Output;
 use crate::failure::Failure;
@@ -127,13 +127,8 @@ pub(super) fn run(flags: Run, output: Output) -> Result<(), Failure> {
     outcome.elapsed = Some(elapsed.as_secs_f64());
     outcome.events_per_second = Some(rate(outcome.events, running_for.as_secs_f64()));
     outcome.memory_per_node = grown.map(|bytes| rate(bytes, f64::from(machines)));
-    if output.json {
-        print::json(&outcome)?;
-    } else {
-        for line in words::lines(running.scenario(), &outcome) {
-            print::line(line)?;
-        }
-    }
+    let lines = |outcome: &_| words::lines(running.scenario(), outcome);
+    show(&outcome, output, |outcome| Ok(lines(outcome).into_iter().try_for_each(print::line)?))?;
     flags.drawing.draw(|| outcome.chart(), "how messages and failures became known")?;
     match running.ended_early() {
         None => Ok(()),

@@ -5,11 +5,12 @@ use std::time::Instant;
 use clap::Args;
 use rumormill_core::StopRule;
 use rumormill_core::config::Mode;
+use rumormill_lab::Error;
 use rumormill_lab::spread::{self, Distribution, Outcome, Parameters, Timing};
 use rumormill_lab::theory::Formula;
 
 use super::spectator::Spectator;
-use super::{Drawing, all_done, word};
+use super::{Drawing, all_done, show, whole, word};
 use crate::commands::Output;
 use crate::failure::Failure;
 use crate::print;
@@ -18,7 +19,7 @@ use crate::print;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Spread {
     /// How many nodes; one of them knows the rumor at the start
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = whole::<usize>)]
     nodes: usize,
     /// Who sends in a contact: push, pull or push-pull
     #[arg(long, value_name = "M", default_value = "push-pull", value_parser = word::<Mode>)]
@@ -40,23 +41,24 @@ pub(crate) struct Spread {
     #[arg(long, value_name = "TIMING", default_value = "rounds", value_parser = word::<Timing>)]
     timing: Timing,
     /// How many calls a node accepts in a round [default: all]
-    #[arg(long, value_name = "C")]
+    #[arg(long, value_name = "C", value_parser = whole::<u16>)]
     connection_limit: Option<u16>,
     /// How many further partners a refused caller tries in the same round
-    #[arg(long, value_name = "H", default_value_t = 0)]
+    #[arg(long, value_name = "H", default_value_t = 0, value_parser = whole::<u32>)]
     hunt: u32,
     /// How many independent runs
-    #[arg(long, value_name = "R", default_value_t = 1)]
+    #[arg(long, value_name = "R", default_value_t = 1, value_parser = whole::<usize>)]
     runs: usize,
     /// What all draws derive from: the same seed gives the same result
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = whole::<u64>)]
     seed: u64,
     #[command(flatten)]
     pub(super) drawing: Drawing,
 }
 
 impl Spread {
-    pub(super) const fn parameters(&self) -> Parameters {
+    /// What is to be run, checked.
+    pub(super) fn parameters(&self) -> Result<Parameters, Error> {
         let Self {
             nodes,
             mode,
@@ -71,25 +73,33 @@ impl Spread {
             seed,
             ..
         } = *self;
-        Parameters { nodes, mode, fanout, fanout_distribution, loss, stop, timing, connection_limit, hunt, runs, seed }
+        let parameters = Parameters {
+            nodes,
+            mode,
+            fanout,
+            fanout_distribution,
+            loss,
+            stop,
+            timing,
+            connection_limit,
+            hunt,
+            runs,
+            seed,
+        };
+        parameters.check()?;
+        Ok(parameters)
     }
 }
 
 pub(super) fn run(flags: Spread, output: Output) -> Result<(), Failure> {
-    let parameters = flags.parameters();
-    let runs = parameters.runs;
-    parameters.check()?;
+    let parameters = flags.parameters()?;
     flags.drawing.check()?;
     let begun = Instant::now();
     let mut outcome = spread::run(&parameters, &Spectator::new()?)?;
     outcome.elapsed = Some(begun.elapsed().as_secs_f64());
-    if output.json {
-        print::json(&outcome)?;
-    } else {
-        lines(&outcome).into_iter().try_for_each(print::line)?;
-    }
+    show(&outcome, output, |outcome| Ok(lines(outcome).into_iter().try_for_each(print::line)?))?;
     flags.drawing.draw(|| outcome.chart(), "measured curve beside the theory's")?;
-    all_done(outcome.parameters.runs, runs, "runs")
+    all_done(outcome.parameters.runs, parameters.runs, "runs")
 }
 
 /// What people see.

@@ -12,7 +12,7 @@ use rumormill_lab::{Error, memory};
 use serde_json::Value;
 
 use super::spectator::Spectator;
-use super::{Drawing, all_done, average, detection, run as running, sketch, spread};
+use super::{Drawing, all_done, average, detection, run as running, show, signed, sketch, spread};
 use crate::commands::Output;
 use crate::failure::{Failure, Kind};
 use crate::print;
@@ -21,14 +21,18 @@ use crate::print;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Sweep {
     /// Sweep over the parameters of `lab spread`
+    #[command(mut_args(signed))]
     Spread(Box<Swept<spread::Spread>>),
     /// Sweep over the parameters of `lab run`
     Run(Box<Swept<running::Run>>),
     /// Sweep over the parameters of `lab sketch`
+    #[command(mut_args(signed))]
     Sketch(Box<Swept<sketch::Sketch>>),
     /// Sweep over the parameters of `lab average`
+    #[command(mut_args(signed))]
     Average(Box<Swept<average::Average>>),
     /// Sweep over the parameters of `lab detection`
+    #[command(mut_args(signed))]
     Detection(Box<Swept<detection::Detection>>),
 }
 
@@ -112,11 +116,7 @@ impl<S: Study> Swept<S> {
         outcome.elapsed = Some(begun.elapsed().as_secs_f64());
         let x = view.x.clone().unwrap_or_else(|| over[0].name.clone());
         let law = |point: &sweep::Point| S::law(&jobs[point.nth], &x, &view.y, &point.outcome);
-        if output.json {
-            print::json(&outcome)?;
-        } else {
-            tell(&outcome, &x, &view.y, &law)?;
-        }
+        show(&outcome, output, |outcome| tell(outcome, &x, &view.y, &law))?;
         if is_drawn {
             let chart = outcome.chart(&view, S::FIELDS, law)?;
             drawing.draw(|| chart, &format!("{} by {x}", view.y))?;

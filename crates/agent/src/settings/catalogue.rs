@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use rumormill_core::config::{SETTINGS, Setting};
+use rumormill_lab::settings::table_of;
 use serde::Serialize;
 use toml::Value;
 
-use super::layers::{Layers, of_preset, table_of};
+use super::layers::{Layers, of_preset};
 use super::{Preset, Settings};
 use crate::failure::Failure;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rumormill_core::config::SETTINGS;
 use rumormill_core::{ConfigBuilder, Tags};
-use serde::de::DeserializeOwned;
+use rumormill_lab::settings::{self, read, shown, table_of};
 use toml::{Table, Value};
 
 use super::catalogue::AGENT_SETTINGS;
@@ -137,7 +137,7 @@ impl Layers {
             table.insert(key.clone(), value.clone());
         }
         let agent: AgentSettings = read("settings", agent)?;
-        let mut builder = table_of(&agent.preset.node_settings());
+        let mut builder = table_of(&agent.preset.settings());
         builder.extend(node);
         Ok((agent, read("settings", builder)?))
     }
@@ -145,16 +145,14 @@ impl Layers {
     /// Text from outside of files takes the type that the setting has.
     fn put_text(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), Failure> {
         let value = match default_of(key) {
-            Some(Value::Integer(_)) => text.parse().map(Value::Integer).ok(),
-            Some(Value::Boolean(_)) => text.parse().map(Value::Boolean).ok(),
-            Some(Value::Float(_)) => text.parse().map(Value::Float).ok(),
             Some(Value::Array(_)) => {
-                Some(text.split(',').filter(|item| !item.is_empty()).map(Value::from).collect::<Vec<_>>().into())
+                text.split(',').filter(|item| !item.is_empty()).map(Value::from).collect::<Vec<_>>().into()
             }
-            Some(Value::Table(_)) => Some(Value::Table(tags_table(text)?)),
-            Some(Value::String(_) | Value::Datetime(_)) | None => None,
+            Some(Value::Table(_)) => Value::Table(tags_table(text)?),
+            Some(like) => settings::typed(text, &like),
+            None => text.into(),
         };
-        self.put(key, value.unwrap_or_else(|| text.into()), origin)
+        self.put(key, value, origin)
     }
 
     /// Checks that the setting exists and that the value alone makes sense, then keeps it. Tags add to each other.
@@ -191,53 +189,12 @@ fn default_of(key: &str) -> Option<Value> {
     table.get(key).cloned()
 }
 
-/// All settings of one half as a table.
-pub(super) fn table_of(settings: &impl serde::Serialize) -> Table {
-    Table::try_from(settings).expect("settings are plain values under text keys")
-}
-
-fn read<T: DeserializeOwned>(field: &str, table: Table) -> Result<T, Failure> {
-    let value = table.get(field).map_or_else(String::new, shown);
-    table.try_into().map_err(|error: toml::de::Error| Failure::value(field, value, rule_of(error.message())))
-}
-
-/// A value as it would be written on the command line.
-fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
-}
-
-/// The rule in serde's words, what it expected, with Rust's names of types put into people's.
-fn rule_of(message: &str) -> String {
-    let rule = ["expected ", "write "].iter().find_map(|word| Some(message.split_once(word)?.1));
-    match rule.unwrap_or(message).replace('`', "").trim() {
-        "usize" | "u64" | "u32" => "a whole number".to_owned(),
-        "a boolean" => "true or false".to_owned(),
-        "a string" => "text".to_owned(),
-        rule => rule.to_owned(),
-    }
-}
-
 fn unknown_rule(key: &str) -> String {
     let known = SETTINGS.iter().chain(AGENT_SETTINGS).map(|setting| setting.key);
-    match known.min_by_key(|known| distance(known, key)).filter(|known| distance(known, key) <= 3) {
+    match settings::nearest(key, known) {
         Some(near) => format!("a setting that exists, perhaps {near}; `rumor config show` lists them"),
         None => "a setting that exists; `rumor config show` lists them".to_owned(),
     }
-}
-
-/// Levenshtein's distance: how many letters have to be changed, added or taken away.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 fn tags_table(text: &str) -> Result<Table, Failure> {
@@ -251,7 +208,7 @@ fn tags_table(text: &str) -> Result<Table, Failure> {
 
 /// For the preset alone: what the settings are before anybody changes them.
 pub(super) fn of_preset(preset: Preset) -> (Table, Table) {
-    (table_of(&AgentSettings { preset, ..AgentSettings::default() }), table_of(&preset.node_settings()))
+    (table_of(&AgentSettings { preset, ..AgentSettings::default() }), table_of(&preset.settings()))
 }
 
 #[cfg(test)]
@@ -325,7 +282,7 @@ mod tests {
     fn the_default_file_reads_back_as_the_defaults() {
         for preset in [Preset::Lan, Preset::Wan, Preset::Local] {
             let settings = file(&crate::settings::default_file(preset)).unwrap();
-            assert_eq!((settings.preset, &*settings.node), (preset, &preset.node_settings()));
+            assert_eq!((settings.preset, &*settings.node), (preset, &preset.settings()));
         }
     }
 }

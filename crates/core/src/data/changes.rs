@@ -76,6 +76,13 @@ pub struct Change {
     pub author: Option<NodeId>,
 }
 
+impl Change {
+    /// How many bytes it takes, about.
+    pub fn size(&self) -> usize {
+        2 * self.key.len() + self.entry.as_ref().map_or(0, |entry| entry.value.size())
+    }
+}
+
 /// The last changes of one node.
 #[derive(Debug)]
 pub(crate) struct Changes {
@@ -122,23 +129,14 @@ impl Changes {
         };
         let key = String::from_utf8(key).expect("keys are text: checked when they were read");
         let change = Arc::new(Change { change, key, kind, entry, position: self.position(), author });
-        self.bytes += bytes(&change);
+        self.bytes += change.size();
         self.kept.push_back(Arc::clone(&change));
         while self.kept.len() > self.most || self.bytes > CHANGES_BYTES_MAX {
             let Some(oldest) = self.kept.pop_front() else { break };
-            self.bytes -= bytes(&oldest);
+            self.bytes -= oldest.size();
         }
         change
     }
-}
-
-fn bytes(change: &Change) -> usize {
-    let value = change.entry.as_ref().map_or(0, |entry| match &entry.value {
-        super::Value::Register(value) => value.len(),
-        super::Value::Counter(_) => 16,
-        super::Value::Set(elements) => elements.iter().map(|element| element.len() + 24).sum(),
-    });
-    2 * change.key.len() + value
 }
 
 #[cfg(test)]

@@ -29,6 +29,29 @@ impl Value {
             Self::Set(_) => Kind::Set,
         }
     }
+
+    /// How many bytes it takes, about.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Register(value) => value.len(),
+            Self::Counter(_) => 16,
+            Self::Set(elements) => elements.iter().map(|element| element.len() + 24).sum(),
+        }
+    }
+}
+
+/// As people read it; what is not text shows its replacement characters.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Register(value) => f.write_str(&String::from_utf8_lossy(value)),
+            Self::Counter(sum) => sum.fmt(f),
+            Self::Set(elements) => {
+                let texts: Vec<_> = elements.iter().map(|element| String::from_utf8_lossy(element)).collect();
+                write!(f, "{{{}}}", texts.join(", "))
+            }
+        }
+    }
 }
 
 /// Tells two states of a key apart, for compare and set on one node. Shown as 16 hex digits.
@@ -63,6 +86,12 @@ pub struct Entry {
     /// Values of other kinds that were written at the same time elsewhere, and are hidden behind this one until the key
     /// is deleted.
     pub conflict: Vec<Kind>,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", self.key, self.value)
+    }
 }
 
 /// What the parts of a key add up to.

@@ -7,6 +7,22 @@ use super::index::Index;
 use crate::datum::Subject;
 use crate::time::Wall;
 
+/// No page holds more entries,
+const PAGE_ENTRIES_MAX: usize = 1_000;
+/// nor many more bytes of keys and values than this, as one key is always taken whole,
+const PAGE_BYTES_MAX: usize = 256 << 10;
+/// nor is the result of looking at more updates, tombstones included.
+const PAGE_UPDATES_MAX: usize = 4_096;
+
+/// A piece of what a database holds, in the order of the keys' bytes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Page {
+    /// Keys with what they hold; may be none although more follow, where much was deleted.
+    pub entries: Vec<Entry>,
+    /// After which key to read on; none at the end.
+    pub next: Option<String>,
+}
+
 /// What a node's database holds now. Clones share it, and outlive the node with what it held last.
 #[derive(Clone, Debug, Default)]
 pub struct Shelf(Arc<RwLock<Index>>);
@@ -22,27 +38,33 @@ impl Shelf {
         }
     }
 
-    /// Up to `limit` keys that begin with `prefix` and come after `after`, with what they hold, in the order of their bytes.
-    pub fn page(&self, prefix: &str, after: Option<&str>, limit: usize, now: Wall) -> Vec<Entry> {
+    /// Keys that begin with `prefix` and come after `after`, with what they hold, in the order of their bytes: as many as
+    /// are read without anybody having to wait for it.
+    pub fn page(&self, prefix: &str, after: Option<&str>, now: Wall) -> Page {
         let index = self.read();
         let start = after.filter(|after| *after >= prefix).unwrap_or(prefix);
         let mut updates = index.starting_at(start.as_bytes()).peekable();
-        let mut entries = Vec::new();
-        while let Some(first) = updates.peek().copied()
-            && entries.len() < limit
-        {
+        let mut page = Page::default();
+        let (mut bytes, mut seen) = (0, 0);
+        while let Some(first) = updates.peek().copied() {
             let Subject { key, .. } = first.subject();
             if !key.starts_with(prefix.as_bytes()) {
                 break;
             }
             let of_key = std::iter::from_fn(|| updates.next_if(|update| update.subject().key == key));
+            let of_key = of_key.inspect(|_| seen += 1);
             if after.is_some_and(|after| key <= after.as_bytes()) {
                 of_key.for_each(drop);
-            } else {
-                entries.extend(compose(of_key, now.seconds()));
+            } else if let Some(entry) = compose(of_key, now.seconds()) {
+                bytes += entry.key.len() + entry.value.size();
+                page.entries.push(entry);
+            }
+            if page.entries.len() >= PAGE_ENTRIES_MAX || bytes >= PAGE_BYTES_MAX || seen >= PAGE_UPDATES_MAX {
+                page.next = Some(String::from_utf8(key.to_vec()).expect("keys are text: checked when they were read"));
+                break;
             }
         }
-        entries
+        page
     }
 
     /// How many updates there are, tombstones and parts of counters and sets included.

@@ -21,6 +21,12 @@ impl Write {
     pub fn new(key: impl Into<String>, edit: Edit) -> Self {
         Self { key: key.into(), edit, condition: Condition::None }
     }
+
+    /// Makes a key hold again what it held when it was read, and nothing else.
+    pub fn restore(entry: Entry) -> Self {
+        let Entry { key, value, expires, .. } = entry;
+        Self::new(key, Edit::Restore { value, expires })
+    }
 }
 
 /// What is to be done to a key.
@@ -78,9 +84,10 @@ pub struct Written {
     pub entry: Option<Entry>,
     /// Whether it outlives this process.
     pub durable: bool,
-    /// How many other nodes have confirmed that they hold it durably.
+    /// How many other nodes have confirmed that they hold it as durably as this one: where nothing is durable on this
+    /// node, memory counts.
     pub replicas: usize,
-    /// How many others hold it in memory only, having no disk.
+    /// How many others have confirmed that they hold it, in memory only, having no disk.
     pub in_memory: usize,
     /// How many were asked for. Where fewer confirmed, the time was over; it goes on spreading.
     pub wanted: usize,

@@ -25,15 +25,32 @@ pub(super) struct Awaited {
     written: Written,
     /// What was written, as keys of records, cut into packets; each has a number of its own.
     packets: Vec<Vec<Vec<u8>>>,
-    /// Which packets each peer has confirmed.
-    confirmed: BTreeMap<NodeId, BTreeSet<u64>>,
+    /// Which packets each peer holds.
+    held: BTreeMap<NodeId, BTreeSet<u64>>,
+    /// Peers that have no disk.
     in_memory: BTreeSet<NodeId>,
     deadline: Instant,
 }
 
 impl Awaited {
+    /// Whether a peer holds all of it.
+    fn is_held_by(&self, peer: NodeId) -> bool {
+        self.held.get(&peer).is_some_and(|packets| packets.len() == self.packets.len())
+    }
+
+    fn holders(&self) -> impl Iterator<Item = NodeId> {
+        self.held.keys().copied().filter(|peer| self.is_held_by(*peer))
+    }
+
+    /// How many peers hold all of it as durably as this node: where nothing is durable here, memory counts.
     fn replicas(&self) -> usize {
-        self.confirmed.values().filter(|packets| packets.len() == self.packets.len()).count()
+        self.holders().filter(|peer| !self.written.durable || !self.in_memory.contains(peer)).count()
+    }
+
+    /// What the application is told.
+    fn written(self) -> Written {
+        let in_memory = self.holders().filter(|peer| self.in_memory.contains(peer)).count();
+        Written { replicas: self.replicas(), in_memory, ..self.written }
     }
 }
 
@@ -56,8 +73,8 @@ impl Node {
         let packets = self.cut(subjects);
         let number = self.replicas.numbers + 1;
         self.replicas.numbers += packets.len() as u64;
-        let (confirmed, in_memory) = (BTreeMap::new(), BTreeSet::new());
-        let awaited = Awaited { ticket, written, packets, confirmed, in_memory, deadline };
+        let (held, in_memory) = (BTreeMap::new(), BTreeSet::new());
+        let awaited = Awaited { ticket, written, packets, held, in_memory, deadline };
         self.replicas.awaited.insert(number, awaited);
         self.ask_to_hold(number);
     }
@@ -89,8 +106,7 @@ impl Node {
         let Some(awaited) = self.replicas.awaited.get(&number) else { return };
         let (wanted, deadline) = (awaited.written.wanted, awaited.deadline);
         let missing = wanted - awaited.replicas().min(wanted);
-        let begun: Vec<NodeId> = awaited.confirmed.keys().chain(&awaited.in_memory).copied().collect();
-        let done: Vec<NodeId> = begun.iter().copied().filter(|peer| self.has_all(number, *peer)).collect();
+        let done: Vec<NodeId> = awaited.holders().collect();
         let picked = self.members.pick(&mut self.fx.rng, missing + done.len(), None);
         for peer in picked.into_iter().filter(|peer| !done.contains(peer)).take(missing) {
             self.send_to_hold(number, peer);
@@ -99,20 +115,13 @@ impl Node {
         self.fx.arm(wait, Timer::Hold(number));
     }
 
-    /// Whether a peer has told all that it can about a write.
-    fn has_all(&self, number: u64, peer: NodeId) -> bool {
-        let awaited = &self.replicas.awaited[&number];
-        let packets = awaited.confirmed.get(&peer).map_or(0, BTreeSet::len);
-        packets == awaited.packets.len() || awaited.in_memory.contains(&peer)
-    }
-
     fn send_to_hold(&mut self, number: u64, peer: NodeId) {
         let (Some(awaited), Some(address)) = (self.replicas.awaited.get(&number), self.members.address(peer)) else {
             return;
         };
-        let confirmed = awaited.confirmed.get(&peer);
+        let held = awaited.held.get(&peer);
         let numbered = (number..).zip(awaited.packets.clone());
-        let open: Vec<_> = numbered.filter(|(packet, _)| confirmed.is_none_or(|done| !done.contains(packet))).collect();
+        let open: Vec<_> = numbered.filter(|(packet, _)| held.is_none_or(|held| !held.contains(packet))).collect();
         for (packet, keys) in open {
             let updates: Vec<Arc<Update>> = keys.iter().filter_map(|key| self.held(key)).collect();
             let mut items = Vec::new();
@@ -141,9 +150,8 @@ impl Node {
             return;
         };
         let first = *first;
-        if durable {
-            awaited.confirmed.entry(peer).or_default().insert(number);
-        } else {
+        awaited.held.entry(peer).or_default().insert(number);
+        if !durable {
             awaited.in_memory.insert(peer);
         }
         if awaited.replicas() >= awaited.written.wanted {
@@ -163,9 +171,8 @@ impl Node {
     fn end_awaited(&mut self, number: u64) {
         self.fx.cancel(Timer::Hold(number));
         if let Some(awaited) = self.replicas.awaited.remove(&number) {
-            let (replicas, in_memory) = (awaited.replicas(), awaited.in_memory.len());
-            let written = Written { replicas, in_memory, ..awaited.written };
-            self.done(awaited.ticket, Ok(Reply::Written(Box::new(written))));
+            let ticket = awaited.ticket;
+            self.done(ticket, Ok(Reply::Written(Box::new(awaited.written()))));
         }
     }
 }

@@ -10,8 +10,9 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use toml::{Spanned, Table, Value};
 
 use super::fault::{Fault, Work};
-use super::{Preset, Scenario, library};
-use crate::{Error, settings};
+use super::{STREAM_SPEED_RULE, Scenario, library};
+use crate::Error;
+use crate::settings::{self, Preset, read};
 
 /// Values by key, the strongest of each.
 #[derive(Clone, Debug, Default)]
@@ -151,11 +152,6 @@ fn default_of(key: &str) -> Option<Value> {
     own.get(key).cloned().or_else(|| settings::table_of(&Preset::Lan.settings()).get(key).cloned())
 }
 
-fn read<T: for<'de> Deserialize<'de>>(field: &str, table: Table) -> Result<T, Error> {
-    let value = table.get(field).map_or_else(String::new, settings::shown);
-    table.try_into().map_err(|error: toml::de::Error| Error::value(field, value, settings::rule_of(error.message())))
-}
-
 /// A seed is any 64-bit number. TOML's numbers have 63 bits: what is larger is written as text.
 pub(super) fn seed<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     #[derive(serde::Deserialize)]
@@ -169,6 +165,11 @@ pub(super) fn seed<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> 
         Written::Number(seed) => Ok(seed),
         Written::Text(text) => text.parse().map_err(|_| refuse()),
     }
+}
+
+/// Also of what is no number, or too large for one, the rule is told that holds for this key.
+pub(super) fn stream_speed<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    u64::deserialize(from).map_err(|_| D::Error::custom(format!("expected {STREAM_SPEED_RULE}")))
 }
 
 #[cfg(test)]
@@ -208,6 +209,15 @@ mod tests {
         assert_eq!(message("latency = \"soon\"").split(',').next(), Some("latency is soon"));
         assert_eq!(message("nodes = \"many\""), "nodes is many, must be a whole number (line 1 of a.toml)");
         assert_eq!(message("nodes = -1").split(',').next(), Some("nodes is -1"));
+        assert_eq!(
+            message("clock_drift = 4294967296"),
+            "clock_drift is 4294967296, must be a whole number from 0 to 4294967295 (line 1 of a.toml)"
+        );
+        let mut draft = Draft::default();
+        assert_eq!(
+            draft.set("stream_speed", "99999999999999999999").unwrap_err().to_string(),
+            "stream_speed is 99999999999999999999, must be from 1000 to 1000000000000 bytes per second"
+        );
     }
 
     #[test]

@@ -63,6 +63,28 @@ pub enum What {
     Publish(Whom, usize),
 }
 
+impl What {
+    /// All whom it names, in order.
+    pub(super) fn befalls(&self) -> Vec<&Whom> {
+        match self {
+            Self::Crash(whom)
+            | Self::Kill(whom)
+            | Self::Restart(whom, _)
+            | Self::Pause(whom, _)
+            | Self::Slow(whom, _)
+            | Self::DiskFails(whom)
+            | Self::DiskWorks(whom)
+            | Self::Clock(whom, _)
+            | Self::Leave(whom)
+            | Self::Set(whom, ..)
+            | Self::Publish(whom, _) => vec![whom],
+            Self::OneWay(from, to) => vec![from, to],
+            Self::Partition(groups) => groups.iter().collect(),
+            Self::Heal | Self::Churn { .. } | Self::Add(..) => Vec::new(),
+        }
+    }
+}
+
 /// Something that happens, and when: `WHAT@WHEN`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]

@@ -207,22 +207,7 @@ impl Walk {
     /// What befalls nobody is left out.
     fn keep(&mut self, at: Duration, what: What) {
         let nobody = |whom: &Whom| matches!(whom, Whom::Nodes(nodes) if nodes.is_empty());
-        let is_void = match &what {
-            What::Crash(whom)
-            | What::Kill(whom)
-            | What::Restart(whom, _)
-            | What::Pause(whom, _)
-            | What::Slow(whom, _)
-            | What::DiskFails(whom)
-            | What::DiskWorks(whom)
-            | What::Clock(whom, _)
-            | What::Leave(whom)
-            | What::Set(whom, ..)
-            | What::Publish(whom, _) => nobody(whom),
-            What::OneWay(from, to) => nobody(from) || nobody(to),
-            What::Partition(_) | What::Heal | What::Churn { .. } | What::Add(..) => false,
-        };
-        if !is_void {
+        if !what.befalls().into_iter().any(nobody) {
             self.faults.push(Fault { at, what });
         }
     }
@@ -430,22 +415,13 @@ fn acts_of(what: &What, nodes: f64) -> f64 {
         Whom::Nodes(named) => crate::summary::count(named.len()),
         Whom::Share(share) => share * nodes,
     };
-    match what {
-        What::Crash(whom)
-        | What::Kill(whom)
-        | What::Restart(whom, _)
-        | What::Pause(whom, _)
-        | What::Slow(whom, _)
-        | What::DiskFails(whom)
-        | What::DiskWorks(whom)
-        | What::Clock(whom, _)
-        | What::Leave(whom)
-        | What::Set(whom, ..)
-        | What::Publish(whom, _) => of(whom),
-        What::OneWay(from, to) => of(from) * of(to),
-        What::Partition(groups) => groups.iter().map(of).sum(),
-        What::Heal | What::Add(..) => 1.0,
-        What::Churn { .. } => 0.0,
+    let each = what.befalls().into_iter().map(of);
+    if matches!(what, What::OneWay(..)) {
+        each.product()
+    } else if matches!(what, What::Heal | What::Add(..)) {
+        1.0
+    } else {
+        each.sum()
     }
 }
 
@@ -508,58 +484,52 @@ fn check_nodes(named: &[usize], nodes: usize) -> Result<(), String> {
 }
 
 fn check_what(what: &What, nodes: usize, scenario: &Scenario) -> Result<(), String> {
-    let exist = |whom: &Whom| match whom {
-        Whom::Nodes(named) => check_nodes(named, nodes),
-        Whom::Share(_) => Ok(()),
-    };
-    let short = |length: &Duration| {
-        if *length <= TIME_MAX { Ok(()) } else { Err(format!("of at most {}", duration::format(TIME_MAX))) }
-    };
-    match what {
-        What::Crash(whom)
-        | What::Kill(whom)
-        | What::Restart(whom, _)
-        | What::DiskFails(whom)
-        | What::DiskWorks(whom)
-        | What::Leave(whom) => exist(whom),
-        What::Pause(whom, length) | What::Slow(whom, length) | What::Clock(whom, length) => {
-            exist(whom)?;
-            short(length)
+    for whom in what.befalls() {
+        match whom {
+            Whom::Nodes(named) => check_nodes(named, nodes)?,
+            Whom::Share(_) => {}
         }
-        What::Partition(groups) => check_groups(groups, nodes),
+    }
+    match what {
+        What::Crash(_)
+        | What::Kill(_)
+        | What::Restart(..)
+        | What::DiskFails(_)
+        | What::DiskWorks(_)
+        | What::Leave(_)
+        | What::Heal => Ok(()),
+        What::Pause(_, length) | What::Slow(_, length) | What::Clock(_, length) | What::Churn { down: length, .. } => {
+            check_length(*length)
+        }
+        What::Partition(groups) => check_groups(groups),
         What::OneWay(from, to) => {
-            exist(from)?;
-            exist(to)?;
             let is_one = matches!((from, to), (Whom::Nodes(a), Whom::Nodes(b)) if a == b && a.len() == 1);
             if is_one { Err("between nodes that differ".to_owned()) } else { Ok(()) }
         }
-        What::Heal => Ok(()),
-        What::Churn { down, .. } => short(down),
-        What::Set(whom, key, value) => {
-            exist(whom)?;
+        What::Set(_, key, value) => {
             // Whether it fits the others of a node is seen once it is known which nodes it is.
             let changed = settings::with(&scenario.config, key, value);
             changed.map(drop).map_err(|error| format!("a setting that nodes take ({error})"))
         }
         What::Add(count, within) => {
-            short(within)?;
+            check_length(*within)?;
             if (1..=ADDED_MAX).contains(count) { Ok(()) } else { Err(format!("of 1 to {ADDED_MAX} nodes")) }
         }
-        What::Publish(whom, bytes) => {
-            exist(whom)?;
-            check_bytes(*bytes, scenario)
-        }
+        What::Publish(_, bytes) => check_bytes(*bytes, scenario),
     }
 }
 
-fn check_groups(groups: &[Whom], nodes: usize) -> Result<(), String> {
+fn check_length(length: Duration) -> Result<(), String> {
+    if length <= TIME_MAX { Ok(()) } else { Err(format!("of at most {}", duration::format(TIME_MAX))) }
+}
+
+fn check_groups(groups: &[Whom]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     let mut shares = 0.0;
     for group in groups {
         match group {
             Whom::Share(share) => shares += share,
             Whom::Nodes(named) => {
-                check_nodes(named, nodes)?;
                 if !named.iter().all(|node| seen.insert(node)) {
                     return Err("groups that share no node".to_owned());
                 }
@@ -672,7 +642,21 @@ mod tests {
         assert!(message("set:n1:fanout=0@5s").contains("fanout is 0, must be from 1 to 64"));
         assert!(message("set:n1:fanuot=1@5s").contains("perhaps fanout"));
         assert!(message("partition:0.7/0.7@5s").contains("at most 1 together"));
+        assert!(message("partition:n1,n2/n2@5s").contains("share no node"));
+        assert!(message("partition:n1/n50@5s").contains("nodes that exist then"));
+        for length in ["pause:n1:721h@5s", "slow:n1:721h@5s", "clock:n1:721h@5s", "churn:0/s:721h@5s", "add:1:721h@5s"]
+        {
+            assert!(message(length).contains("of at most 720h"), "{}", message(length));
+        }
+        assert!(message("add:1048577@5s").contains("of 1 to 1048576 nodes"));
+        assert!(message("add:0@5s").contains("of 1 to 1048576 nodes"));
+        assert!(message("add:1048576@5s").contains("members_max"));
         assert!(message("publish:n1:1048577@5s").contains("payload_bytes_max"));
+        for count in ["0:1@5s", "10001:1@5s"] {
+            let said = scenario(&[], &[count]).check().unwrap_err().to_string();
+            assert!(said.contains("of 1 to 10000 messages"), "{said}");
+        }
+        scenario(&[], &["10000:1@5s"]).check().unwrap();
         let late = scenario(&[], &["n50:1@5s"]).check().unwrap_err().to_string();
         assert_eq!(late, "publish is n50:1@5s, must be about nodes that exist then, n0 to n49");
         scenario(&["add:1@4s"], &["n50:1@5s"]).check().unwrap();

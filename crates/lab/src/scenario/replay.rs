@@ -107,8 +107,7 @@ impl fmt::Display for Scenario {
         line.unless(*clock_drift == plain.clock_drift, "clock-drift", clock_drift);
         line.unless(*disk_delay == plain.disk_delay, "disk-delay", time(disk_delay));
         line.switch(*diskless, "diskless");
-        let preset_word = settings::shown(&toml::Value::try_from(preset).expect("a preset is a word"));
-        line.unless(*preset == plain.preset, "preset", preset_word);
+        line.unless(*preset == plain.preset, "preset", preset.as_str());
         line.settings(self);
         for fault in fault.iter().flat_map(parts) {
             line.always("fault", fault);

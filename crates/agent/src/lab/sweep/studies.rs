@@ -38,9 +38,7 @@ impl Study for Spread {
     type Job = spreading::Parameters;
 
     fn job(&self) -> Result<Self::Job, Failure> {
-        let parameters = self.parameters();
-        parameters.check()?;
-        Ok(parameters)
+        Ok(self.parameters()?)
     }
 
     fn bytes(job: &Self::Job) -> u64 {
@@ -122,9 +120,7 @@ impl Study for Sketch {
     type Job = sketches::Parameters;
 
     fn job(&self) -> Result<Self::Job, Failure> {
-        let parameters = self.parameters();
-        parameters.check()?;
-        Ok(parameters)
+        Ok(self.parameters()?)
     }
 
     fn bytes(job: &Self::Job) -> u64 {
@@ -151,9 +147,7 @@ impl Study for Average {
     type Job = averaging::Parameters;
 
     fn job(&self) -> Result<Self::Job, Failure> {
-        let parameters = self.parameters();
-        parameters.check()?;
-        Ok(parameters)
+        Ok(self.parameters()?)
     }
 
     fn bytes(job: &Self::Job) -> u64 {
@@ -183,9 +177,7 @@ impl Study for Detection {
     type Job = detecting::Parameters;
 
     fn job(&self) -> Result<Self::Job, Failure> {
-        let parameters = self.parameters();
-        parameters.check()?;
-        Ok(parameters)
+        Ok(self.parameters()?)
     }
 
     fn bytes(job: &Self::Job) -> u64 {

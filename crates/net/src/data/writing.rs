@@ -1,0 +1,107 @@
+//! A write on its way: described, then awaited.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rumormill_core::data::{Condition, Edit, Revision, Write, Written};
+use rumormill_core::{Command, Refusal, Reply, duration};
+use tokio::time::{Instant, timeout_at};
+
+use crate::cluster::Shared;
+use crate::error::{Closed, WriteError};
+use crate::request;
+
+/// How long a write waits for its turn and for other nodes, where nothing else is said.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// A write that is made when it is awaited. It gives back what the key holds then, as this node sees it.
+///
+/// # Errors
+/// [`WriteError`]: refused, not confirmed by enough others in time, or the node has stopped. Once it is awaited, dropping
+/// it does not undo it.
+#[derive(Debug)]
+#[must_use = "a write is made when it is awaited"]
+pub struct Writing {
+    shared: Arc<Shared>,
+    writes: Result<Vec<Write>, Refusal>,
+    replicas: usize,
+    timeout: Duration,
+}
+
+impl Writing {
+    pub(super) fn new(shared: &Arc<Shared>, writes: Vec<Write>) -> Self {
+        Self { shared: Arc::clone(shared), writes: Ok(writes), replicas: 0, timeout: TIMEOUT_DEFAULT }
+    }
+
+    /// What turned out to be wrong before there was a write.
+    pub(super) fn refused(shared: &Arc<Shared>, refusal: Refusal) -> Self {
+        Self { writes: Err(refusal), ..Self::new(shared, Vec::new()) }
+    }
+
+    /// Done only once so many other nodes have confirmed that they hold it as durably as this one.
+    pub fn replicas(mut self, count: usize) -> Self {
+        self.replicas = count;
+        self
+    }
+
+    /// How long to wait for the turn of the write and for other nodes: 5 s unless told otherwise.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The values are served for so long, to the second, rounded up; then their keys are gone. For puts only.
+    pub fn ttl(mut self, time_to_live: Duration) -> Self {
+        for write in self.writes.iter_mut().flatten() {
+            let Edit::Put { ttl, .. } = &mut write.edit else {
+                let (value, rule) = (duration::format(time_to_live), "left out where nothing is put".to_owned());
+                self.writes = Err(Refusal::Invalid { field: "ttl", value, rule });
+                return self;
+            };
+            *ttl = Some(time_to_live);
+        }
+        self
+    }
+
+    /// Only if the key holds nothing on this node. Other nodes are not asked: two of them may both succeed.
+    pub fn if_absent(self) -> Self {
+        self.only_if(Condition::Absent)
+    }
+
+    /// Only if the key is at this revision on this node. Other nodes are not asked: two of them may both succeed.
+    pub fn if_revision(self, revision: Revision) -> Self {
+        self.only_if(Condition::Revision(revision))
+    }
+
+    fn only_if(mut self, condition: Condition) -> Self {
+        self.writes.iter_mut().flatten().for_each(|write| write.condition = condition);
+        self
+    }
+
+    async fn make(self) -> Result<Written, WriteError> {
+        let Self { shared, writes, replicas, timeout } = self;
+        let (writes, deadline) = (writes?, Instant::now() + timeout);
+        // The node refuses more writes than it may keep waiting: here they wait before they get there.
+        let turn = timeout_at(deadline, shared.writers.acquire()).await.map_err(|_| Refusal::Late)?;
+        let _turn = turn.map_err(|_| Closed)?;
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        let command = Command::Write { writes, replicas, timeout };
+        match request::command(&shared.requests, command).await? {
+            Reply::Written(written) if written.replicas < written.wanted => Err(WriteError::Unconfirmed(written)),
+            Reply::Written(written) => Ok(*written),
+            Reply::Accepted | Reply::Joined { .. } | Reply::Left | Reply::Published { .. } => {
+                unreachable!("a write ends as written")
+            }
+        }
+    }
+}
+
+impl IntoFuture for Writing {
+    type Output = Result<Written, WriteError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.make())
+    }
+}
