@@ -3,6 +3,7 @@
 //!
 //! Two real nodes talk over a wire without loss that delivers in a millisecond of virtual time. Counted are the frames
 //! that compare data and ask for them, with the whole envelope of each datagram that carries one; not the entries.
+#![expect(clippy::disallowed_types, reason = "a benchmark measures real time")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
 

@@ -82,6 +82,9 @@ pub(crate) struct SketchHead {
     pub(crate) one_way: bool,
 }
 
+/// How much of the id of an update that is asked for is said.
+pub(crate) const SHORT_ID_BYTES: usize = 6;
+
 /// Set beside the space of a sketch that only asks.
 pub(crate) const ONE_WAY: u8 = 0x80;
 
@@ -165,6 +168,15 @@ impl<'a> List<'a> {
 
     pub(crate) fn ids(self) -> impl Iterator<Item = UpdateId> + 'a {
         self.0.chunks_exact(8).filter_map(|entry| Reader::new(entry).u64().map(UpdateId))
+    }
+
+    /// Of updates that are asked for.
+    pub(crate) fn short_ids(self) -> impl Iterator<Item = u64> + 'a {
+        self.0.chunks_exact(SHORT_ID_BYTES).map(|entry| {
+            let mut word = [0; 8];
+            word[..SHORT_ID_BYTES].copy_from_slice(entry);
+            u64::from_le_bytes(word)
+        })
     }
 
     pub(crate) fn symbols(self) -> impl Iterator<Item = Symbol> + 'a {
@@ -265,7 +277,7 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_FEEDBACK => Frame::Feedback { packet: content.u16()?, known: content.u64()? },
         KIND_ACCUSATIONS => Frame::Accusations(List::new(content.rest(), 24)?),
         KIND_ANNOUNCE => Frame::Announce(List::new(content.rest(), 12)?),
-        KIND_REQUEST => Frame::Request(List::new(content.rest(), 8)?),
+        KIND_REQUEST => Frame::Request(List::new(content.rest(), SHORT_ID_BYTES)?),
         KIND_SKETCH => return read_sketch(content),
         KIND_MORE => Frame::More { exchange: content.u64()?, from: content.u16()?, until: content.u16()? },
         KIND_SETTLED => Frame::Settled { exchange: content.u64()?, differences: content.u32()? },
@@ -341,7 +353,8 @@ mod tests {
                     Ok(Frame::Updates { items, .. } | Frame::Hold { items, .. }) => drop(items.collect::<Vec<_>>()),
                     Ok(Frame::Accusations(list)) => drop(list.accusations().collect::<Vec<_>>()),
                     Ok(Frame::Announce(list)) => drop(list.announced().collect::<Vec<_>>()),
-                    Ok(Frame::Request(list)) => drop(list.ids().collect::<Vec<_>>()),
+                    Ok(Frame::Request(list)) => drop(list.short_ids().collect::<Vec<_>>()),
+                    Ok(Frame::Roll { list, .. }) => drop(list.ids().collect::<Vec<_>>()),
                     Ok(Frame::Sketch { symbols, .. }) => drop(symbols.symbols().collect::<Vec<_>>()),
                     Ok(_) | Err(Malformed) => {}
                 }

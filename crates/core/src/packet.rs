@@ -149,7 +149,7 @@ impl Packet {
     pub(crate) fn request(&mut self, ids: &[UpdateId]) {
         self.sized(frame::KIND_REQUEST, |to| {
             for id in ids {
-                to.extend_from_slice(&id.0.to_le_bytes());
+                to.extend_from_slice(&id.0.to_le_bytes()[..frame::SHORT_ID_BYTES]);
             }
         });
     }
@@ -329,7 +329,7 @@ mod tests {
         let accusation = Accusation { member: NodeId(1), incarnation: 2, accuser: NodeId(3) };
         assert_eq!(frames(|to| to.accusations(&[accusation])), "1418010000000000000002000000000000000300000000000000");
         assert_eq!(frames(|to| to.announce(&[(UpdateId(3), 5_000)])), "150c030000000000000088130000");
-        assert_eq!(frames(|to| to.request(&[UpdateId(3)])), "16080300000000000000");
+        assert_eq!(frames(|to| to.request(&[UpdateId(3)])), "1606030000000000");
         let head =
             SketchHead { space: Space::Messages, exchange: 4, as_of: Seconds(10), count: 3, offset: 1, one_way: false };
         assert_eq!(

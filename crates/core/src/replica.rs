@@ -31,6 +31,7 @@ const REFUSED_MAX: usize = 4_096;
 #[derive(Clone, Debug)]
 pub(crate) struct Replica {
     updates: Arc<Vec<Arc<Update>>>,
+    /// By short id.
     by_id: Arc<SlotIndex>,
     sketch: Arc<Sketch>,
     root: u64,
@@ -81,11 +82,16 @@ impl Replica {
     }
 
     pub(crate) fn slot_of(&self, id: UpdateId) -> Option<Slot> {
-        self.by_id.candidates(id.0).find(|slot| self.updates[*slot as usize].id == id)
+        self.by_id.candidates(id.short()).find(|slot| self.updates[*slot as usize].id == id)
     }
 
     pub(crate) fn get(&self, id: UpdateId) -> Option<&Arc<Update>> {
         self.slot_of(id).map(|slot| self.at(slot))
+    }
+
+    /// The updates with that short id: one, hardly ever more.
+    pub(crate) fn named(&self, short: u64) -> impl Iterator<Item = &Arc<Update>> {
+        self.by_id.candidates(short).map(|slot| self.at(slot)).filter(move |update| update.id.short() == short)
     }
 
     /// The xor of all counted ids.
@@ -113,7 +119,7 @@ impl Replica {
         let slot = Slot::try_from(self.updates.len()).expect("fewer than 2^32 updates");
         self.note_arrival(&update);
         let updates = Arc::make_mut(&mut self.updates);
-        Arc::make_mut(&mut self.by_id).insert(update.id.0, slot, |slot| updates[slot as usize].id.0);
+        Arc::make_mut(&mut self.by_id).insert(update.id.short(), slot, |slot| updates[slot as usize].id.short());
         reserve_one(updates);
         updates.push(update);
         self.grow_sketch();
@@ -127,8 +133,8 @@ impl Replica {
         self.note_departure(&old);
         self.note_arrival(&update);
         let (updates, by_id) = (Arc::make_mut(&mut self.updates), Arc::make_mut(&mut self.by_id));
-        by_id.remove(old.id.0, slot, |slot| updates[slot as usize].id.0);
-        by_id.insert(update.id.0, slot, |slot| updates[slot as usize].id.0);
+        by_id.remove(old.id.short(), slot, |slot| updates[slot as usize].id.short());
+        by_id.insert(update.id.short(), slot, |slot| updates[slot as usize].id.short());
         updates[slot as usize] = update;
     }
 
@@ -144,9 +150,9 @@ impl Replica {
         let last = Slot::try_from(self.updates.len() - 1).expect("fewer than 2^32 updates");
         self.note_departure(&old);
         let (updates, by_id) = (Arc::make_mut(&mut self.updates), Arc::make_mut(&mut self.by_id));
-        by_id.remove(old.id.0, slot, |slot| updates[slot as usize].id.0);
+        by_id.remove(old.id.short(), slot, |slot| updates[slot as usize].id.short());
         if slot != last {
-            by_id.moved(updates[last as usize].id.0, last, slot);
+            by_id.moved(updates[last as usize].id.short(), last, slot);
         }
         updates.swap_remove(slot as usize);
         (slot != last).then_some(last)

@@ -18,6 +18,13 @@ use crate::wire::{Put, Reader, VERSION};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct UpdateId(pub(crate) u64);
 
+impl UpdateId {
+    /// The part of it by which an update is asked for, 48 bits: of a million updates hardly two share it, and then both come.
+    pub(crate) const fn short(self) -> u64 {
+        self.0 & ((1 << 48) - 1)
+    }
+}
+
 /// The largest claim, so that every claim fits a datagram (design §3).
 pub(crate) const CLAIM_BYTES_MAX: usize = 1_000;
 
@@ -173,7 +180,8 @@ impl Update {
     /// The state that a claim gives its member.
     pub(crate) fn claim_state(&self) -> State {
         let mut claim = self.claim();
-        let state = claim.varint().and(claim.varint()).and_then(|_| state_from_byte(claim.u8()?));
+        let refutations = claim.varint().and_then(|_| claim.varint());
+        let state = refutations.and_then(|_| state_from_byte(claim.u8()?));
         state.expect("it was taken apart before it was kept")
     }
 

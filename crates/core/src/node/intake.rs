@@ -247,9 +247,9 @@ impl Node {
     }
 
     pub(super) fn put_requests(&mut self, wanted: &[UpdateId], letter: &mut Letter) {
-        let most = if letter.is_stream() { 4_096 } else { (self.frames_max() - 4) / 8 };
+        let most = if letter.is_stream() { 4_096 } else { (self.frames_max() - 4) / frame::SHORT_ID_BYTES };
         for ids in wanted.chunks(most) {
-            if self.makes_room(letter, 4 + ids.len() * 8) {
+            if self.makes_room(letter, 4 + ids.len() * frame::SHORT_ID_BYTES) {
                 letter.packet.request(ids);
             }
         }
@@ -309,10 +309,10 @@ impl Node {
     pub(super) fn on_request(&mut self, list: List<'_>, letter: &mut Letter) {
         let served = Space::ALL.into_iter().filter(|space| !self.withholds(*space, letter.peer));
         let replicas: Vec<&Replica> = served.map(|space| self.replica(space)).collect();
-        let held = |id| replicas.iter().find_map(|replica| replica.get(id)).cloned();
         // Each once, however often it is named.
-        let ids: BTreeSet<UpdateId> = list.ids().take(REQUEST_MAX).collect();
-        let updates: Vec<Arc<Update>> = ids.into_iter().filter_map(held).collect();
+        let ids: BTreeSet<u64> = list.short_ids().take(REQUEST_MAX).collect();
+        let held = |id| replicas.iter().flat_map(move |replica| replica.named(id)).cloned();
+        let updates: Vec<Arc<Update>> = ids.into_iter().flat_map(held).collect();
         self.send_updates(&updates, letter);
     }
 
