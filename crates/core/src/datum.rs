@@ -464,7 +464,10 @@ mod tests {
             let deleted = datum(seen).deleted(Seconds(9)).0.statement;
             prop_assert!(datum(merge(deleted, seen)).is_tombstone());
             let adds = match (unseen, seen) {
-                (Statement::Sums(unseen), Statement::Sums(seen)) => unseen.added != seen.added,
+                // What others deleted meanwhile stays deleted.
+                (Statement::Sums(unseen), Statement::Sums(seen)) => {
+                    unseen.added != seen.added && unseen.cleared == seen.cleared
+                }
                 _ => true,
             };
             if adds && compare(&unseen, &seen) == Standing::Newer && !datum(unseen).is_tombstone() {

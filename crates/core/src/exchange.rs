@@ -1,7 +1,7 @@
 //! Comparisons with peers: who sent which symbols of which sketch (design §2 Pull).
 //!
 //! The asker sends symbols of what it has, more of them as long as they do not decode; the answerer keeps them as
-//! received and decodes against its own replica as it is at that moment. Beyond a hundred symbols the exchange
+//! received and decodes against its own replica as it is at that moment. Beyond 254 symbols the exchange
 //! moves to a stream, beyond 4,096 the two send each other everything.
 //!
 //! **Invariant:** at most one open exchange for each peer and space, each way; a new one replaces the old.
@@ -15,10 +15,15 @@ use crate::time::{Instant, Seconds};
 
 /// Symbols of the first batch where the space has changed lately: decodes up to about four differences.
 pub(crate) const FIRST_SYMBOLS: usize = 8;
-/// How many symbols there are after each batch, until it moves to a stream.
-const DATAGRAM_SYMBOLS: [usize; 2] = [32, 96];
-/// The same on a stream.
-const STREAM_SYMBOLS: [usize; 9] = [160, 256, 400, 640, 1_024, 1_536, 2_304, 3_200, SYMBOLS_MAX];
+/// How many symbols there are after the second batch if the first told something: that few differ.
+const FEW_SYMBOLS: usize = 32;
+/// How many symbols there are after each further batch. The first fills a datagram; the next decodes a hundred differences
+/// in 98 of 100 cases (`rumor lab sketch --difference 100`).
+const STEPS: [usize; 12] = [95, 173, 254, 330, 420, 640, 1_024, 1_536, 2_304, 3_200, 3_600, SYMBOLS_MAX];
+/// Symbols that fit the smallest datagram.
+const DATAGRAM_SYMBOLS: usize = 95;
+/// Where the exchange moves to a stream.
+const STREAM_FROM: usize = 254;
 /// Exchanges kept in each direction; the oldest gives way.
 const EXCHANGES_MAX: usize = 256;
 
@@ -160,15 +165,21 @@ impl Exchanges {
     }
 }
 
-/// How to go on after `sent` symbols did not decode.
-pub(crate) fn next_batch(sent: usize) -> Next {
-    if let Some(until) = DATAGRAM_SYMBOLS.into_iter().find(|until| sent < *until) {
-        return Next::Datagram(until);
+/// How many symbols to ask for after `have` did not decode and `found` ids came out of them.
+pub(crate) fn wanted_symbols(have: usize, found: usize) -> usize {
+    if have < FEW_SYMBOLS && found > 0 {
+        return FEW_SYMBOLS;
     }
-    match STREAM_SYMBOLS.into_iter().find(|until| sent < *until) {
-        Some(until) => Next::Stream(until),
-        None => Next::Bulk,
+    STEPS.into_iter().find(|step| *step > have).unwrap_or(SYMBOLS_MAX)
+}
+
+/// How to go on after symbols up to `from` did not decode, and the peer asks for those up to `until`.
+pub(crate) fn next_batch(from: usize, until: usize) -> Next {
+    let until = until.min(SYMBOLS_MAX);
+    if until <= from {
+        return Next::Bulk;
     }
+    if until <= STREAM_FROM && until - from <= DATAGRAM_SYMBOLS { Next::Datagram(until) } else { Next::Stream(until) }
 }
 
 fn make_room<K: Ord + Copy, V>(exchanges: &mut BTreeMap<K, V>, started: impl Fn(&V) -> Instant) {

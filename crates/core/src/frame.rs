@@ -72,7 +72,7 @@ pub(crate) struct SketchHead {
     pub(crate) space: Space,
     /// Random; returning it proves the address of the answerer.
     pub(crate) exchange: u64,
-    /// Only updates that are forgotten later than this count.
+    /// Only updates that are forgotten later than this count. Said by the first batch only, as is the count.
     pub(crate) as_of: Seconds,
     /// How many ids the sketch holds.
     pub(crate) count: u32,
@@ -81,6 +81,9 @@ pub(crate) struct SketchHead {
     /// The asker only asks: the answerer does not ask back for what it lacks itself. So it is in `pull`.
     pub(crate) one_way: bool,
 }
+
+/// How much of the id of an update that is asked for is said.
+pub(crate) const SHORT_ID_BYTES: usize = 6;
 
 /// Set beside the space of a sketch that only asks.
 pub(crate) const ONE_WAY: u8 = 0x80;
@@ -108,8 +111,8 @@ pub(crate) enum Frame<'a> {
     Request(List<'a>),
     /// Part of a sketch of what I have.
     Sketch { head: SketchHead, symbols: List<'a> },
-    /// That did not decode: send symbols from here on.
-    More { exchange: u64, from: u16 },
+    /// That did not decode: send symbols from here on, up to there.
+    More { exchange: u64, from: u16, until: u16 },
     /// That decoded: `differences` ids differed, what you lack follows or preceded.
     Settled { exchange: u64, differences: u32 },
     /// Too much differs: let us send each other everything.
@@ -165,6 +168,15 @@ impl<'a> List<'a> {
 
     pub(crate) fn ids(self) -> impl Iterator<Item = UpdateId> + 'a {
         self.0.chunks_exact(8).filter_map(|entry| Reader::new(entry).u64().map(UpdateId))
+    }
+
+    /// Of updates that are asked for.
+    pub(crate) fn short_ids(self) -> impl Iterator<Item = u64> + 'a {
+        self.0.chunks_exact(SHORT_ID_BYTES).map(|entry| {
+            let mut word = [0; 8];
+            word[..SHORT_ID_BYTES].copy_from_slice(entry);
+            u64::from_le_bytes(word)
+        })
     }
 
     pub(crate) fn symbols(self) -> impl Iterator<Item = Symbol> + 'a {
@@ -265,9 +277,9 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_FEEDBACK => Frame::Feedback { packet: content.u16()?, known: content.u64()? },
         KIND_ACCUSATIONS => Frame::Accusations(List::new(content.rest(), 24)?),
         KIND_ANNOUNCE => Frame::Announce(List::new(content.rest(), 12)?),
-        KIND_REQUEST => Frame::Request(List::new(content.rest(), 8)?),
+        KIND_REQUEST => Frame::Request(List::new(content.rest(), SHORT_ID_BYTES)?),
         KIND_SKETCH => return read_sketch(content),
-        KIND_MORE => Frame::More { exchange: content.u64()?, from: content.u16()? },
+        KIND_MORE => Frame::More { exchange: content.u64()?, from: content.u16()?, until: content.u16()? },
         KIND_SETTLED => Frame::Settled { exchange: content.u64()?, differences: content.u32()? },
         KIND_BULK => match Space::from_byte(content.u8()?) {
             Some(space) => Frame::Bulk { space, exchange: content.u64()? },
@@ -293,14 +305,10 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
 fn read_sketch(mut content: Reader<'_>) -> Option<Frame<'_>> {
     let kind = content.u8()?;
     let Some(space) = Space::from_byte(kind & !ONE_WAY) else { return Some(Frame::Unknown) };
-    let head = SketchHead {
-        space,
-        exchange: content.u64()?,
-        as_of: Seconds(content.u32()?),
-        count: content.u32()?,
-        offset: content.u16()?,
-        one_way: kind & ONE_WAY != 0,
-    };
+    let (exchange, offset) = (content.u64()?, content.u16()?);
+    // The first batch says what holds for all.
+    let (as_of, count) = if offset == 0 { (Seconds(content.u32()?), content.u32()?) } else { Default::default() };
+    let head = SketchHead { space, exchange, as_of, count, offset, one_way: kind & ONE_WAY != 0 };
     Some(Frame::Sketch { head, symbols: List::new(content.rest(), SYMBOL_BYTES)? })
 }
 
@@ -345,7 +353,8 @@ mod tests {
                     Ok(Frame::Updates { items, .. } | Frame::Hold { items, .. }) => drop(items.collect::<Vec<_>>()),
                     Ok(Frame::Accusations(list)) => drop(list.accusations().collect::<Vec<_>>()),
                     Ok(Frame::Announce(list)) => drop(list.announced().collect::<Vec<_>>()),
-                    Ok(Frame::Request(list)) => drop(list.ids().collect::<Vec<_>>()),
+                    Ok(Frame::Request(list)) => drop(list.short_ids().collect::<Vec<_>>()),
+                    Ok(Frame::Roll { list, .. }) => drop(list.ids().collect::<Vec<_>>()),
                     Ok(Frame::Sketch { symbols, .. }) => drop(symbols.symbols().collect::<Vec<_>>()),
                     Ok(_) | Err(Malformed) => {}
                 }

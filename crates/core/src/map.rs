@@ -1,11 +1,14 @@
 //! The one hash map of the core: a fixed hasher, and nothing that depends on its order.
-#![expect(clippy::disallowed_types, reason = "this is the one alias behind which the hash map is allowed")]
+#![expect(clippy::disallowed_types, reason = "these are the aliases behind which hash tables are allowed")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A hash map for keys that are random already, such as ids. **Never iterated** where the order could be seen.
 pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Fold>>;
+
+/// The set of the same kind; likewise never iterated where the order could be seen.
+pub(crate) type Set<K> = HashSet<K, BuildHasherDefault<Fold>>;
 
 /// Folds words by multiplication (as rustc's `FxHash` does): keys here are hashes or small numbers.
 #[derive(Clone, Copy, Debug, Default)]

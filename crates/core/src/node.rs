@@ -329,7 +329,7 @@ impl Node {
             Frame::Announce(list) => self.on_announce(list, letter),
             Frame::Request(list) => self.on_request(list, letter),
             Frame::Sketch { head, symbols } => self.on_sketch(&head, symbols, letter),
-            Frame::More { exchange, from } => self.on_more(exchange, from, letter),
+            Frame::More { exchange, from, until } => self.on_more(exchange, from, until, letter),
             Frame::Settled { exchange, differences } => self.on_settled(exchange, differences, letter),
             Frame::Bulk { space, exchange } => self.on_bulk(space, exchange, letter),
             Frame::Challenge { token } => self.on_challenge(token, letter),

@@ -149,7 +149,7 @@ impl Packet {
     pub(crate) fn request(&mut self, ids: &[UpdateId]) {
         self.sized(frame::KIND_REQUEST, |to| {
             for id in ids {
-                to.extend_from_slice(&id.0.to_le_bytes());
+                to.extend_from_slice(&id.0.to_le_bytes()[..frame::SHORT_ID_BYTES]);
             }
         });
     }
@@ -158,19 +158,22 @@ impl Packet {
         self.sized(frame::KIND_SKETCH, |to| {
             to.push(head.space as u8 | if head.one_way { ONE_WAY } else { 0 });
             to.extend_from_slice(&head.exchange.to_le_bytes());
-            to.extend_from_slice(&head.as_of.0.to_le_bytes());
-            to.extend_from_slice(&head.count.to_le_bytes());
             to.extend_from_slice(&head.offset.to_le_bytes());
+            if head.offset == 0 {
+                to.extend_from_slice(&head.as_of.0.to_le_bytes());
+                to.extend_from_slice(&head.count.to_le_bytes());
+            }
             for symbol in symbols {
                 to.extend_from_slice(&symbol.to_bytes());
             }
         });
     }
 
-    pub(crate) fn more(&mut self, exchange: u64, from: u16) {
+    pub(crate) fn more(&mut self, exchange: u64, from: u16, until: u16) {
         self.sized(frame::KIND_MORE, |to| {
             to.extend_from_slice(&exchange.to_le_bytes());
             to.extend_from_slice(&from.to_le_bytes());
+            to.extend_from_slice(&until.to_le_bytes());
         });
     }
 
@@ -326,14 +329,14 @@ mod tests {
         let accusation = Accusation { member: NodeId(1), incarnation: 2, accuser: NodeId(3) };
         assert_eq!(frames(|to| to.accusations(&[accusation])), "1418010000000000000002000000000000000300000000000000");
         assert_eq!(frames(|to| to.announce(&[(UpdateId(3), 5_000)])), "150c030000000000000088130000");
-        assert_eq!(frames(|to| to.request(&[UpdateId(3)])), "16080300000000000000");
+        assert_eq!(frames(|to| to.request(&[UpdateId(3)])), "1606030000000000");
         let head =
             SketchHead { space: Space::Messages, exchange: 4, as_of: Seconds(10), count: 3, offset: 1, one_way: false };
         assert_eq!(
             frames(|to| to.sketch(&head, &[Symbol { ids: 6, checks: 7 }])),
-            "171f0204000000000000000a000000030000000100060000000000000007000000"
+            "17170204000000000000000100060000000000000007000000"
         );
-        assert_eq!(frames(|to| to.more(4, 8)), "180a04000000000000000800");
+        assert_eq!(frames(|to| to.more(4, 8, 32)), "180c040000000000000008002000");
         assert_eq!(frames(|to| to.settled(4, 2)), "190c040000000000000002000000");
         assert_eq!(frames(|to| to.bulk(Space::Members, 4)), "1a09000400000000000000");
         assert_eq!(frames(|to| to.challenge(4)), "1b080400000000000000");

@@ -31,6 +31,7 @@ const REFUSED_MAX: usize = 4_096;
 #[derive(Clone, Debug)]
 pub(crate) struct Replica {
     updates: Arc<Vec<Arc<Update>>>,
+    /// By short id.
     by_id: Arc<SlotIndex>,
     sketch: Arc<Sketch>,
     root: u64,
@@ -50,8 +51,8 @@ pub(crate) struct Replica {
 pub(crate) enum Comparison {
     /// What only this side has, and the ids that only the other side has.
     Found { ours: Vec<Arc<Update>>, theirs: Vec<UpdateId> },
-    /// More symbols are needed.
-    Incomplete,
+    /// More symbols are needed; so many ids came out of these.
+    Incomplete { found: usize },
     /// These symbols cannot come from an honest sketch.
     Hostile,
 }
@@ -81,11 +82,16 @@ impl Replica {
     }
 
     pub(crate) fn slot_of(&self, id: UpdateId) -> Option<Slot> {
-        self.by_id.candidates(id.0).find(|slot| self.updates[*slot as usize].id == id)
+        self.by_id.candidates(id.short()).find(|slot| self.updates[*slot as usize].id == id)
     }
 
     pub(crate) fn get(&self, id: UpdateId) -> Option<&Arc<Update>> {
         self.slot_of(id).map(|slot| self.at(slot))
+    }
+
+    /// The updates with that short id: one, hardly ever more.
+    pub(crate) fn named(&self, short: u64) -> impl Iterator<Item = &Arc<Update>> {
+        self.by_id.candidates(short).map(|slot| self.at(slot)).filter(move |update| update.id.short() == short)
     }
 
     /// The xor of all counted ids.
@@ -113,7 +119,7 @@ impl Replica {
         let slot = Slot::try_from(self.updates.len()).expect("fewer than 2^32 updates");
         self.note_arrival(&update);
         let updates = Arc::make_mut(&mut self.updates);
-        Arc::make_mut(&mut self.by_id).insert(update.id.0, slot, |slot| updates[slot as usize].id.0);
+        Arc::make_mut(&mut self.by_id).insert(update.id.short(), slot, |slot| updates[slot as usize].id.short());
         reserve_one(updates);
         updates.push(update);
         self.grow_sketch();
@@ -127,8 +133,8 @@ impl Replica {
         self.note_departure(&old);
         self.note_arrival(&update);
         let (updates, by_id) = (Arc::make_mut(&mut self.updates), Arc::make_mut(&mut self.by_id));
-        by_id.remove(old.id.0, slot, |slot| updates[slot as usize].id.0);
-        by_id.insert(update.id.0, slot, |slot| updates[slot as usize].id.0);
+        by_id.remove(old.id.short(), slot, |slot| updates[slot as usize].id.short());
+        by_id.insert(update.id.short(), slot, |slot| updates[slot as usize].id.short());
         updates[slot as usize] = update;
     }
 
@@ -144,9 +150,9 @@ impl Replica {
         let last = Slot::try_from(self.updates.len() - 1).expect("fewer than 2^32 updates");
         self.note_departure(&old);
         let (updates, by_id) = (Arc::make_mut(&mut self.updates), Arc::make_mut(&mut self.by_id));
-        by_id.remove(old.id.0, slot, |slot| updates[slot as usize].id.0);
+        by_id.remove(old.id.short(), slot, |slot| updates[slot as usize].id.short());
         if slot != last {
-            by_id.moved(updates[last as usize].id.0, last, slot);
+            by_id.moved(updates[last as usize].id.short(), last, slot);
         }
         updates.swap_remove(slot as usize);
         (slot != last).then_some(last)
@@ -220,7 +226,7 @@ impl Replica {
         }
         match sketch::decode(difference) {
             Decoded::Complete(ids) => self.sort_out(&ids),
-            Decoded::Incomplete => Comparison::Incomplete,
+            Decoded::Incomplete { found } => Comparison::Incomplete { found },
             Decoded::Hostile => Comparison::Hostile,
         }
     }
@@ -252,12 +258,12 @@ impl Replica {
     }
 
     fn counts(&self, update: &Update) -> bool {
-        update.forget > self.as_of
+        update.forget() > self.as_of
     }
 
     fn note_arrival(&mut self, update: &Update) {
-        if update.forget != Seconds::NEVER {
-            self.fading.insert((update.forget, update.id));
+        if update.forget() != Seconds::NEVER {
+            self.fading.insert((update.forget(), update.id));
         }
         if self.counts(update) {
             self.toggle(update.id, true);
@@ -267,7 +273,7 @@ impl Replica {
     fn note_departure(&mut self, update: &Update) {
         if self.counts(update) {
             // Superseded before its time: it must not be taken for one that faded away.
-            self.fading.remove(&(update.forget, update.id));
+            self.fading.remove(&(update.forget(), update.id));
             self.toggle(update.id, false);
         }
     }
@@ -290,7 +296,7 @@ impl Replica {
     fn grow_sketch(&mut self) {
         let kept = self.sketch.symbols().len();
         if self.updates.len() * 2 > kept && kept < KEPT_SYMBOLS_MAX {
-            let ids = self.updates.iter().filter(|update| update.forget > self.as_of).map(|update| update.id.0);
+            let ids = self.updates.iter().filter(|update| update.forget() > self.as_of).map(|update| update.id.0);
             self.sketch = Arc::new(Sketch::grown(kept * 2, ids));
         }
     }
@@ -335,7 +341,7 @@ mod tests {
     fn found(comparison: Comparison) -> (usize, usize) {
         match comparison {
             Comparison::Found { ours, theirs } => (ours.len(), theirs.len()),
-            Comparison::Incomplete | Comparison::Hostile => panic!("{comparison:?}"),
+            Comparison::Incomplete { .. } | Comparison::Hostile => panic!("{comparison:?}"),
         }
     }
 

@@ -148,7 +148,10 @@ pub enum Decoded {
     /// this is only as sure as its checksum: of larger differences, one in 2^32 looks like one id.
     Complete(Vec<u64>),
     /// The symbols are too few for this difference: decode again with those that follow.
-    Incomplete,
+    Incomplete {
+        /// How many ids came out nevertheless. None of few symbols means that many differ.
+        found: usize,
+    },
     /// No two sets have these symbols: they yield more ids than symbols, or one id twice. An honest difference ends
     /// here when several ids pass for one, about once in 2^28 ids.
     Hostile,
@@ -172,7 +175,7 @@ pub fn decode(mut difference: Vec<Symbol>) -> Decoded {
     }
     // All ids belong to symbol 0: without it nothing is known to be complete.
     if difference.is_empty() || difference.iter().any(|symbol| *symbol != Symbol::EMPTY) {
-        return Decoded::Incomplete;
+        return Decoded::Incomplete { found: ids.len() };
     }
     ids.sort_unstable();
     if ids.is_sorted_by(|before, after| before < after) { Decoded::Complete(ids) } else { Decoded::Hostile }
@@ -387,7 +390,7 @@ mod tests {
     #[test]
     fn equal_sets_differ_in_nothing_and_no_symbols_say_nothing() {
         assert_eq!(decode(vec![Symbol::EMPTY]), Decoded::Complete(vec![]));
-        assert_eq!(decode(vec![]), Decoded::Incomplete);
+        assert_eq!(decode(vec![]), Decoded::Incomplete { found: 0 });
     }
 
     #[test]

@@ -18,6 +18,13 @@ use crate::wire::{Put, Reader, VERSION};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct UpdateId(pub(crate) u64);
 
+impl UpdateId {
+    /// The part of it by which an update is asked for, 48 bits: of a million updates hardly two share it, and then both come.
+    pub(crate) const fn short(self) -> u64 {
+        self.0 & ((1 << 48) - 1)
+    }
+}
+
 /// The largest claim, so that every claim fits a datagram (design §3).
 pub(crate) const CLAIM_BYTES_MAX: usize = 1_000;
 
@@ -145,35 +152,47 @@ impl<'a> UpdateRef<'a> {
     }
 }
 
-/// An update as replicas hold it: its id and its bytes.
+/// An update as replicas hold it: its id and its bytes, and nothing beside them, for a million of them count.
 pub(crate) struct Update {
     pub(crate) id: UpdateId,
-    pub(crate) forget: Seconds,
-    /// Where the body begins: what is looked at most needs no parsing.
-    body_at: u32,
     bytes: Box<[u8]>,
 }
 
 impl Update {
     pub(crate) fn new(update: &UpdateRef<'_>, secret: &[u8; 16]) -> Self {
-        Self::named(update.id(secret), update)
+        Self { id: update.id(secret), bytes: update.bytes.into() }
     }
 
-    fn named(id: UpdateId, update: &UpdateRef<'_>) -> Self {
-        let body_at = u32::try_from(update.bytes.len() - update.body.len()).expect("a head is short");
-        Self { id, forget: update.forget, body_at, bytes: update.bytes.into() }
+    /// When it leaves the replica.
+    pub(crate) fn forget(&self) -> Seconds {
+        match *self.bytes {
+            [kind, a, b, c, d, ..] if kind & HAS_FORGET != 0 => Seconds(u32::from_le_bytes([a, b, c, d])),
+            _ => Seconds::NEVER,
+        }
+    }
+
+    /// The head of a claim behind its times and its member: boot, refutations, state, and then the body.
+    fn claim(&self) -> Reader<'_> {
+        let times = if self.bytes[0] & HAS_FORGET == 0 { 0 } else { 4 };
+        Reader::new(&self.bytes[1 + times + 8..])
     }
 
     /// The state that a claim gives its member.
     pub(crate) fn claim_state(&self) -> State {
-        let state = self.bytes[self.body_at as usize - 1];
-        state_from_byte(state).expect("the head of a claim ends with its state")
+        let mut claim = self.claim();
+        let refutations = claim.varint().and_then(|_| claim.varint());
+        let state = refutations.and_then(|_| state_from_byte(claim.u8()?));
+        state.expect("it was taken apart before it was kept")
     }
 
     /// Where the member of a claim prefers to be reached.
     pub(crate) fn claim_address(&self) -> Option<SocketAddr> {
-        // Session, first boot, two protocol versions and the count of addresses come first.
-        Reader::new(self.bytes.get(self.body_at as usize + 15..)?).address()
+        let mut claim = self.claim();
+        // Behind boot, refutations and state come session, first boot, two protocol versions and the count of addresses.
+        claim.varint()?;
+        claim.varint()?;
+        claim.take(1 + 15)?;
+        claim.address()
     }
 
     /// What an update of the data space is about.
@@ -230,7 +249,7 @@ impl Interner {
         if known.len() >= 4_096 && known.len() == known.capacity() {
             known.retain(|_, update| update.strong_count() > 0);
         }
-        let shared = Arc::new(Update::named(id, update));
+        let shared = Arc::new(Update { id, bytes: update.bytes.into() });
         known.insert(id, Arc::downgrade(&shared));
         shared
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::datum::{Kind, Part, Statement};
+use crate::datum::{Datum, Kind, Part, Statement};
 use crate::time::Seconds;
 use crate::update::{Head, Update};
 
@@ -164,6 +164,25 @@ pub(crate) fn compose<'a>(updates: impl Iterator<Item = &'a Arc<Update>>, now: S
     let expires = head.filter(|head| head.expires != head.forget).map(|head| head.expires);
     let key = String::from_utf8(key.to_vec()).expect("keys are text: checked when they were read");
     Some(Entry { key, value, revision: Revision(sum.revision), expires, conflict })
+}
+
+/// What a key holds of which there is only the head: the same as [`compose`], for the many reads of registers.
+pub(crate) fn compose_head(head: &Update, now: Seconds) -> Option<Entry> {
+    let parts = head.parts();
+    let Head::Data(Datum { subject, statement: Statement::Head { kind, is_deleted: false, .. } }) = parts.head else {
+        return None;
+    };
+    if parts.is_stripped() || parts.expires <= now {
+        return None;
+    }
+    let value = match kind {
+        Kind::Register => Value::Register(parts.value().to_vec()),
+        Kind::Counter => Value::Counter(0),
+        Kind::Set => Value::Set(BTreeSet::new()),
+    };
+    let expires = (parts.expires != parts.forget).then_some(parts.expires);
+    let key = String::from_utf8(subject.key.to_vec()).expect("keys are text: checked when they were read");
+    Some(Entry { key, value, revision: Revision(head.id.0), expires, conflict: Vec::new() })
 }
 
 /// The kind that was written last, also of a key that is deleted.

@@ -2,10 +2,12 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::datum::Subject;
+use crate::datum::{Part, Subject};
+use crate::map::{Fold, Map, Set};
 use crate::update::Update;
 
 /// An update, ordered by what it is about.
@@ -75,42 +77,114 @@ impl Ord for Held {
     }
 }
 
-/// One update for each subject.
+/// The head of a key, found by the key.
+#[derive(Clone, Debug)]
+struct HeadOf(Arc<Update>);
+
+impl Borrow<[u8]> for HeadOf {
+    fn borrow(&self) -> &[u8] {
+        self.0.subject().key
+    }
+}
+
+impl Hash for HeadOf {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.subject().key.hash(state);
+    }
+}
+
+impl PartialEq for HeadOf {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.subject().key == other.0.subject().key
+    }
+}
+
+impl Eq for HeadOf {}
+
+/// One update for each subject: in order, and the heads also by key, because most keys are registers and reads of one
+/// key are many.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Index(BTreeSet<Held>);
+pub(crate) struct Index {
+    ordered: BTreeSet<Held>,
+    heads: Set<HeadOf>,
+    /// How many parts there are, by the hash of their key.
+    parts: Map<u64, u32>,
+}
 
 impl Index {
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.ordered.len()
     }
 
     pub(crate) fn get(&self, subject: &Subject<'_>) -> Option<&Arc<Update>> {
-        self.0.get(subject as &dyn About).map(|held| &held.0)
+        match subject.part {
+            Part::Head => self.head(subject.key),
+            Part::Sums(_) | Part::Element(_) => self.ordered.get(subject as &dyn About).map(|held| &held.0),
+        }
+    }
+
+    /// The head of a key.
+    pub(crate) fn head(&self, key: &[u8]) -> Option<&Arc<Update>> {
+        self.heads.get(key).map(|head| &head.0)
+    }
+
+    /// Whether there are updates about a key beside its head. Rarely said of one that has none.
+    pub(crate) fn has_parts(&self, key: &[u8]) -> bool {
+        !self.parts.is_empty() && self.parts.contains_key(&hash(key))
     }
 
     /// Puts an update into its place; returns what was there.
     pub(crate) fn put(&mut self, update: Arc<Update>) -> Option<Arc<Update>> {
-        self.0.replace(Held(update)).map(|held| held.0)
+        let before = self.ordered.replace(Held(Arc::clone(&update))).map(|held| held.0);
+        let Subject { key, part } = update.subject();
+        match part {
+            Part::Head => drop(self.heads.replace(HeadOf(Arc::clone(&update)))),
+            Part::Sums(_) | Part::Element(_) if before.is_none() => *self.parts.entry(hash(key)).or_default() += 1,
+            Part::Sums(_) | Part::Element(_) => {}
+        }
+        before
     }
 
     pub(crate) fn remove(&mut self, subject: &Subject<'_>) {
-        self.0.remove(subject as &dyn About);
+        if !self.ordered.remove(subject as &dyn About) {
+            return;
+        }
+        match subject.part {
+            Part::Head => drop(self.heads.take(subject.key)),
+            Part::Sums(_) | Part::Element(_) => {
+                let hash = hash(subject.key);
+                let count = self.parts.get_mut(&hash).expect("it was counted when it came");
+                *count -= 1;
+                if *count == 0 {
+                    self.parts.remove(&hash);
+                }
+            }
+        }
     }
 
     /// Everything, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Update>> {
-        self.0.iter().map(|held| &held.0)
+        self.ordered.iter().map(|held| &held.0)
     }
 
     /// Everything from the head of `key` on.
     pub(crate) fn starting_at<'a>(&'a self, key: &[u8]) -> impl Iterator<Item = &'a Arc<Update>> + use<'a> {
         let start = Subject::head(key);
         let range: (Bound<&dyn About>, Bound<&dyn About>) = (Bound::Included(&start), Bound::Unbounded);
-        self.0.range::<dyn About, _>(range).map(|held| &held.0)
+        self.ordered.range::<dyn About, _>(range).map(|held| &held.0)
     }
 
     /// All updates about one key, its head first.
     pub(crate) fn of_key<'a, 'k>(&'a self, key: &'k [u8]) -> impl Iterator<Item = &'a Arc<Update>> + use<'a, 'k> {
-        self.starting_at(key).take_while(move |update| update.subject().key == key)
+        let parts =
+            self.has_parts(key).then(|| self.starting_at(key).take_while(move |held| held.subject().key == key));
+        let alone = if parts.is_none() { self.head(key) } else { None };
+        alone.into_iter().chain(parts.into_iter().flatten())
     }
+}
+
+fn hash(key: &[u8]) -> u64 {
+    let mut hasher = Fold::default();
+    key.hash(&mut hasher);
+    hasher.finish()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Node;
 use super::letters::Letter;
 use crate::effects::Timer;
-use crate::exchange::{Asked, FIRST_SYMBOLS, Next, next_batch};
+use crate::exchange::{Asked, FIRST_SYMBOLS, Next, next_batch, wanted_symbols};
 use crate::frame::{List, SketchHead, Space};
 use crate::identity::NodeId;
 use crate::io::StreamId;
@@ -96,14 +96,16 @@ impl Node {
                 // Differences that this node must not hold.
                 self.settle(head, &[], &[], letter);
             }
-            Comparison::Found { .. } | Comparison::Incomplete => {
+            Comparison::Found { .. } | Comparison::Incomplete { .. } => {
+                let found = if let Comparison::Incomplete { found } = comparison { found } else { have };
                 let apart = ours.abs_diff(theirs);
                 if apart > BULK_DIFFERENCE && apart > ours.max(theirs) / 2 {
                     self.offer_everything(space, exchange, letter);
                 } else {
                     self.exchanges.keep(letter.peer, space, answering);
-                    if self.makes_room(letter, 12) {
-                        letter.packet.more(exchange, u16::try_from(have).expect("at most 4,096 symbols"));
+                    if self.makes_room(letter, 14) {
+                        let place = |symbols| u16::try_from(symbols).expect("at most 4,096 symbols");
+                        letter.packet.more(exchange, place(have), place(wanted_symbols(have, found)));
                     }
                 }
             }
@@ -127,14 +129,14 @@ impl Node {
         }
     }
 
-    pub(super) fn on_more(&mut self, exchange: u64, from: u16, letter: &mut Letter) {
+    pub(super) fn on_more(&mut self, exchange: u64, from: u16, until: u16, letter: &mut Letter) {
         let Some((space, _)) = self.exchanges.asked_by_number(letter.peer, exchange) else {
             self.fx.counters.dropped.unexpected += 1;
             return;
         };
         self.prove(letter);
         let from = usize::from(from);
-        match (next_batch(from), letter.stream()) {
+        match (next_batch(from, until.into()), letter.stream()) {
             (Next::Datagram(to), None) => self.put_symbols(space, from, to, letter),
             (Next::Datagram(to) | Next::Stream(to), stream) => {
                 self.write_on_stream(letter, stream, |node, packet| node.put_symbols(space, from, to, packet));

@@ -122,7 +122,7 @@ impl Node {
         }
         if pushed_out.contains(&update.id) {
             // The limits leave no room for it: comparisons must not fetch it again.
-            self.messages.replica_mut().refuse(update.id, update.forget);
+            self.messages.replica_mut().refuse(update.id, update.forget());
             return;
         }
         self.note_change(Space::Messages);
@@ -247,9 +247,9 @@ impl Node {
     }
 
     pub(super) fn put_requests(&mut self, wanted: &[UpdateId], letter: &mut Letter) {
-        let most = if letter.is_stream() { 4_096 } else { (self.frames_max() - 4) / 8 };
+        let most = if letter.is_stream() { 4_096 } else { (self.frames_max() - 4) / frame::SHORT_ID_BYTES };
         for ids in wanted.chunks(most) {
-            if self.makes_room(letter, 4 + ids.len() * 8) {
+            if self.makes_room(letter, 4 + ids.len() * frame::SHORT_ID_BYTES) {
                 letter.packet.request(ids);
             }
         }
@@ -309,10 +309,10 @@ impl Node {
     pub(super) fn on_request(&mut self, list: List<'_>, letter: &mut Letter) {
         let served = Space::ALL.into_iter().filter(|space| !self.withholds(*space, letter.peer));
         let replicas: Vec<&Replica> = served.map(|space| self.replica(space)).collect();
-        let held = |id| replicas.iter().find_map(|replica| replica.get(id)).cloned();
         // Each once, however often it is named.
-        let ids: BTreeSet<UpdateId> = list.ids().take(REQUEST_MAX).collect();
-        let updates: Vec<Arc<Update>> = ids.into_iter().filter_map(held).collect();
+        let ids: BTreeSet<u64> = list.short_ids().take(REQUEST_MAX).collect();
+        let held = |id| replicas.iter().flat_map(move |replica| replica.named(id)).cloned();
+        let updates: Vec<Arc<Update>> = ids.into_iter().flat_map(held).collect();
         self.send_updates(&updates, letter);
     }
 
@@ -334,7 +334,7 @@ impl Node {
     /// Sends updates in reply: in a few datagrams, or over a stream if they are many or large.
     pub(super) fn send_updates(&mut self, updates: &[Arc<Update>], letter: &mut Letter) {
         let now = self.fx.now.wall.seconds();
-        let mut updates: Vec<&Arc<Update>> = updates.iter().filter(|update| update.forget > now).collect();
+        let mut updates: Vec<&Arc<Update>> = updates.iter().filter(|update| update.forget() > now).collect();
         let sizes = || updates.iter().map(|update| frame::item_bytes(update.bytes().len()));
         let fits = sizes().all(|size| size + frame::UPDATES_HEAD_BYTES <= self.frames_max())
             && sizes().sum::<usize>() <= REPLY_DATAGRAMS * self.frames_max() / 2;
