@@ -338,7 +338,7 @@ impl Node {
             Frame::Welcome { complete } => self.on_welcome(complete, letter),
             Frame::Answer { sequence, payload } => self.on_answer(Sequence(sequence), payload, letter),
             Frame::Reunion { since, root, answers } => self.on_reunion(since, root, answers, letter),
-            Frame::Roll { is_last, list } => self.on_roll(is_last, list, letter),
+            Frame::Roll { total, list } => self.on_roll(total, list, letter),
             Frame::Hold { number, items } => self.on_hold(number, items, letter),
             Frame::Held { number, durable } => self.on_held(number, durable, letter.peer),
             Frame::Unknown => {}
@@ -383,6 +383,7 @@ impl Node {
     /// What runs out is taken out; what runs out soon no longer counts in sketches.
     fn fade(&mut self) {
         let now = self.fx.now.wall;
+        self.note_sleep(self.fade_at);
         self.fade_at = now.seconds().after();
         let slots = self.members.replica_mut().advance(now);
         let gone: Vec<Member> =

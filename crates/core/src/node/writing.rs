@@ -248,6 +248,7 @@ impl Node {
     /// A comparison of data with a peer ended: with how many differences.
     pub(super) fn note_data_compared(&mut self, differences: u32) {
         if differences == 0 {
+            self.note_complete();
             self.trust_own_sums();
         }
     }
