@@ -45,6 +45,11 @@ impl Draft {
         }
     }
 
+    /// After other writes that let the store grow by so much.
+    pub(crate) fn on_top_of(self, growth: usize) -> Self {
+        Self { growth, ..self }
+    }
+
     /// What was drafted.
     pub(crate) const fn updates(&self) -> &Index {
         &self.updates
