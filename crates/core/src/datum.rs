@@ -14,6 +14,8 @@ use crate::wire::{Put, Reader};
 
 /// The longest key.
 pub const KEY_BYTES_MAX: usize = 512;
+/// The largest value that any setting allows.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// The longest element of a set.
 pub const ELEMENT_BYTES_MAX: usize = 512;
 
@@ -284,9 +286,9 @@ impl<'a> Datum<'a> {
         }
     }
 
-    /// Whether lengths are lawful, and the times are those that the statement must have: what is deleted is forgotten,
+    /// Whether lengths, also that of the value, are lawful, and the times are those that the statement must have: what is deleted is forgotten,
     /// what counts is not, and only a value expires.
-    pub(crate) fn is_lawful(&self, expires: Seconds, forget: Seconds) -> bool {
+    pub(crate) fn is_lawful(&self, expires: Seconds, forget: Seconds, value_bytes: usize) -> bool {
         let expires_alone = expires != forget;
         let times = match self.statement {
             Statement::Head { is_deleted: false, kind: Kind::Register, .. } if expires_alone => expires < forget,
@@ -294,7 +296,15 @@ impl<'a> Datum<'a> {
             Statement::Element { is_removed, .. } => !expires_alone && is_removed == (forget != Seconds::NEVER),
             Statement::Sums(sums) => !expires_alone && forget == sums.forget(),
         };
-        times && self.subject.is_lawful()
+        times && self.subject.is_lawful() && value_bytes <= self.value_bytes_max()
+    }
+
+    /// Only registers have values.
+    const fn value_bytes_max(&self) -> usize {
+        match self.statement {
+            Statement::Head { kind: Kind::Register, is_deleted: false, .. } => VALUE_BYTES_MAX,
+            Statement::Head { .. } | Statement::Sums(_) | Statement::Element { .. } => 0,
+        }
     }
 
     /// Whether it only says that something was deleted.

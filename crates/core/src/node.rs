@@ -169,7 +169,7 @@ impl Node {
             reunions: Reunions::default(),
             writing: Writing::new(identity.stored.boot > 0),
             saving: Saving::default(),
-            replicas: Replicas::default(),
+            replicas: Replicas::new(fx.rng.bits()),
             exchanges: Exchanges::default(),
             streams: Streams::new(config.streams_max),
             contacts: Contacts::new(known, identity.stored.former.clone()),

@@ -29,6 +29,8 @@ pub(crate) struct Draft {
     bytes_max: usize,
     /// By how many bytes the store grows.
     growth: usize,
+    /// How many bytes were drafted.
+    volume: usize,
 }
 
 impl Draft {
@@ -42,6 +44,7 @@ impl Draft {
             value_bytes_max: config.value_bytes_max,
             bytes_max: config.data_bytes_max,
             growth: 0,
+            volume: 0,
         }
     }
 
@@ -55,9 +58,9 @@ impl Draft {
         &self.updates
     }
 
-    /// By how many bytes the store grows with it.
-    pub(crate) const fn growth(&self) -> usize {
-        self.growth
+    /// How many bytes were drafted, also in place of others.
+    pub(crate) const fn volume(&self) -> usize {
+        self.volume
     }
 
     /// Adds what writes change: all of them, or none if one is refused.
@@ -301,6 +304,7 @@ impl Draft {
 
     fn put_update(&mut self, update: Arc<Update>) {
         self.growth += self.grows(&update);
+        self.volume += update.bytes().len();
         self.updates.put(update);
     }
 }

@@ -102,7 +102,11 @@ impl Node {
         if let Some((_, keys)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token)
             && !self.saving.unsaved.is_empty()
         {
-            self.saving.unsaved.retain(|unsaved| !keys.contains(unsaved));
+            for key in &keys {
+                self.saving.unsaved.remove(key);
+            }
+            // The disk takes writes again.
+            self.fx.arm(Duration::ZERO, Timer::Save);
         }
         self.confirm_up_to(token);
     }
