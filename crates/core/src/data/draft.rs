@@ -58,6 +58,11 @@ impl Draft {
         &self.updates
     }
 
+    /// By how many bytes the store grows with it, and with what comes before it.
+    pub(crate) const fn growth(&self) -> usize {
+        self.growth
+    }
+
     /// How many bytes were drafted, also in place of others.
     pub(crate) const fn volume(&self) -> usize {
         self.volume
