@@ -65,6 +65,8 @@ pub(crate) struct Stream {
     waiting: usize,
     writing: bool,
     closing: bool,
+    /// More will be queued: it does not end before that.
+    held: bool,
     /// Updates in the outbox that were asked for: they are not sent twice.
     sending: BTreeSet<UpdateId>,
     /// Nothing was sent yet.
@@ -169,7 +171,7 @@ impl Streams {
     pub(crate) fn close_after(&mut self, id: StreamId, fx: &mut Effects) {
         let Some(stream) = self.open.get_mut(&id) else { return };
         stream.closing = true;
-        if stream.outbox.is_empty() && !stream.writing {
+        if stream.outbox.is_empty() && !stream.writing && !stream.held {
             self.close(id, fx);
         }
     }
@@ -178,6 +180,22 @@ impl Streams {
     pub(crate) fn keep_open(&mut self, id: StreamId) {
         if let Some(stream) = self.open.get_mut(&id) {
             stream.closing = false;
+        }
+    }
+
+    /// More will be queued: a stream that is to end waits for it.
+    pub(crate) fn hold(&mut self, id: StreamId) {
+        if let Some(stream) = self.open.get_mut(&id) {
+            stream.held = true;
+        }
+    }
+
+    /// No more will be queued.
+    pub(crate) fn release(&mut self, id: StreamId, fx: &mut Effects) {
+        let Some(stream) = self.open.get_mut(&id) else { return };
+        stream.held = false;
+        if stream.closing {
+            self.close_after(id, fx);
         }
     }
 
@@ -257,7 +275,7 @@ impl Streams {
         }
         let Some(first) = stream.outbox.front() else {
             stream.sending.clear();
-            if stream.closing {
+            if stream.closing && !stream.held {
                 self.close(id, fx);
             }
             return;
@@ -281,6 +299,11 @@ impl Streams {
 }
 
 impl Stream {
+    /// Bytes that wait to be sent.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     fn new(address: SocketAddr, purpose: Purpose) -> Self {
         Self {
             address,
@@ -291,6 +314,7 @@ impl Stream {
             waiting: 0,
             writing: false,
             closing: false,
+            held: false,
             sending: BTreeSet::new(),
             greets: true,
         }
