@@ -1,18 +1,21 @@
 //! The command line: what can be typed, and what each word means.
 
+mod data;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+pub(crate) use data::{Add, Delete, Export, Get, Import, List, Manner, Put, SetChange, Watch};
 use rumormill_core::duration;
 
 use crate::failure::Failure;
 use crate::lab::Lab;
 use crate::logs::Level;
 
-/// Gossip for a fleet of machines: members, failures and messages, with no server in the middle.
+/// Gossip for a fleet of machines: members, failures, messages and data, with no server in the middle.
 #[derive(Debug, Parser)]
 #[command(name = "rumor", version, disable_help_subcommand = true)]
 pub(crate) struct Cli {
@@ -51,6 +54,26 @@ pub(crate) enum Command {
     Query(Query),
     /// Answer a query by running a command: question on its stdin, answer on its stdout
     Answer(Answer),
+    /// Print what a key of the database holds
+    Get(Get),
+    /// Give a key a value
+    Put(Put),
+    /// Delete a key, of whatever kind
+    Delete(Delete),
+    /// List keys with what they hold
+    List(List),
+    /// Print what happens to keys, as it happens
+    Watch(Watch),
+    /// Add to a counter and print what it holds then
+    Add(Add),
+    /// Put an element into a set
+    Insert(SetChange),
+    /// Take an element out of a set
+    RemoveElement(SetChange),
+    /// Print keys with what they hold, a JSON document a line
+    Export(Export),
+    /// Make keys hold what an export says: all of them, or none if a line is bad
+    Import(Import),
     /// Change what this agent says about itself
     #[command(subcommand)]
     Tags(Tags),
@@ -135,7 +158,7 @@ pub(crate) struct Agent {
     /// Where to serve HTTP [default: 127.0.0.1:4748]
     #[arg(long, value_name = "A")]
     pub(crate) http: Option<String>,
-    /// Keep identity and known members here; without it they end with the process
+    /// Keep data, identity and known members here; without it they end with the process
     #[arg(long, value_name = "D")]
     pub(crate) data_dir: Option<String>,
     /// What this node says about itself; may be given often

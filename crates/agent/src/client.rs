@@ -1,14 +1,13 @@
 //! The client of an agent's HTTP interface, blocking: each command does one thing and ends.
 
-use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
 use rumormill_core::duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use ureq::http::{Method, Request, Response};
-use ureq::{Body, BodyReader};
+use ureq::http::{self, Method, Request, Response, request};
+use ureq::{AsSendBody, Body, BodyReader, SendBody};
 
 use crate::cli::Target;
 use crate::documents::Problem;
@@ -35,13 +34,12 @@ impl Client {
         if base.strip_prefix("http://").is_none_or(str::is_empty) {
             return Err(Failure::value("agent", agent, "a URL that begins with http://"));
         }
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            .timeout_connect(Some(*timeout))
-            .timeout_recv_response(Some(*timeout + MARGIN))
-            .build();
-        Ok(Self { base, timeout: *timeout, http: ureq::Agent::new_with_config(config) })
+        Ok(Self { base, timeout: *timeout, http: http(*timeout, Some(*timeout + MARGIN)) })
+    }
+
+    /// The same for what takes as long as it takes, once the agent is there.
+    pub(crate) fn patient(self) -> Self {
+        Self { http: http(self.timeout, None), ..self }
     }
 
     /// The agent's address.
@@ -61,12 +59,34 @@ impl Client {
 
     /// Reads a document.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.read(self.send(Method::GET, path, Vec::new())?)
+        self.document(self.send(Method::GET, path, Vec::new())?)
     }
 
     /// Sends bytes and reads a document.
     pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T, Failure> {
-        self.read(self.send(Method::POST, path, body)?)
+        self.document(self.send(Method::POST, path, body)?)
+    }
+
+    /// Sends bytes in some way and reads a document.
+    pub(crate) fn send_bytes<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<T, Failure> {
+        self.document(self.send(method, path, body)?)
+    }
+
+    /// Sends what a reader gives, piece by piece, and reads a document.
+    pub(crate) fn upload<T: DeserializeOwned>(&self, path: &str, reader: Box<dyn Read>) -> Result<T, Failure> {
+        let request = self.request(Method::POST, path).body(SendBody::from_owned_reader(reader));
+        self.document(self.run(request, false)?)
+    }
+
+    /// Begins to read something in one of the forms that the agent offers, of any length.
+    pub(crate) fn read(&self, path: &str, form: &str) -> Result<BodyReader<'static>, Failure> {
+        let request = self.request(Method::GET, path).header("accept", form).body(());
+        Ok(self.run(request, true)?.into_body().into_reader())
     }
 
     /// Sends a document, or nothing, and reads one.
@@ -80,7 +100,7 @@ impl Client {
             Some(document) => serde_json::to_vec(document).map_err(|error| self.nonsense(&error.to_string()))?,
             None => Vec::new(),
         };
-        self.read(self.send(method, path, body)?)
+        self.document(self.send(method, path, body)?)
     }
 
     /// Opens a stream of server-sent events. It has no deadline once the agent has begun to answer.
@@ -91,28 +111,39 @@ impl Client {
 
     fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Response<Body>, Failure> {
         let is_read = method == Method::GET;
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base))
-            .header(
-                "content-type",
-                if body.starts_with(b"{") { "application/json" } else { "application/octet-stream" },
-            )
-            .body(body)
-            .map_err(|_| Failure::value("agent", &self.base, "a URL that begins with http://"))?;
+        let content_type = if body.starts_with(b"{") { "application/json" } else { "application/octet-stream" };
+        self.run(self.request(method, path).header("content-type", content_type).body(body), is_read)
+    }
+
+    fn request(&self, method: Method, path: &str) -> request::Builder {
+        Request::builder().method(method).uri(format!("{}{path}", self.base))
+    }
+
+    fn run(&self, request: http::Result<Request<impl AsSendBody>>, is_read: bool) -> Result<Response<Body>, Failure> {
+        let request = request.map_err(|_| Failure::value("agent", &self.base, "a URL that begins with http://"))?;
         let response = self.http.run(request).map_err(|error| self.unanswered(&error, is_read))?;
         let status = response.status().as_u16();
         if status < 400 {
             return Ok(response);
         }
-        let problem = self.read::<Problem>(response);
+        let problem = self.document::<Problem>(response);
         Err(problem.map_or_else(|failure| failure, |problem| Failure::from_agent(status, problem)))
     }
 
-    fn read<T: DeserializeOwned>(&self, response: Response<Body>) -> Result<T, Failure> {
+    fn document<T: DeserializeOwned>(&self, response: Response<Body>) -> Result<T, Failure> {
         let bytes = response.into_body().into_with_config().limit(DOCUMENT_BYTES_MAX).read_to_vec();
         let bytes = bytes.map_err(|error| self.nonsense(&error.to_string()))?;
-        serde_json::from_slice(&bytes).map_err(|error| self.nonsense(&error.to_string()))
+        self.understand(&bytes)
+    }
+
+    /// A document that the agent sent.
+    pub(crate) fn understand<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, Failure> {
+        serde_json::from_slice(bytes).map_err(|error| self.nonsense(&error.to_string()))
+    }
+
+    /// The agent ended in the middle of an answer.
+    pub(crate) fn gone(&self, error: &io::Error) -> Failure {
+        gone(&self.base, error)
     }
 
     fn unanswered(&self, error: &ureq::Error, is_read: bool) -> Failure {
@@ -131,7 +162,7 @@ impl Client {
     /// Why there was no connection, or `None` if there was one.
     fn unreachable(&self, error: &ureq::Error) -> Option<String> {
         if let ureq::Error::Io(error) = error
-            && error.kind() == std::io::ErrorKind::ConnectionRefused
+            && error.kind() == io::ErrorKind::ConnectionRefused
         {
             return Some("connection refused".to_owned());
         }
@@ -157,6 +188,16 @@ impl Client {
         let sentence = format!("what answers at {} does not talk like an agent ({reason})", self.base);
         Failure::new(Kind::NotAnswered, "not_an_agent", sentence)
     }
+}
+
+fn http(connect: Duration, response: Option<Duration>) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .proxy(None)
+        .timeout_connect(Some(connect))
+        .timeout_recv_response(response)
+        .build();
+    ureq::Agent::new_with_config(config)
 }
 
 /// A stream of server-sent events.
@@ -186,14 +227,15 @@ impl ServerEvent {
 impl ServerEvents {
     /// The next one, or `None` where the agent ended the stream.
     pub(crate) fn next(&mut self) -> Result<Option<ServerEvent>, Failure> {
-        read_event(&mut self.lines).map_err(|error| {
-            let sentence = format!("the agent at {} is gone ({error})", self.agent);
-            Failure::new(Kind::NotAnswered, "gone", sentence)
-        })
+        read_event(&mut self.lines).map_err(|error| gone(&self.agent, &error))
     }
 }
 
-fn read_event(lines: &mut impl BufRead) -> std::io::Result<Option<ServerEvent>> {
+fn gone(agent: &str, error: &io::Error) -> Failure {
+    Failure::new(Kind::NotAnswered, "gone", format!("the agent at {agent} is gone ({error})"))
+}
+
+fn read_event(lines: &mut impl BufRead) -> io::Result<Option<ServerEvent>> {
     let mut event = ServerEvent::default();
     let mut line = String::new();
     loop {
@@ -212,23 +254,10 @@ fn read_event(lines: &mut impl BufRead) -> std::io::Result<Option<ServerEvent>> 
     }
 }
 
-/// A piece of a path, with everything escaped that could mean something else.
-pub(crate) fn segment(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
-}
-
 /// All of standard input, as bytes.
 pub(crate) fn standard_input() -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    std::io::stdin()
+    io::stdin()
         .lock()
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::value("stdin", "-", format!("readable ({error})")))?;
@@ -246,10 +275,5 @@ mod tests {
         assert_eq!(read_event(&mut text).unwrap(), Some(named));
         assert_eq!(read_event(&mut text).unwrap().unwrap().data, "{\"a\":1}");
         assert_eq!(read_event(&mut text).unwrap(), None);
-    }
-
-    #[test]
-    fn a_segment_holds_no_separators() {
-        assert_eq!(segment("a/b c?ü"), "a%2Fb%20c%3F%C3%BC");
     }
 }

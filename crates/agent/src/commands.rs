@@ -1,6 +1,7 @@
 //! The commands: each is a client of one agent, or needs none.
 
 mod config;
+mod data;
 mod fault;
 mod info;
 mod members;
@@ -47,6 +48,16 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::Subscribe(flags) => topics::subscribe(&flags, output),
         Command::Query(flags) => queries::ask(flags, output),
         Command::Answer(flags) => queries::answer(&flags, output),
+        Command::Get(flags) => data::get(&flags, output),
+        Command::Put(flags) => data::put(flags, output),
+        Command::Delete(flags) => data::delete(&flags, output),
+        Command::List(flags) => data::list(&flags, output),
+        Command::Watch(flags) => data::watch(&flags, output),
+        Command::Add(flags) => data::add(&flags, output),
+        Command::Insert(flags) => data::insert(&flags, output),
+        Command::RemoveElement(flags) => data::remove_element(&flags, output),
+        Command::Export(flags) => data::export(&flags),
+        Command::Import(flags) => data::import(&flags, output),
         Command::Tags(command) => tags::run(command, output),
         Command::Info(flags) => info::show(&flags, output),
         Command::Logs(flags) => info::logs(&flags, output),

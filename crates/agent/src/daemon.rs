@@ -6,13 +6,13 @@ mod teller;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rumormill::{Cluster, Events, StartError, StopReason};
+use rumormill::{Cluster, Events, Node, StartError, StopReason};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::cli;
-use crate::documents::{Info, Protocol, ReadyNode, Traffic};
+use crate::documents::{DataInfo, Info, Protocol, ReadyNode, Traffic};
 use crate::failure::{Failure, Kind};
 use crate::http;
 use crate::logs::Logs;
@@ -215,6 +215,7 @@ impl Agent {
                     received: Traffic { datagrams: counters.datagrams_received, bytes: counters.bytes_received },
                     dropped: counters.dropped.by_cause().map(|(cause, count)| (cause.to_owned(), count)).into(),
                     degraded: node.is_degraded(),
+                    data: data_info(node),
                 }
             })
             .await
@@ -230,6 +231,15 @@ impl Agent {
             http: Some(format!("http://{}", self.http)),
             data_dir: self.cluster.data_dir().map(|dir| dir.display().to_string()),
         }
+    }
+}
+
+fn data_info(node: &Node) -> DataInfo {
+    DataInfo {
+        updates: node.shelf().updates() as u64,
+        bytes: node.data_bytes() as u64,
+        bytes_max: node.config().data_bytes_max as u64,
+        unsaved: node.unsaved() as u64,
     }
 }
 

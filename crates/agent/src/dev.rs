@@ -133,6 +133,7 @@ fn hints(fleet: &Fleet, flags: &cli::Dev) -> Vec<String> {
     let http = |index: usize| fleet.nodes[index].ready.http.clone().unwrap_or_default();
     let last = fleet.nodes.len() - 1;
     let first = if http(0) == cli::DEFAULT_AGENT { String::new() } else { format!(" --agent {}", http(0)) };
+    let others = last.min(3);
     let victim = &fleet.nodes[last.min(2)].ready;
     vec![
         String::new(),
@@ -140,6 +141,8 @@ fn hints(fleet: &Fleet, flags: &cli::Dev) -> Vec<String> {
         format!("  {program} members{first}"),
         format!("  {program} subscribe news --agent {}", http(last)),
         format!("  {program} publish news 'hello, rumor' --trace{first}"),
+        format!("  {program} put color green --replicas {others}{first}"),
+        format!("  {program} get color --agent {}", http(last)),
         format!("  kill -9 {}", victim.pid),
         format!("Ctrl-C stops all {}. What happens in the cluster appears below.", number(flags.nodes)),
         String::new(),

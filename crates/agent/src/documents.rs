@@ -1,9 +1,13 @@
 //! The documents of the command line and of HTTP, which are the same. Absent is `null`, never missing.
 
+mod data;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+pub(crate) use data::{EntryDocument, Imported, Misfit, WatchLine, WrittenDocument, beginning};
+use rumormill::data::Revision;
 use rumormill::{Answer, Received, Summary, TraceLine};
 use rumormill_core::stats::MemberCounts;
 use rumormill_core::{Member, Refusal};
@@ -170,6 +174,21 @@ pub(crate) struct Info {
     pub(crate) dropped: BTreeMap<String, u64>,
     /// Whether updates had to be refused for lack of room, so that this node may differ from others.
     pub(crate) degraded: bool,
+    pub(crate) data: DataInfo,
+}
+
+/// How the database fares.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+pub(crate) struct DataInfo {
+    /// How many updates make it up: a register is one, a counter one and one for each node that adds, a set one and one
+    /// for each element; what was deleted counts until it is forgotten.
+    pub(crate) updates: u64,
+    /// What they take.
+    pub(crate) bytes: u64,
+    /// What they may take.
+    pub(crate) bytes_max: u64,
+    /// How many of them the disk has not taken yet.
+    pub(crate) unsaved: u64,
 }
 
 /// How many members are in which state.
@@ -458,23 +477,39 @@ pub(crate) struct Problem {
     /// What it must be.
     #[serde(default)]
     pub(crate) rule: Option<String>,
+    /// In which line of an import.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<u64>,
+    /// What was done nevertheless: a write that too few other nodes confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) written: Option<WrittenDocument>,
 }
 
 impl Problem {
     pub(crate) fn new(code: &str, detail: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), detail: detail.into(), field: None, value: None, rule: None }
+        Self {
+            code: code.to_owned(),
+            detail: detail.into(),
+            field: None,
+            value: None,
+            rule: None,
+            line: None,
+            written: None,
+        }
     }
 
     /// A value that breaks a rule.
     pub(crate) fn value(field: impl Into<String>, value: impl ToString, rule: impl Into<String>) -> Self {
         let (field, value, rule) = (field.into(), value.to_string(), rule.into());
-        Self {
-            code: "value".to_owned(),
-            detail: format!("{field} is {value}, must be {rule}"),
-            field: Some(field),
-            value: Some(value),
-            rule: Some(rule),
-        }
+        let detail = format!("{field} is {value}, must be {rule}");
+        Self { field: Some(field), value: Some(value), rule: Some(rule), ..Self::new("value", detail) }
+    }
+
+    /// The same about one line of an import.
+    pub(crate) fn in_line(mut self, line: u64) -> Self {
+        self.line = Some(line);
+        self.detail = format!("line {line}: {}; nothing was imported", self.detail);
+        self
     }
 }
 
@@ -483,16 +518,20 @@ impl From<Refusal> for Problem {
         let detail = refusal.to_string();
         match refusal {
             Refusal::Invalid { field, value, rule } => Self::value(field, value, rule),
-            Refusal::Full { .. } => Self::new("full", detail),
+            Refusal::Full { .. } | Refusal::DataFull { .. } => Self::new("full", detail),
             Refusal::Unknown { .. } => Self::new("absent", detail),
             Refusal::StillAlive { .. } => Self::new("still_alive", detail),
             Refusal::Leaving => Self::new("leaving", detail),
             Refusal::NotStored { .. } => Self::new("not_stored", detail),
             Refusal::NotDurable => Self::new("not_durable", detail),
-            Refusal::DataFull { .. } => Self::new("full", detail),
             Refusal::WritesWaiting { .. } => Self::new("busy", detail),
             Refusal::WrongKind { .. } => Self::new("wrong_kind", detail),
-            Refusal::Mismatch { .. } => Self::new("mismatch", detail),
+            Refusal::Mismatch { actual, expected, .. } => {
+                let word =
+                    |revision: Option<Revision>| revision.map_or_else(|| "absent".to_owned(), |it| it.to_string());
+                let (field, value, rule) = (Some("version".to_owned()), Some(word(actual)), Some(word(expected)));
+                Self { field, value, rule, ..Self::new("mismatch", detail) }
+            }
             Refusal::ClockAhead { .. } => Self::new("clock_ahead", detail),
             Refusal::Late => Self::new("late", detail),
             Refusal::At { refusal, .. } => Self::from(*refusal),

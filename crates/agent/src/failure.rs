@@ -82,6 +82,8 @@ impl Failure {
     pub(crate) fn from_agent(status: u16, problem: Problem) -> Self {
         let (kind, outcome) = match status {
             503 => (Kind::NotAnswered, Outcome::None),
+            // What did not get its turn in time was not begun.
+            504 if problem.code == "late" => (Kind::NotAnswered, Outcome::None),
             504 => (Kind::NotAnswered, Outcome::Unknown),
             _ => (Kind::No, Outcome::None),
         };
@@ -108,7 +110,7 @@ impl Failure {
     }
 
     fn to_json(&self) -> serde_json::Value {
-        let Problem { code, detail, field, value, rule } = &*self.problem;
+        let Problem { code, detail, field, value, rule, line, written } = &*self.problem;
         let outcome = match self.outcome {
             Outcome::None => "none",
             Outcome::Unknown => "unknown",
@@ -118,6 +120,12 @@ impl Failure {
             if let Some(text) = text {
                 error[key] = json!(text);
             }
+        }
+        if let Some(line) = line {
+            error["line"] = json!(line);
+        }
+        if let Some(written) = written {
+            error["written"] = serde_json::to_value(written).unwrap_or_default();
         }
         json!({ "error": error })
     }

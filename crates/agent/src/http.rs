@@ -1,9 +1,12 @@
 //! The HTTP interface: `/v1` with the documents of the command line, and `/health` and `/ready` for supervisors.
 
+mod data;
 mod events;
 mod faults;
 mod guard;
+mod import;
 mod info;
+mod listing;
 mod logs;
 mod members;
 mod openapi;
@@ -11,6 +14,9 @@ mod problem;
 mod queries;
 mod stream;
 mod topics;
+mod watch;
+
+pub(crate) use listing::LINES;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -21,8 +27,9 @@ use tokio::net::TcpListener;
 
 use crate::daemon::Agent;
 
-/// The largest body of a request: a message of the largest size. What is too large is refused while it is read.
-const BODY_BYTES_MAX: usize = 1 << 20;
+/// The largest body of a request but an import: a message or a value of the largest size. What is too large is refused while
+/// it is read.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Serves until the agent ends.
 pub(crate) async fn serve(agent: Agent, listener: TcpListener) {
@@ -42,6 +49,7 @@ pub(crate) async fn serve(agent: Agent, listener: TcpListener) {
 }
 
 fn router(agent: Agent) -> Router {
+    let keys = get(data::get).put(data::put).delete(data::delete).post(data::change);
     let v1 = Router::new()
         .route("/info", get(info::info))
         .route("/members", get(members::list))
@@ -55,6 +63,11 @@ fn router(agent: Agent) -> Router {
         .route("/queries/{name}", post(queries::ask))
         .route("/queries/{name}/questions", get(queries::questions))
         .route("/queries/{name}/questions/{question}", post(queries::answer))
+        .route("/data", get(listing::list))
+        .route("/data/", keys.clone())
+        .route("/data/{*key}", keys)
+        .route("/watch", get(watch::watch))
+        .route("/import", post(import::import).layer(DefaultBodyLimit::disable()))
         .route("/faults", get(faults::show).patch(faults::change).delete(faults::heal))
         .route("/logs", get(logs::follow))
         .route("/openapi.json", get(openapi::document));

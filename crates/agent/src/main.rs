@@ -11,6 +11,7 @@ mod failure;
 mod http;
 mod lab;
 mod logs;
+mod percent;
 mod print;
 mod settings;
 mod story;

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
+use rumormill::data::Value;
 use serde::Serialize;
 
 /// Writes a line of the result to stdout.
@@ -29,17 +30,24 @@ pub(crate) fn note(text: impl AsRef<str>) {
 
 /// Columns under a header, two spaces between them; nothing behind the last.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+    let widths = widths(header, rows);
+    let header: Vec<String> = header.iter().map(|&title| title.to_owned()).collect();
+    std::iter::once(&header).chain(rows).map(|row| aligned(row, &widths)).collect()
+}
+
+/// How wide columns must be for what is in them.
+pub(crate) fn widths(header: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
     let mut widths: Vec<usize> = header.iter().map(|title| title.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let header: Vec<String> = header.iter().map(|&title| title.to_owned()).collect();
-    std::iter::once(&header).chain(rows).map(|row| aligned(row, &widths)).collect()
+    widths
 }
 
-fn aligned(row: &[String], widths: &[usize]) -> String {
+/// A row in columns of these widths; nothing behind the last.
+pub(crate) fn aligned(row: &[String], widths: &[usize]) -> String {
     let mut text = String::new();
     for (cell, width) in row.iter().zip(widths) {
         let _ = write!(text, "{cell:<width$}  ");
@@ -61,6 +69,27 @@ pub(crate) fn short(seconds: f64) -> String {
 /// `0.4 ms`, as times of a trace are shown.
 pub(crate) fn millis(seconds: f64) -> String {
     format!("{:.1} ms", seconds.max(0.0) * 1e3)
+}
+
+/// `4 ms`, `0.4 ms`, as times of writes are shown.
+pub(crate) fn whole_millis(seconds: f64) -> String {
+    let millis = seconds * 1e3;
+    if millis < 1.0 { format!("{millis:.1} ms") } else { format!("{millis:.0} ms") }
+}
+
+/// Text on one line, with what would move the cursor escaped.
+pub(crate) fn escaped(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// A value on part of one line.
+pub(crate) fn shortened(value: &Value) -> String {
+    const SHOWN: usize = 60;
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", escaped(&text[..end])),
+        None => escaped(&text),
+    }
 }
 
 /// `12 s`, `3 min`, `5 h`, `9 d`: how long something has been so.

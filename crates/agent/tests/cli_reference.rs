@@ -29,7 +29,8 @@ fn describe(command: &[&str], reference: &mut String) {
     let title = [&["rumor"], command].concat().join(" ");
     write!(reference, "\n## `{title}`\n\n```text\n{}\n```\n", help.trim_end()).expect("a string takes all");
     let commands = help.split_once("\nCommands:\n").map_or("", |(_, rest)| rest.split("\n\n").next().unwrap_or(""));
-    for line in commands.lines() {
+    // What stands further to the right goes on with what is said of the command before.
+    for line in commands.lines().filter(|line| !line.starts_with("   ")) {
         if let Some(name) = line.split_whitespace().next() {
             describe(&[command, &[name]].concat(), reference);
         }

@@ -137,7 +137,12 @@ fn the_description_of_the_interface_names_the_methods_that_are_served() {
         let allowed = answer.lines().find_map(|line| line.strip_prefix("allow: ")).unwrap_or_default();
         let mut allowed: Vec<&str> = allowed.split(',').filter(|method| *method != "HEAD").collect();
         allowed.sort_unstable();
-        assert_eq!(allowed.join(","), methods, "{path}: {answer}");
+        if path.starts_with("/v1/data/") {
+            // Behind it stands a key, which may look like the path of an action.
+            assert!(methods.split(',').all(|method| allowed.contains(&method)), "{path}: {answer}");
+        } else {
+            assert_eq!(allowed.join(","), methods, "{path}: {answer}");
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use ureq::http::Method;
 
 use super::Output;
 use crate::cli::{Fault, Target};
-use crate::client::{Client, segment};
+use crate::client::Client;
 use crate::documents::{AnswerLine, FaultsChange, FaultsDocument, Info, MemberDocument};
 use crate::failure::Failure;
-use crate::print;
+use crate::{percent, print};
 
 const PATH: &str = "/v1/faults";
 
@@ -72,7 +72,7 @@ fn heal(target: &Target, output: Output) -> Result<(), Failure> {
 }
 
 fn member(client: &Client, name: &str) -> Result<MemberDocument, Failure> {
-    client.get(&format!("/v1/members/{}", segment(name)))
+    client.get(&format!("/v1/members/{}", percent::encode(name)))
 }
 
 /// The agents that answer, by name, and how many members were asked.

@@ -5,7 +5,7 @@ use ureq::http::Method;
 use super::Output;
 use crate::cli;
 use crate::client::Client;
-use crate::documents::{Info, LogLine, Traffic};
+use crate::documents::{DataInfo, Info, LogLine, Traffic};
 use crate::failure::Failure;
 use crate::{logs, print};
 
@@ -20,7 +20,7 @@ pub(super) fn show(flags: &cli::Info, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn rows(info: &Info) -> [(&'static str, String); 12] {
+fn rows(info: &Info) -> [(&'static str, String); 13] {
     let traffic = |Traffic { datagrams, bytes }| {
         format!("{}, {}", print::count(datagrams, "datagram"), print::count(bytes, "byte"))
     };
@@ -33,7 +33,8 @@ fn rows(info: &Info) -> [(&'static str, String); 12] {
         ("http", info.http.clone().unwrap_or_else(|| "not served".to_owned())),
         ("program", format!("rumor {}, process {}, up {}", info.version, info.pid, print::age(info.uptime))),
         ("settings", format!("preset {}, {}, {} view", info.preset, info.mode, info.view)),
-        ("kept", info.data_dir.clone().unwrap_or_else(|| "nothing".to_owned())),
+        ("kept", kept(info)),
+        ("data", data(info.data)),
         ("health", format!("{} (0 is best){}", info.health, if info.degraded { ", degraded" } else { "" })),
         (
             "members",
@@ -46,6 +47,21 @@ fn rows(info: &Info) -> [(&'static str, String); 12] {
         ("received", traffic(info.received)),
         ("dropped", print::count(dropped, "input")),
     ]
+}
+
+fn kept(info: &Info) -> String {
+    match &info.data_dir {
+        Some(directory) if info.durable => format!("durable in {directory}"),
+        Some(directory) => format!("in memory only, as {directory} takes no writes: all ends with the process"),
+        None => "in memory only, as there is no --data-dir: all ends with the process".to_owned(),
+    }
+}
+
+fn data(data: DataInfo) -> String {
+    let DataInfo { updates, bytes, bytes_max, unsaved } = data;
+    let percent = 100 * bytes / bytes_max.max(1);
+    let full = format!("{}, {} ({percent} % full)", print::count(updates, "update"), print::count(bytes, "byte"));
+    if unsaved > 0 { format!("{full}; the disk has not taken {unsaved} of them") } else { full }
 }
 
 pub(super) fn logs(flags: &cli::Logs, output: Output) -> Result<(), Failure> {

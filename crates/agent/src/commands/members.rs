@@ -4,10 +4,10 @@ use ureq::http::Method;
 
 use super::Output;
 use crate::cli;
-use crate::client::{Client, segment};
+use crate::client::Client;
 use crate::documents::{Contacts, Done, MemberDocument};
 use crate::failure::Failure;
-use crate::print;
+use crate::{percent, print};
 
 pub(super) fn list(flags: &cli::Members, output: Output) -> Result<(), Failure> {
     let members: Vec<MemberDocument> = Client::new(&flags.target)?.get("/v1/members")?;
@@ -84,7 +84,7 @@ pub(super) fn leave(flags: &cli::Leave, output: Output) -> Result<(), Failure> {
 
 pub(super) fn remove(flags: &cli::Remove, output: Output) -> Result<(), Failure> {
     let client = Client::new(&flags.target)?;
-    let path = format!("/v1/members/{}?force={}", segment(&flags.name), flags.force);
+    let path = format!("/v1/members/{}?force={}", percent::encode(&flags.name), flags.force);
     let _: Done = client.call(Method::DELETE, &path, None::<&Done>)?;
     if !output.json {
         print::note(format!("{} is no longer listed", flags.name));

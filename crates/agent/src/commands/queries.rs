@@ -8,17 +8,17 @@ use ureq::http::Method;
 
 use super::Output;
 use crate::cli;
-use crate::client::{Client, segment, standard_input};
+use crate::client::{Client, standard_input};
 use crate::documents::{AnswerLine, Done, QuestionDocument};
 use crate::failure::{Failure, Kind};
-use crate::print;
+use crate::{percent, print};
 
 pub(super) fn ask(flags: cli::Query, output: Output) -> Result<(), Failure> {
     let client = Client::new(&flags.target)?;
-    let mut path = format!("/v1/queries/{}?{}", segment(&flags.name), client.timeout_parameter());
+    let mut path = format!("/v1/queries/{}?{}", percent::encode(&flags.name), client.timeout_parameter());
     if !flags.tags.is_empty() {
         let pairs: Vec<String> = flags.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        path = format!("{path}&tags={}", segment(&pairs.join(",")));
+        path = format!("{path}&tags={}", percent::encode(&pairs.join(",")));
     }
     let payload = match flags.payload {
         Some(text) if text == "-" => standard_input()?,
@@ -60,7 +60,7 @@ fn outcome(answered: u64) -> Result<(), Failure> {
 
 pub(super) fn answer(flags: &cli::Answer, output: Output) -> Result<(), Failure> {
     let client = Client::new(&flags.target)?;
-    let path = format!("/v1/queries/{}/questions", segment(&flags.name));
+    let path = format!("/v1/queries/{}/questions", percent::encode(&flags.name));
     let mut lines = client.stream(Method::GET, &path, Vec::new())?;
     while let Some(event) = lines.next()? {
         if event.name == "answering" {
@@ -81,7 +81,8 @@ pub(super) fn answer(flags: &cli::Answer, output: Output) -> Result<(), Failure>
                 continue;
             }
         };
-        let sent: Result<Done, Failure> = client.post(&format!("{path}/{}", segment(&question.question)), reply);
+        let sent: Result<Done, Failure> =
+            client.post(&format!("{path}/{}", percent::encode(&question.question)), reply);
         match sent {
             Ok(Done {}) => {}
             Err(failure) => print::note(format!("{} got no answer: {}", question.from, failure.message())),

@@ -8,10 +8,10 @@ use ureq::http::Method;
 
 use super::Output;
 use crate::cli;
-use crate::client::{Client, segment, standard_input};
+use crate::client::{Client, standard_input};
 use crate::documents::{DeliveryDocument, Published, Trace, TraceStep};
 use crate::failure::Failure;
-use crate::print;
+use crate::{percent, print};
 
 /// How many receivers a line of a trace shows.
 const RECEIVERS_PER_LINE: usize = 3;
@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(super) fn publish(flags: cli::Publish, output: Output) -> Result<(), Failure> {
     let client = Client::new(&flags.target)?;
     let payload = payload(flags.message)?;
-    let published: Published = client.post(&format!("/v1/topics/{}", segment(&flags.topic)), payload)?;
+    let published: Published = client.post(&format!("/v1/topics/{}", percent::encode(&flags.topic)), payload)?;
     if output.json {
         print::json(&published)?;
     } else {
@@ -56,7 +56,7 @@ fn trace_until_all_have_it(client: &Client, published: &Published) -> Result<Tra
 }
 
 fn fetch(client: &Client, topic: &str, origin: &str, sequence: &str) -> Result<Trace, Failure> {
-    let [topic, origin, sequence] = [topic, origin, sequence].map(segment);
+    let [topic, origin, sequence] = [topic, origin, sequence].map(percent::encode);
     client.get(&format!("/v1/topics/{topic}/{origin}/{sequence}/trace?{}", client.timeout_parameter()))
 }
 
@@ -114,7 +114,7 @@ fn cell(step: &TraceStep, start: f64, width: usize) -> String {
 
 pub(super) fn subscribe(flags: &cli::Subscribe, output: Output) -> Result<(), Failure> {
     let client = Client::new(&flags.target)?;
-    let path = format!("/v1/topics/{}?history={}", segment(&flags.topic), flags.history);
+    let path = format!("/v1/topics/{}?history={}", percent::encode(&flags.topic), flags.history);
     let mut lines = client.stream(Method::GET, &path, Vec::new())?;
     let mut left = flags.count.unwrap_or(u64::MAX);
     while left > 0 {

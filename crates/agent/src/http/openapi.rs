@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{events, faults, info, logs, members, queries, topics};
+use super::{data, events, faults, import, info, listing, logs, members, queries, topics, watch};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,13 @@ use super::{events, faults, info, logs, members, queries, topics};
         queries::ask,
         queries::questions,
         queries::answer,
+        data::get,
+        data::put,
+        data::delete,
+        data::change,
+        listing::list,
+        watch::watch,
+        import::import,
         faults::show,
         faults::change,
         faults::heal,

@@ -11,7 +11,7 @@ use super::BODY_BYTES_MAX;
 use crate::documents::Problem;
 
 /// A handler's refusal.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Refused {
     status: StatusCode,
     problem: Box<Problem>,
@@ -24,6 +24,16 @@ impl Refused {
 
     pub(super) fn value(field: &str, value: impl ToString, rule: &str) -> Self {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, problem: Box::new(Problem::value(field, value, rule)) }
+    }
+
+    pub(super) fn problem(status: StatusCode, problem: Problem) -> Self {
+        Self { status, problem: Box::new(problem) }
+    }
+
+    /// The same about one line of an import.
+    pub(super) fn in_line(mut self, line: u64) -> Self {
+        *self.problem = self.problem.in_line(line);
+        self
     }
 
     pub(super) fn absent(what: &str, name: &str) -> Self {

@@ -1,0 +1,170 @@
+//! The database: many keys at once, all or none.
+
+use std::mem;
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::{Body, BodyDataStream};
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use futures_util::StreamExt;
+use rumormill::WriteError;
+use rumormill::data::Write;
+use rumormill_core::Refusal;
+
+use super::AppState;
+use super::members::Deadline;
+use super::problem::Refused;
+use crate::documents::{EntryDocument, Imported, Misfit, Problem, beginning};
+
+/// An import has at most so many times the bytes that the store may hold: as JSON, values take more room than there.
+const BODY_FACTOR: usize = 2;
+
+/// Make keys hold what the lines of the body say, each a document as `get` gives it: all of them, or none
+#[utoipa::path(post, path = "/v1/import", request_body(content = EntryDocument, content_type = "application/x-ndjson"),
+    description = "The body may have twice as many bytes as the store may hold (the setting `data_bytes_max`). Values that \
+        have run out are left out, other keys stay as they are.",
+    params(("timeout" = Option<String>, Query)),
+    responses((status = 200, body = Imported), (status = 409, body = Problem), (status = 413, body = Problem),
+        (status = 422, body = Problem), (status = 507, body = Problem)))]
+pub(super) async fn import(
+    State(app): State<AppState>,
+    Query(deadline): Query<Deadline>,
+    body: Body,
+) -> Result<Json<Imported>, Refused> {
+    let begun = Instant::now();
+    let timeout = deadline.duration()?;
+    let limit = app.agent.cluster.inspect(|node| node.config().data_bytes_max).await?.saturating_mul(BODY_FACTOR);
+    let mut reader = Reader { body: body.into_data_stream(), left: limit, limit };
+    let mut lines = Lines::default();
+    while let Some(bytes) = reader.next().await? {
+        if let Err(refused) = lines.take(&bytes) {
+            // A client that is not heard out may not hear the answer.
+            while reader.next().await?.is_some() {}
+            return Err(refused);
+        }
+    }
+    let (writes, numbers) = lines.end()?;
+    let keys = numbers.len() as u64;
+    let made = app.agent.cluster.data().write(writes).timeout(timeout).await;
+    let written = made.map_err(|error| explained(error, &numbers))?;
+    Ok(Json(Imported { keys, durable: written.durable, elapsed: begun.elapsed().as_secs_f64() }))
+}
+
+/// Names the line that a refusal is about.
+fn explained(error: WriteError, numbers: &[u64]) -> Refused {
+    let (place, refusal) = match error {
+        WriteError::Refused(Refusal::At { place, refusal }) => (place, *refusal),
+        // Of a single write it does not say which.
+        WriteError::Refused(
+            refusal @ (Refusal::Invalid { .. } | Refusal::WrongKind { .. } | Refusal::DataFull { .. }),
+        ) => (0, refusal),
+        WriteError::Refused(refusal) => return refusal.into(),
+        WriteError::Closed(closed) => return closed.into(),
+        WriteError::Unconfirmed(_) => unreachable!("nobody was to confirm"),
+    };
+    let refused = Refused::from(refusal);
+    match numbers.get(place) {
+        Some(number) => refused.in_line(*number),
+        None => refused,
+    }
+}
+
+/// A body of bounded length.
+#[derive(Debug)]
+struct Reader {
+    body: BodyDataStream,
+    left: usize,
+    limit: usize,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<Option<axum::body::Bytes>, Refused> {
+        let Some(bytes) = self.body.next().await else { return Ok(None) };
+        let bytes = bytes.map_err(|error| Refused::value("body", "cut short", &format!("sent whole ({error})")))?;
+        self.left = self.left.checked_sub(bytes.len()).ok_or_else(|| {
+            let rule = format!("at most {} bytes, {BODY_FACTOR} times data_bytes_max", self.limit);
+            Refused::problem(StatusCode::PAYLOAD_TOO_LARGE, Problem::value("body", "larger", rule))
+        })?;
+        Ok(Some(bytes))
+    }
+}
+
+/// Lines as they come, each read as soon as it is whole.
+#[derive(Debug, Default)]
+struct Lines {
+    /// The beginning of a line.
+    open: Vec<u8>,
+    /// How many lines were whole.
+    whole: u64,
+    writes: Vec<Write>,
+    /// The number of the line of each write.
+    numbers: Vec<u64>,
+}
+
+impl Lines {
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), Refused> {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            self.open.extend_from_slice(&bytes[..end]);
+            bytes = &bytes[end + 1..];
+            self.read_line()?;
+        }
+        self.open.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read_line(&mut self) -> Result<(), Refused> {
+        self.whole += 1;
+        let line = mem::take(&mut self.open);
+        if !line.trim_ascii().is_empty() {
+            let write = read(&line).map_err(|refused| refused.in_line(self.whole))?;
+            self.writes.push(write);
+            self.numbers.push(self.whole);
+        }
+        Ok(())
+    }
+
+    /// All writes, with the numbers of their lines.
+    fn end(mut self) -> Result<(Vec<Write>, Vec<u64>), Refused> {
+        self.read_line()?;
+        Ok((self.writes, self.numbers))
+    }
+}
+
+fn read(line: &[u8]) -> Result<Write, Refused> {
+    let document: EntryDocument = serde_json::from_slice(line).map_err(|error| {
+        // There is one line only; which it is others say.
+        let what = error.to_string().replace(" at line 1 column ", " at column ");
+        let rule = format!("a JSON document with key, kind and value ({what})");
+        Refused::value("line", beginning(&String::from_utf8_lossy(line)), &rule)
+    })?;
+    document.restore().map_err(|Misfit { field, value, rule }| Refused::value(field, value, rule))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"key": "a", "kind": "counter", "value": 1}"#;
+
+    #[test]
+    fn lines_are_read_however_they_are_cut_and_blank_ones_count_but_say_nothing() {
+        let text = format!("{LINE}\n\n{LINE}\r\n{LINE}");
+        for cut in 0..text.len() {
+            let mut lines = Lines::default();
+            let (head, tail) = text.as_bytes().split_at(cut);
+            lines.take(head).unwrap();
+            lines.take(tail).unwrap();
+            let (writes, numbers) = lines.end().unwrap();
+            assert_eq!((writes.len(), numbers), (3, vec![1, 3, 4]), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_bad_line_is_named_by_its_number() {
+        let mut lines = Lines::default();
+        lines.take(format!("{LINE}\n").as_bytes()).unwrap();
+        let refused = lines.take(b"{\"key\": 7}\n").unwrap_err();
+        assert!(format!("{refused:?}").contains("line 2: "), "{refused:?}");
+    }
+}
