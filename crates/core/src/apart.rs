@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::identity::NodeId;
-use crate::time::{Instant, Seconds};
+use crate::time::Seconds;
 use crate::wire::{Put, Reader};
 
 /// Members that came back, and this node, have this long to find somebody who knows them; then what they hold is merged.
@@ -18,6 +18,9 @@ const STRANGERS_WAIT: Duration = Duration::from_mins(1);
 const MET_BEFORE: Duration = Duration::from_mins(1);
 /// Reunions that are remembered, for peers that did not hear of their end.
 const REUNITED_MAX: usize = 1_024;
+
+/// A reunion that did not come about by then never will.
+const REUNION_MAX: Duration = Duration::from_mins(10);
 
 /// How this node stands to members that were, or are, out of touch.
 #[derive(Debug, Default)]
@@ -28,29 +31,54 @@ pub(crate) struct Apart {
     returned: BTreeMap<NodeId, Seconds>,
     /// Since when this node itself was out of touch with everybody, until it has found somebody who knows it.
     away: Option<Seconds>,
-    /// Until when somebody who knows this node, or whom it knows, is waited for.
-    waits_until: Option<Instant>,
-    /// The first return of those that are not reconciled yet.
+    /// When this node last held all that a peer did. Before that it cannot tell what was deleted from what it never got.
+    complete_at: Option<Seconds>,
+    /// Until when somebody who knows this node is waited for.
+    waits_until: Option<Seconds>,
+    /// When the first of those returned that are not reconciled yet, or this node did.
     returned_at: Seconds,
     reunited: BTreeMap<NodeId, Seconds>,
 }
 
 impl Apart {
-    /// What an earlier life left: who was gone, and when this node was last in touch with anybody.
+    /// What an earlier life left: who was gone, and when this node last held all that a peer did.
     pub(crate) fn new(
         gone: impl IntoIterator<Item = (NodeId, Seconds)>,
         heard: Option<Seconds>,
         now: Seconds,
         tombstone_ttl: Duration,
     ) -> Self {
-        let away = heard.filter(|heard| heard.plus(tombstone_ttl) < now);
-        Self { gone: gone.into_iter().collect(), away, ..Self::default() }
+        let mut apart = Self { gone: gone.into_iter().collect(), complete_at: heard, ..Self::default() };
+        if let Some(heard) = heard.filter(|heard| heard.plus(tombstone_ttl) < now) {
+            apart.note_away(heard, now);
+        }
+        apart
     }
 
-    /// A member that was live is not any more.
+    /// This node was out of touch with everybody: not running, or not awake.
+    pub(crate) fn note_away(&mut self, since: Seconds, now: Seconds) {
+        if self.is_settled() {
+            self.returned_at = now;
+        }
+        self.away.get_or_insert(since);
+    }
+
+    /// This node holds all that some peer does.
+    pub(crate) fn note_complete(&mut self, now: Seconds) {
+        if self.is_settled() {
+            self.complete_at = Some(now);
+        }
+    }
+
+    /// When this node last held all that a peer did.
+    pub(crate) const fn complete_at(&self) -> Option<Seconds> {
+        self.complete_at
+    }
+
+    /// A member that was live is not any more. One that had not reconciled since an earlier absence was gone all the time.
     pub(crate) fn note_gone(&mut self, member: NodeId, now: Seconds, most: usize) {
-        self.returned.remove(&member);
-        self.gone.entry(member).or_insert(now);
+        let since = self.returned.remove(&member).unwrap_or(now);
+        self.gone.entry(member).or_insert(since);
         if self.gone.len() > most
             && let Some(oldest) = self.gone.iter().min_by_key(|(_, since)| **since).map(|(member, _)| *member)
         {
@@ -65,19 +93,28 @@ impl Apart {
         if since.plus(tombstone_ttl) >= now {
             return false;
         }
-        if self.returned.is_empty() {
+        if self.is_settled() {
             self.returned_at = now;
         }
         self.returned.insert(member, since);
         true
     }
 
-    /// Whether data must not be exchanged with a member that is live since then.
-    pub(crate) fn withholds(&self, peer: NodeId, live_since: Seconds) -> bool {
+    /// Whether data must not be exchanged at `now` with a member that is live since `live_since`.
+    pub(crate) fn withholds(&self, peer: NodeId, live_since: Seconds, now: Seconds, tombstone_ttl: Duration) -> bool {
+        if self.gone.get(&peer).is_some_and(|since| since.plus(tombstone_ttl) < now) {
+            // It speaks, and its claim has not come yet.
+            return true;
+        }
         if self.is_settled() {
             return false;
         }
         self.away.is_some() || self.returned.contains_key(&peer) || live_since.plus(MET_BEFORE) >= self.returned_at
+    }
+
+    /// Whether nothing of all this matters now.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.gone.is_empty() && self.is_settled()
     }
 
     /// Whether there is nobody to reconcile with.
@@ -85,10 +122,11 @@ impl Apart {
         self.returned.is_empty() && self.away.is_none()
     }
 
-    /// Since when a peer and this node were apart, as far as this node knows.
+    /// Since when a peer and this node were apart, as far as this node can tell: not if it never held everything.
     pub(crate) fn since(&self, peer: NodeId) -> Option<Seconds> {
         let known = [&self.returned, &self.gone, &self.reunited].into_iter().find_map(|map| map.get(&peer)).copied();
-        known.into_iter().chain(self.away).min()
+        let since = known.into_iter().chain(self.away).min()?;
+        self.complete_at.map(|complete_at| complete_at.min(since))
     }
 
     /// Peers to reconcile with, of those that are live.
@@ -112,10 +150,20 @@ impl Apart {
         self.reunited.insert(peer, since);
     }
 
-    /// A peer does not know that it was ever apart from this node. If nobody else does in time, what both hold is merged.
-    pub(crate) fn note_stranger(&mut self, now: Instant) {
-        let until = *self.waits_until.get_or_insert(now + STRANGERS_WAIT);
-        if until <= now {
+    /// A peer cannot tell that it was ever apart from this node. If this node was away and nobody else can either, what all
+    /// hold is merged.
+    pub(crate) fn note_stranger(&mut self, peer: NodeId, now: Seconds, is_busy: bool) {
+        self.returned.remove(&peer);
+        let until = *self.waits_until.get_or_insert_with(|| now.plus(STRANGERS_WAIT));
+        if until <= now && !is_busy {
+            self.away = None;
+            self.waits_until = None;
+        }
+    }
+
+    /// Gives up on those who do not answer at all.
+    pub(crate) fn give_up_late(&mut self, now: Seconds, is_busy: bool) {
+        if self.returned_at.plus(REUNION_MAX) <= now && !is_busy {
             self.returned.clear();
             self.away = None;
             self.waits_until = None;
@@ -145,8 +193,12 @@ mod tests {
     const TTL: Duration = Duration::from_secs(100);
     const PEER: NodeId = NodeId(7);
 
+    fn withholds(apart: &Apart, peer: NodeId, live_since: u32) -> bool {
+        apart.withholds(peer, Seconds(live_since), Seconds(1_107), TTL)
+    }
+
     fn gone(since: u32) -> Apart {
-        Apart::new([(PEER, Seconds(since))], None, Seconds(since), TTL)
+        Apart::new([(PEER, Seconds(since))], Some(Seconds(since)), Seconds(since), TTL)
     }
 
     #[test]
@@ -160,12 +212,12 @@ mod tests {
     fn data_are_withheld_from_who_was_gone_too_long_and_from_whoever_came_with_it() {
         let mut apart = gone(1_000);
         assert!(apart.note_live(PEER, Seconds(1_101), TTL));
-        assert!(apart.withholds(PEER, Seconds(1_101)));
-        assert!(apart.withholds(NodeId(8), Seconds(1_105)), "it came with the other, or after it");
-        assert!(!apart.withholds(NodeId(9), Seconds(900)), "it was here all the time");
+        assert!(withholds(&apart, PEER, 1_101));
+        assert!(withholds(&apart, NodeId(8), 1_105), "it came with the other, or after it");
+        assert!(!withholds(&apart, NodeId(9), 900), "it was here all the time");
         assert_eq!(apart.since(PEER), Some(Seconds(1_000)));
         apart.note_reunited(PEER, Seconds(1_000));
-        assert!(!apart.withholds(NodeId(8), Seconds(1_105)));
+        assert!(!withholds(&apart, NodeId(8), 1_105));
         assert_eq!(apart.since(PEER), Some(Seconds(1_000)), "for a peer that did not hear of it");
     }
 
@@ -173,14 +225,46 @@ mod tests {
     fn a_node_that_was_away_withholds_data_from_all_until_one_knows_it_or_none_does() {
         let apart = || Apart::new([], Some(Seconds(1_000)), Seconds(1_101), TTL);
         let mut known = apart();
-        assert!(known.withholds(PEER, Seconds(0)));
+        assert!(withholds(&known, PEER, 0));
         known.note_reunited(PEER, Seconds(1_000));
         assert!(known.is_settled());
         let mut unknown = apart();
-        unknown.note_stranger(Instant::from_micros(5));
+        unknown.note_stranger(PEER, Seconds(1_101), false);
         assert!(!unknown.is_settled());
-        unknown.note_stranger(Instant::from_micros(5) + STRANGERS_WAIT);
+        unknown.note_stranger(PEER, Seconds(1_161), true);
+        assert!(!unknown.is_settled(), "somebody who knows it tells what it holds");
+        unknown.note_stranger(PEER, Seconds(1_161), false);
         assert!(unknown.is_settled());
+    }
+
+    #[test]
+    fn whoever_goes_again_before_it_has_reconciled_was_gone_all_the_time() {
+        let mut apart = gone(1_000);
+        assert!(apart.note_live(PEER, Seconds(1_101), TTL));
+        apart.note_gone(PEER, Seconds(1_106), 10);
+        assert!(withholds(&apart, PEER, 1_107), "its claim may come after its data");
+        assert!(apart.note_live(PEER, Seconds(1_110), TTL));
+        assert_eq!(apart.since(PEER), Some(Seconds(1_000)));
+    }
+
+    #[test]
+    fn who_never_held_everything_cannot_tell_what_was_deleted() {
+        let mut apart = Apart::new([(PEER, Seconds(1_000))], None, Seconds(1_000), TTL);
+        assert!(apart.note_live(PEER, Seconds(1_101), TTL));
+        assert_eq!(apart.since(PEER), None);
+        let mut early = Apart::new([(PEER, Seconds(1_000))], Some(Seconds(950)), Seconds(1_000), TTL);
+        assert!(early.note_live(PEER, Seconds(1_101), TTL));
+        assert_eq!(early.since(PEER), Some(Seconds(950)));
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_for_one_who_does_not_answer() {
+        let mut apart = gone(1_000);
+        apart.note_live(PEER, Seconds(1_101), TTL);
+        apart.give_up_late(Seconds(1_700), false);
+        assert!(!apart.is_settled());
+        apart.give_up_late(Seconds(1_701), false);
+        assert!(apart.is_settled());
     }
 
     #[test]

@@ -62,6 +62,11 @@ impl Clock {
         self.offsets.push((peer, offset));
     }
 
+    /// A peer is gone: what its clock showed says nothing any more.
+    pub(crate) fn forget_peer(&mut self, peer: NodeId) {
+        self.offsets.retain(|(known, _)| *known != peer);
+    }
+
     /// By how much this node's clock is ahead of the median of its peers.
     pub(crate) fn ahead(&self) -> Duration {
         let mut offsets: Vec<i16> = self.offsets.iter().map(|(_, offset)| *offset).collect();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::datum::VALUE_BYTES_MAX;
 use crate::duration;
 use crate::stop::StopRule;
 
@@ -352,7 +353,7 @@ impl ConfigBuilder {
             self.messages_bytes_max >= self.history_bytes,
             &format!("at least history_bytes ({}), so that one history fits", self.history_bytes),
         )?;
-        within("value_bytes_max", self.value_bytes_max, 1, 1 << 20)?;
+        within("value_bytes_max", self.value_bytes_max, 1, VALUE_BYTES_MAX)?;
         check(
             "data_bytes_max",
             self.data_bytes_max,

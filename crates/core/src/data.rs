@@ -23,7 +23,7 @@ pub use write::{Condition, Edit, Write, Written};
 use crate::clock::{Clock, Stamp};
 use crate::config::Config;
 use crate::datum::{self, Datum, Standing, Statement, Sums};
-pub use crate::datum::{ELEMENT_BYTES_MAX, KEY_BYTES_MAX, Kind};
+pub use crate::datum::{ELEMENT_BYTES_MAX, KEY_BYTES_MAX, Kind, VALUE_BYTES_MAX};
 use crate::identity::NodeId;
 use crate::replica::Replica;
 use crate::time::{Seconds, Wall};
@@ -141,8 +141,10 @@ impl Data {
             Some((Standing::Older | Standing::Same, id)) => return Taken::Known(id),
             Some((Standing::Joined(sums), _)) => self.joined(&datum, sums),
             Some((Standing::Newer, _)) | None => {
-                let is_full = self.bytes + update.bytes.len() + UPDATE_OVERHEAD > config.data_bytes_max * OVERRUN;
-                if is_full && !datum.is_tombstone() {
+                // Deletions make room in the end, so they have some of their own.
+                let times = if datum.is_tombstone() { 2 * OVERRUN } else { OVERRUN };
+                let is_full = self.bytes + update.bytes.len() + UPDATE_OVERHEAD > config.data_bytes_max * times;
+                if is_full {
                     self.replica.refuse(update.id(&self.secret), (now + FULL_PAUSE).seconds());
                     return Taken::Refused;
                 }
@@ -319,7 +321,8 @@ fn size(update: &Update) -> usize {
     update.bytes().len() + UPDATE_OVERHEAD
 }
 
-/// Until when an update must not be held: from a clock too far ahead, or without its value long before that runs out.
+/// Until when an update must not be held: from a clock too far ahead, without its value long before that runs out, or a
+/// deletion to be remembered for longer than deletions are.
 fn refused_until(update: &UpdateRef<'_>, datum: &Datum<'_>, config: &Config, now: Wall) -> Option<Seconds> {
     let limit = now + config.clock_skew_max;
     let written = datum.stamp().wall();
@@ -328,5 +331,6 @@ fn refused_until(update: &UpdateRef<'_>, datum: &Datum<'_>, config: &Config, now
         let acceptable = Wall::from_micros(written.as_micros().saturating_sub(skew));
         return Some(acceptable.seconds().after());
     }
-    (update.is_stripped() && update.expires > limit.seconds()).then(|| (now + FULL_PAUSE).seconds())
+    let is_late = datum.is_tombstone() && update.forget > limit.seconds().plus(config.tombstone_ttl);
+    (is_late || update.is_stripped() && update.expires > limit.seconds()).then(|| (now + FULL_PAUSE).seconds())
 }

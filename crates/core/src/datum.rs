@@ -5,6 +5,8 @@
 //! deletion beats what it deletes. Sums are joined: what an author added and what was cleared of it only grow, so the join
 //! takes the greater of each, and whoever joins two makes the same update, byte for byte (decision 0011).
 
+use std::cmp::Ordering;
+
 use crate::clock::Stamp;
 use crate::identity::NodeId;
 use crate::time::Seconds;
@@ -12,6 +14,8 @@ use crate::wire::{Put, Reader};
 
 /// The longest key.
 pub const KEY_BYTES_MAX: usize = 512;
+/// The largest value that any setting allows.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// The longest element of a set.
 pub const ELEMENT_BYTES_MAX: usize = 512;
 
@@ -165,6 +169,9 @@ pub(crate) struct Sums {
     pub(crate) cleared_until: Seconds,
     /// When the author added last.
     pub(crate) stamp: Stamp,
+    /// When the author added for the first time since nothing was known of an earlier sum: sums that were forgotten and those
+    /// begun since are never joined; the later count alone.
+    pub(crate) epoch: Stamp,
 }
 
 impl Sums {
@@ -173,6 +180,7 @@ impl Sums {
         cleared: Tally { plus: 0, minus: 0 },
         cleared_until: Seconds(0),
         stamp: Stamp(0),
+        epoch: Stamp(0),
     };
 
     /// Whether nothing is left after deletion.
@@ -190,20 +198,27 @@ impl Sums {
         if self.is_cleared() { self.cleared_until } else { Seconds::NEVER }
     }
 
-    /// The least that holds all that either says.
+    /// The least that holds all that either says, of the later epoch.
     pub(crate) fn join(&self, other: &Self) -> Self {
+        match self.epoch.cmp(&other.epoch) {
+            Ordering::Less => return *other,
+            Ordering::Greater => return *self,
+            Ordering::Equal => {}
+        }
         Self {
             added: self.added.join(other.added),
             cleared: self.cleared.join(other.cleared),
             cleared_until: self.cleared_until.max(other.cleared_until),
             stamp: self.stamp.max(other.stamp),
+            epoch: self.epoch,
         }
     }
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let added = Tally { plus: reader.varint()?, minus: reader.varint()? };
         let cleared = Tally { plus: reader.varint()?, minus: reader.varint()? };
-        let sums = Self { added, cleared, cleared_until: Seconds(reader.u32()?), stamp: Stamp(reader.u64()?) };
+        let (cleared_until, stamp, epoch) = (Seconds(reader.u32()?), Stamp(reader.u64()?), Stamp(reader.u64()?));
+        let sums = Self { added, cleared, cleared_until, stamp, epoch };
         let is_lawful = added.join(cleared) == added && sums.cleared_until != Seconds::NEVER;
         is_lawful.then_some(sums)
     }
@@ -214,6 +229,7 @@ impl Sums {
         }
         to.extend_from_slice(&self.cleared_until.0.to_le_bytes());
         to.extend_from_slice(&self.stamp.0.to_le_bytes());
+        to.extend_from_slice(&self.epoch.0.to_le_bytes());
     }
 }
 
@@ -270,9 +286,9 @@ impl<'a> Datum<'a> {
         }
     }
 
-    /// Whether lengths are lawful, and the times are those that the statement must have: what is deleted is forgotten,
+    /// Whether lengths, also that of the value, are lawful, and the times are those that the statement must have: what is deleted is forgotten,
     /// what counts is not, and only a value expires.
-    pub(crate) fn is_lawful(&self, expires: Seconds, forget: Seconds) -> bool {
+    pub(crate) fn is_lawful(&self, expires: Seconds, forget: Seconds, value_bytes: usize) -> bool {
         let expires_alone = expires != forget;
         let times = match self.statement {
             Statement::Head { is_deleted: false, kind: Kind::Register, .. } if expires_alone => expires < forget,
@@ -280,10 +296,18 @@ impl<'a> Datum<'a> {
             Statement::Element { is_removed, .. } => !expires_alone && is_removed == (forget != Seconds::NEVER),
             Statement::Sums(sums) => !expires_alone && forget == sums.forget(),
         };
-        times && self.subject.is_lawful()
+        times && self.subject.is_lawful() && value_bytes <= self.value_bytes_max()
     }
 
-    /// What it says when a deletion is meant by it, and when that is forgotten.
+    /// Only registers have values.
+    const fn value_bytes_max(&self) -> usize {
+        match self.statement {
+            Statement::Head { kind: Kind::Register, is_deleted: false, .. } => VALUE_BYTES_MAX,
+            Statement::Head { .. } | Statement::Sums(_) | Statement::Element { .. } => 0,
+        }
+    }
+
+    /// Whether it only says that something was deleted.
     pub(crate) fn is_tombstone(&self) -> bool {
         match self.statement {
             Statement::Head { is_deleted, .. } => is_deleted,
@@ -370,9 +394,9 @@ pub(crate) fn compare(new: &Statement, held: &Statement) -> Standing {
         }
     };
     match order {
-        std::cmp::Ordering::Less => Standing::Older,
-        std::cmp::Ordering::Equal => Standing::Same,
-        std::cmp::Ordering::Greater => Standing::Newer,
+        Ordering::Less => Standing::Older,
+        Ordering::Equal => Standing::Same,
+        Ordering::Greater => Standing::Newer,
     }
 }
 
@@ -387,11 +411,12 @@ mod tests {
     }
 
     fn sums() -> impl Strategy<Value = Sums> {
-        (tally(), tally(), 0..3_u32, 0..3_u64).prop_map(|(a, b, until, stamp)| Sums {
+        (tally(), tally(), 0..3_u32, 0..3_u64, 0..2_u64).prop_map(|(a, b, until, stamp, epoch)| Sums {
             added: a.join(b),
             cleared: b,
             cleared_until: Seconds(until),
             stamp: Stamp(stamp),
+            epoch: Stamp(epoch),
         })
     }
 
@@ -466,7 +491,7 @@ mod tests {
             let adds = match (unseen, seen) {
                 // What others deleted meanwhile stays deleted.
                 (Statement::Sums(unseen), Statement::Sums(seen)) => {
-                    unseen.added != seen.added && unseen.cleared == seen.cleared
+                    unseen.epoch > seen.epoch || unseen.added != seen.added && unseen.cleared == seen.cleared
                 }
                 _ => true,
             };
@@ -477,12 +502,23 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_that_was_forgotten_here_and_not_yet_there_takes_nothing_from_the_next() {
+        let tally = |plus| Tally { plus, minus: 0 };
+        let old =
+            Sums { added: tally(5), cleared: tally(5), cleared_until: Seconds(9), stamp: Stamp(1), epoch: Stamp(1) };
+        let new = Sums { added: tally(6), stamp: Stamp(7), epoch: Stamp(7), ..Sums::NONE };
+        assert_eq!(old.join(&new).value(), 6);
+        assert_eq!(new.join(&old), new);
+    }
+
+    #[test]
     fn two_deleters_who_saw_different_sums_clear_what_either_saw() {
         let sums = |plus, cleared| Sums {
             added: Tally { plus, minus: 0 },
             cleared: Tally { plus: cleared, minus: 0 },
             cleared_until: Seconds(5),
             stamp: Stamp(1),
+            epoch: Stamp(1),
         };
         // One deleted at 3, the other at 5, and the author has added two more that neither saw.
         let joined = sums(3, 3).join(&sums(5, 5)).join(&Sums { cleared_until: Seconds(0), ..sums(7, 0) });

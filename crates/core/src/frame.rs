@@ -48,6 +48,11 @@ impl Space {
     pub(crate) const COUNT: usize = 3;
     pub(crate) const ALL: [Self; Self::COUNT] = [Self::Members, Self::Data, Self::Messages];
 
+    /// Its place among all spaces.
+    pub(crate) const fn place(self) -> usize {
+        self as usize
+    }
+
     pub(crate) const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::Members),
@@ -135,8 +140,8 @@ pub(crate) enum Frame<'a> {
     Held { number: u64, durable: bool },
     /// We were apart since then, and this is the root of my data; `NEVER` if I do not know that we were.
     Reunion { since: Seconds, root: u64, answers: bool },
-    /// Part of what I hold.
-    Roll { is_last: bool, list: List<'a> },
+    /// Part of what I hold, of so many updates in all.
+    Roll { total: u32, list: List<'a> },
     /// Of a newer minor version, or about a space that this version does not have.
     Unknown,
 }
@@ -295,7 +300,7 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_REUNION => {
             Frame::Reunion { since: Seconds(content.u32()?), root: content.u64()?, answers: content.u8()? & 1 != 0 }
         }
-        KIND_ROLL => Frame::Roll { is_last: content.u8()? & 1 != 0, list: List::new(content.rest(), 8)? },
+        KIND_ROLL => Frame::Roll { total: content.u32()?, list: List::new(content.rest(), 8)? },
         KIND_HELD => Frame::Held { number: content.u64()?, durable: content.u8()? & 1 != 0 },
         _ => Frame::Unknown,
     };

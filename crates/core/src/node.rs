@@ -173,7 +173,7 @@ impl Node {
             writing: Writing::new(identity.stored.boot > 0),
             saving: Saving::default(),
             servings: Servings::default(),
-            replicas: Replicas::default(),
+            replicas: Replicas::new(fx.rng.bits()),
             exchanges: Exchanges::default(),
             streams: Streams::new(config.streams_max),
             contacts: Contacts::new(known, identity.stored.former.clone()),
@@ -343,7 +343,7 @@ impl Node {
             Frame::Welcome { complete } => self.on_welcome(complete, letter),
             Frame::Answer { sequence, payload } => self.on_answer(Sequence(sequence), payload, letter),
             Frame::Reunion { since, root, answers } => self.on_reunion(since, root, answers, letter),
-            Frame::Roll { is_last, list } => self.on_roll(is_last, list, letter),
+            Frame::Roll { total, list } => self.on_roll(total, list, letter),
             Frame::Hold { number, items } => self.on_hold(number, items, letter),
             Frame::Held { number, durable } => self.on_held(number, durable, letter.peer),
             Frame::Unknown => {}
@@ -388,6 +388,7 @@ impl Node {
     /// What runs out is taken out; what runs out soon no longer counts in sketches.
     fn fade(&mut self) {
         let now = self.fx.now.wall;
+        self.note_sleep(self.fade_at);
         self.fade_at = now.seconds().after();
         let slots = self.members.replica_mut().advance(now);
         let gone: Vec<Member> =

@@ -233,9 +233,9 @@ impl Packet {
         });
     }
 
-    pub(crate) fn roll(&mut self, is_last: bool, keys: &[u64]) {
+    pub(crate) fn roll(&mut self, total: u32, keys: &[u64]) {
         self.sized(frame::KIND_ROLL, |to| {
-            to.push(is_last.into());
+            to.extend_from_slice(&total.to_le_bytes());
             for key in keys {
                 to.extend_from_slice(&key.to_le_bytes());
             }
@@ -348,6 +348,6 @@ mod tests {
         assert_eq!(frames(|to| to.hold(4, &items)), "210d0400000000000000 0402616263".replace(' ', ""));
         assert_eq!(frames(|to| to.held(4, true)), "2209040000000000000001");
         assert_eq!(frames(|to| to.reunion(Seconds(5), 4, true)), "230d05000000040000000000000001");
-        assert_eq!(frames(|to| to.roll(true, &[4])), "2409010400000000000000");
+        assert_eq!(frames(|to| to.roll(1, &[4])), "240c010000000400000000000000");
     }
 }

@@ -173,11 +173,13 @@ impl Replica {
             }
             self.as_of = target;
         }
+        let over = self.fading.range(..(seconds.after(), UpdateId(0)));
+        let slots = over.filter_map(|(_, id)| self.slot_of(*id)).collect();
         let gone = Seconds(seconds.0.saturating_sub(GONE_SECONDS));
         drop_before(&mut self.fading, gone);
         drop_before(&mut self.refused, seconds.after());
         self.refused_overflow &= !self.refused.is_empty();
-        self.fading.range(..(seconds.after(), UpdateId(0))).filter_map(|(_, id)| self.slot_of(*id)).collect()
+        slots
     }
 
     /// Remembers an update that must not be held, so that comparisons do not fetch it again and again.

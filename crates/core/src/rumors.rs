@@ -91,16 +91,22 @@ impl Rumors {
         self.hot.len()
     }
 
-    /// How many claims are hot.
-    pub(crate) fn claims(&self) -> usize {
-        self.queues[0].len()
+    /// How many updates of a space are hot.
+    pub(crate) fn of(&self, space: Space) -> usize {
+        self.queues[space.place()].len()
+    }
+
+    /// Whether no space has more hot updates than this one.
+    pub(crate) fn is_largest(&self, space: Space) -> bool {
+        Space::ALL.into_iter().all(|other| self.of(other) <= self.of(space))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.hot.is_empty()
     }
 
-    /// Makes an update hot in a cluster of `members`. Beyond `hot_max` the one that was sent most cools.
+    /// Makes an update hot in a cluster of `members`. Beyond `hot_max` the one that was sent most cools, of the space that has
+    /// most of them.
     pub(crate) fn heat(&mut self, update: Arc<Update>, hop: u8, from: Option<NodeId>, members: usize) {
         let queue = queue_of(&update);
         if self.queues[queue].is_empty() {
@@ -111,8 +117,10 @@ impl Rumors {
             self.spent[queue] = self.spent[queue].max(floor);
         }
         if self.hot.len() >= self.hot_max
-            && let Some(most) = self.queues.iter().filter_map(|queue| queue.last().copied()).max()
+            && let Some(most) =
+                self.queues.iter().max_by_key(|queue| queue.len()).and_then(|queue| queue.last().copied())
         {
+            // Of the space that has most: a storm in one takes no room from another.
             self.cool(most.2);
         }
         self.born += 1;
@@ -182,10 +190,14 @@ impl Rumors {
         });
         loop {
             let more = looks.each_mut().map(|look| look.peek().is_some());
-            let offered = |queue: &usize| more[*queue] && withheld.is_none_or(|space| place(space) != *queue);
+            let offered = |queue: &usize| more[*queue] && withheld.is_none_or(|space| space.place() != *queue);
             let Some(queue) = (0..Space::COUNT).filter(offered).min_by_key(|queue| self.spent[*queue]) else {
                 return chosen;
             };
+            if let Some(space) = withheld {
+                // What is withheld does not save up its share.
+                self.spent[space.place()] = self.spent[space.place()].max(self.spent[queue]);
+            }
             let (id, hot) = looks[queue].next().expect("there is more");
             let size = hot.update.bytes().len();
             let is_large = size > self.announce_bytes;
@@ -264,20 +276,11 @@ fn rule_of(update: &Update, stop: StopRule, announce_bytes: usize) -> StopRule {
 
 /// Whether an update is a claim about a member.
 pub(crate) fn is_claim(update: &Update) -> bool {
-    queue_of(update) == 0
+    queue_of(update) == Space::Members.place()
 }
 
 fn queue_of(update: &Update) -> usize {
-    place(Space::from_byte(update.bytes()[0] & 0xf).expect("only known spaces are kept"))
-}
-
-/// The queue of a space.
-const fn place(space: Space) -> usize {
-    match space {
-        Space::Members => 0,
-        Space::Data => 1,
-        Space::Messages => 2,
-    }
+    Space::from_byte(update.bytes()[0] & 0xf).expect("only known spaces are kept").place()
 }
 
 #[cfg(test)]

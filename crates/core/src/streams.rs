@@ -29,6 +29,8 @@ pub(crate) enum Purpose {
     Join,
     /// To ping somebody who does not answer datagrams; the number is the ping's.
     Probe(u16),
+    /// To reconcile data after a long separation.
+    Reunion,
     /// To compare replicas, or send what a datagram does not hold.
     Exchange,
     /// Another node opened it.
@@ -114,6 +116,11 @@ impl Streams {
     /// The stream that this node opened to an address for a purpose.
     pub(crate) fn find(&self, address: SocketAddr, purpose: Purpose) -> Option<StreamId> {
         self.open.iter().find(|(_, stream)| stream.address == address && stream.purpose == purpose).map(|(id, _)| *id)
+    }
+
+    /// Whether this node has opened a stream for a purpose that is still open.
+    pub(crate) fn serves(&self, purpose: Purpose) -> bool {
+        self.open.values().any(|stream| stream.purpose == purpose)
     }
 
     /// Takes in a stream that another node opened; `false` if there are too many.

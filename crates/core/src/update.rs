@@ -66,7 +66,7 @@ impl<'a> UpdateRef<'a> {
             Head::Claim { .. } => update.claim_body().is_some(),
             Head::Message { .. } => update.message_body().is_some(),
             Head::Data(datum) => {
-                datum.is_lawful(update.expires, update.forget)
+                datum.is_lawful(update.expires, update.forget, update.body.len())
                     && (!update.is_stripped() || update.body.len() == BODY_HASH_BYTES)
             }
         };

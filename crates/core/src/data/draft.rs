@@ -29,6 +29,8 @@ pub(crate) struct Draft {
     bytes_max: usize,
     /// By how many bytes the store grows.
     growth: usize,
+    /// How many bytes were drafted.
+    volume: usize,
 }
 
 impl Draft {
@@ -42,6 +44,7 @@ impl Draft {
             value_bytes_max: config.value_bytes_max,
             bytes_max: config.data_bytes_max,
             growth: 0,
+            volume: 0,
         }
     }
 
@@ -50,9 +53,9 @@ impl Draft {
         &self.updates
     }
 
-    /// By how many bytes the store grows with it.
-    pub(crate) const fn growth(&self) -> usize {
-        self.growth
+    /// How many bytes were drafted, also in place of others.
+    pub(crate) const fn volume(&self) -> usize {
+        self.volume
     }
 
     /// Adds what writes change: all of them, or none if one is refused.
@@ -149,7 +152,9 @@ impl Draft {
         let Some(added) = sums.added.plus(amount) else {
             return Err(invalid("amount", amount.to_string(), "such that the sums of this node stay below 2^64"));
         };
-        let sums = Sums { added, stamp: data.tick(self.now), ..sums };
+        let stamp = data.tick(self.now);
+        let epoch = if sums == Sums::NONE { stamp } else { sums.epoch };
+        let sums = Sums { added, stamp, epoch, ..sums };
         let parts = (amount != 0).then(|| {
             let datum = Datum { subject, statement: Statement::Sums(sums) };
             data.make(&datum, sums.forget(), sums.forget(), &[])
@@ -182,6 +187,9 @@ impl Draft {
 
     /// Makes a key hold this value and no other.
     fn restore(&mut self, data: &mut Data, key: &str, value: &Value, expires: Option<Seconds>) -> Result<(), Refusal> {
+        if let Some(expires) = expires.filter(|expires| *expires > self.now.seconds().plus(TTL_MAX)) {
+            return Err(invalid("expires_at", expires.0.to_string(), "at most ten years from now"));
+        }
         self.expect(key, value.kind())?;
         let held = entry::compose(self.of_key(key).iter(), self.now.seconds()).map(|entry| entry.value);
         match value {
@@ -191,9 +199,9 @@ impl Draft {
             Value::Register(_) => Ok(()),
             Value::Counter(value) => {
                 let held = if let Some(Value::Counter(held)) = held { held } else { 0 };
-                let amount = i64::try_from(value - held).map_err(|_| {
-                    invalid("value", value.to_string(), "less than 2^63 away from what the counter holds")
-                })?;
+                let rule = "less than 2^63 away from what the counter holds";
+                let amount = value.checked_sub(held).and_then(|amount| i64::try_from(amount).ok());
+                let amount = amount.ok_or_else(|| invalid("value", value.to_string(), rule))?;
                 self.add(data, key, amount)
             }
             Value::Set(elements) => {
@@ -291,6 +299,7 @@ impl Draft {
 
     fn put_update(&mut self, update: Arc<Update>) {
         self.growth += self.grows(&update);
+        self.volume += update.bytes().len();
         self.updates.put(update);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Node, Phase};
 use crate::config::ConfigError;
 use crate::effects::Timer;
+use crate::frame::Space;
 use crate::identity::{NodeId, Sequence, check_tags};
 use crate::io::{Command, Event, Refusal, Reply, State, StopReason, Ticket, TraceStep};
 use crate::update::{self, MessageBody, Update, UpdateRef};
@@ -94,7 +95,8 @@ impl Node {
             return Err(invalid("payload", format!("{} bytes", payload.len()), &format!("at most {limit} bytes")));
         }
         let (bytes, limit) = (self.messages.bytes() + payload.len(), self.config.messages_bytes_max);
-        let backlog = self.members.live() > 0 && self.rumors.len() >= self.config.hot_max;
+        let full = self.rumors.len() >= self.config.hot_max && self.rumors.is_largest(Space::Messages);
+        let backlog = full && self.members.live() > 0;
         if bytes > limit || backlog {
             return Err(Refusal::Full { bytes, limit });
         }

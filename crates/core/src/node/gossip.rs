@@ -97,7 +97,7 @@ impl Gossip {
     }
 
     fn changed_lately(&self, space: Space, now: Instant, config: &Config) -> bool {
-        self.changed_at[place(space)].is_some_and(|at| now.since(at) < config.repair_interval)
+        self.changed_at[space.place()].is_some_and(|at| now.since(at) < config.repair_interval)
     }
 }
 
@@ -133,19 +133,11 @@ impl Feedback {
     }
 }
 
-fn place(space: Space) -> usize {
-    match space {
-        Space::Members => 0,
-        Space::Data => 1,
-        Space::Messages => 2,
-    }
-}
-
 impl Node {
     /// Makes an update hot: it goes on at once, then at rounds.
     pub(super) fn heat(&mut self, update: Arc<Update>, hop: u8, from: Option<NodeId>) {
         // In a storm of claims comparisons are cheaper than pushes: they send nobody what it knows.
-        let storms = self.rumors.claims() >= STORM_CLAIMS && self.config.mode != Mode::Push;
+        let storms = self.rumors.of(Space::Members) >= STORM_CLAIMS && self.config.mode != Mode::Push;
         if storms && from.is_some_and(|from| from != self.identity.id) && rumors::is_claim(&update) {
             return;
         }
@@ -156,7 +148,7 @@ impl Node {
 
     /// The replica changed: rounds follow quickly again.
     pub(super) fn note_change(&mut self, space: Space) {
-        self.gossip.changed_at[place(space)] = Some(self.fx.now.instant);
+        self.gossip.changed_at[space.place()] = Some(self.fx.now.instant);
         self.hurry();
     }
 
@@ -325,6 +317,7 @@ impl Node {
     pub(super) fn hear_root(&mut self, peer: NodeId, root: u64) {
         if root == self.root() {
             self.gossip.agreed_at = Some(self.fx.now.instant);
+            self.note_complete();
             self.note_agreement(peer);
             return;
         }

@@ -159,7 +159,7 @@ impl Node {
         match purpose {
             Purpose::Join => self.on_contact_failed(address, ContactError::Unreachable),
             Purpose::Probe(number) => self.on_probe_stream_closed(number, stream),
-            Purpose::Exchange | Purpose::Accepted => {}
+            Purpose::Exchange | Purpose::Reunion | Purpose::Accepted => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Node;
 use super::letters::Letter;
@@ -15,6 +16,8 @@ use crate::time::Instant;
 use crate::update::Update;
 use crate::wire::{PACKET_BYTES_MAX, Reader};
 
+/// The longest time until others are asked.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 /// What a frame of updates to be held takes beside them.
 const HOLD_HEAD_BYTES: usize = 1 + 4 + 8;
 
@@ -30,6 +33,8 @@ pub(super) struct Awaited {
     /// Peers that have no disk.
     in_memory: BTreeSet<NodeId>,
     deadline: Instant,
+    /// The time until others are asked; it doubles.
+    wait: Duration,
 }
 
 impl Awaited {
@@ -55,10 +60,22 @@ impl Awaited {
 }
 
 /// The writes of this node that wait for others, by the number of their first packet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Replicas {
     awaited: BTreeMap<u64, Awaited>,
     numbers: u64,
+}
+
+impl Replicas {
+    /// Numbers begin at a random one: what peers confirm of an earlier life is not taken for this one's.
+    pub(super) fn new(random: u64) -> Self {
+        Self { awaited: BTreeMap::new(), numbers: random >> 1 }
+    }
+
+    /// How many writes wait.
+    pub(super) fn len(&self) -> usize {
+        self.awaited.len()
+    }
 }
 
 impl Node {
@@ -74,7 +91,8 @@ impl Node {
         let number = self.replicas.numbers + 1;
         self.replicas.numbers += packets.len() as u64;
         let (held, in_memory) = (BTreeMap::new(), BTreeSet::new());
-        let awaited = Awaited { ticket, written, packets, held, in_memory, deadline };
+        let wait = self.config.gossip_interval;
+        let awaited = Awaited { ticket, written, packets, held, in_memory, deadline, wait };
         self.replicas.awaited.insert(number, awaited);
         self.ask_to_hold(number);
     }
@@ -111,7 +129,9 @@ impl Node {
         for peer in picked.into_iter().filter(|peer| !done.contains(peer)).take(missing) {
             self.send_to_hold(number, peer);
         }
-        let wait = self.config.gossip_interval.min(deadline.since(self.fx.now.instant));
+        let awaited = self.replicas.awaited.get_mut(&number).expect("it was just looked at");
+        let wait = awaited.wait.min(deadline.since(self.fx.now.instant));
+        awaited.wait = (awaited.wait * 2).min(WAIT_MAX);
         self.fx.arm(wait, Timer::Hold(number));
     }
 

@@ -117,6 +117,8 @@ impl Node {
             for key in load.into_keys() {
                 self.saving.unsaved.remove(&key);
             }
+            // The disk takes writes again.
+            self.fx.arm(Duration::ZERO, Timer::Save);
         }
         self.confirm_up_to(token);
     }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::commands::invalid;
 use super::{Node, Phase};
 use crate::data::{Data, Draft, Edit, Taken, Write, Written};
 use crate::datum::{self, Part, Standing};
@@ -82,7 +83,11 @@ impl Node {
     }
 
     pub(super) fn write(&mut self, ticket: Ticket, writes: Vec<Write>, replicas: usize, timeout: Duration) {
-        let waiting = self.writing.queue.len();
+        if replicas > self.config.members_max {
+            let rule = format!("at most members_max ({})", self.config.members_max);
+            return self.done(ticket, Err(invalid("replicas", replicas.to_string(), &rule)));
+        }
+        let waiting = self.writing.queue.len() + self.replicas.len();
         if waiting >= self.config.writes_max {
             return self.done(ticket, Err(Refusal::WritesWaiting { waiting }));
         }
@@ -121,7 +126,7 @@ impl Node {
         let mut taken = Vec::new();
         let mut waiting = VecDeque::new();
         for asked in std::mem::take(&mut self.writing.queue) {
-            if draft.growth() > BATCH_BYTES_MAX || self.writing.unsure_of_sums && asked.counts() {
+            if draft.volume() > BATCH_BYTES_MAX || self.writing.unsure_of_sums && asked.counts() {
                 waiting.push_back(asked);
                 continue;
             }
@@ -248,6 +253,7 @@ impl Node {
     /// A comparison of data with a peer ended: with how many differences.
     pub(super) fn note_data_compared(&mut self, differences: u32) {
         if differences == 0 {
+            self.note_complete();
             self.trust_own_sums();
         }
     }
