@@ -28,6 +28,7 @@ use crate::identity::NodeId;
 use crate::replica::Replica;
 use crate::time::{Seconds, Wall};
 use crate::update::{self, Head, Interner, Update, UpdateId, UpdateRef};
+use crate::wire::Reader;
 use changes::Changes;
 pub(crate) use draft::Draft;
 
@@ -287,6 +288,22 @@ impl Data {
                 self.changes.note(key, author, kind, entry)
             })
             .collect()
+    }
+
+    /// Updates after the subject of a record, or from the first on, in the order of their subjects: about `bytes`.
+    pub(crate) fn after(&self, record: &[u8], bytes: usize) -> Vec<Arc<Update>> {
+        let start =
+            record.strip_prefix(RECORD_PREFIX).and_then(|subject| datum::Subject::read(&mut Reader::new(subject)));
+        let start = start.unwrap_or(datum::Subject::head(&[]));
+        let index = self.shelf.read();
+        let mut taken = 0;
+        let updates = index.after(&start);
+        let fits = |update: &&Arc<Update>| {
+            let had_room = taken < bytes;
+            taken += update.bytes().len();
+            had_room
+        };
+        updates.take_while(fits).cloned().collect()
     }
 
     /// The key under which the driver keeps the update about a subject.

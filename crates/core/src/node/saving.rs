@@ -37,6 +37,19 @@ struct Hold {
     after: Option<Token>,
 }
 
+/// What one request to the disk is about.
+#[derive(Debug)]
+struct Load {
+    updates: Vec<Arc<Update>>,
+    keys: Vec<Vec<u8>>,
+}
+
+impl Load {
+    fn into_keys(self) -> impl Iterator<Item = Vec<u8>> {
+        self.updates.into_iter().map(|update| Data::record_key(&update.subject())).chain(self.keys)
+    }
+}
+
 /// What is on its way to the disk.
 #[derive(Debug, Default)]
 pub(super) struct Saving {
@@ -44,7 +57,7 @@ pub(super) struct Saving {
     fresh: Vec<Arc<Update>>,
     /// Left just now.
     gone: Vec<Vec<u8>>,
-    under_way: VecDeque<(Token, Vec<Vec<u8>>)>,
+    under_way: VecDeque<(Token, Load)>,
     /// Keys of records that the disk did not take.
     unsaved: BTreeSet<Vec<u8>>,
     holds: VecDeque<Hold>,
@@ -79,9 +92,9 @@ impl Node {
             return;
         }
         let mut records: Vec<Record> = fresh.iter().map(|update| record_of(update)).collect();
-        records.extend(gone.into_iter().map(|key| Record { key, value: None }));
+        records.extend(gone.iter().map(|key| Record { key: key.clone(), value: None }));
         if !records.is_empty() {
-            self.save(records);
+            self.save(records, Load { updates: fresh, keys: gone });
         }
         let last = self.saving.under_way.back().map(|(token, _)| *token);
         for hold in self.saving.holds.iter_mut().rev().take_while(|hold| hold.after.is_none()) {
@@ -92,18 +105,17 @@ impl Node {
         }
     }
 
-    fn save(&mut self, records: Vec<Record>) {
-        let keys = records.iter().map(|record| record.key.clone()).collect();
+    fn save(&mut self, records: Vec<Record>, load: Load) {
         let token = self.fx.persist(records);
-        self.saving.under_way.push_back((token, keys));
+        self.saving.under_way.push_back((token, load));
     }
 
     pub(super) fn on_saved(&mut self, token: Token) {
-        if let Some((_, keys)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token)
+        if let Some((_, load)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token)
             && !self.saving.unsaved.is_empty()
         {
-            for key in &keys {
-                self.saving.unsaved.remove(key);
+            for key in load.into_keys() {
+                self.saving.unsaved.remove(&key);
             }
             // The disk takes writes again.
             self.fx.arm(Duration::ZERO, Timer::Save);
@@ -112,8 +124,8 @@ impl Node {
     }
 
     pub(super) fn on_save_failed(&mut self, token: Token) {
-        if let Some((_, keys)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token) {
-            self.saving.unsaved.extend(keys);
+        if let Some((_, load)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token) {
+            self.saving.unsaved.extend(load.into_keys());
             self.fx.arm_once(RETRY_PAUSE, Timer::Save);
         }
         self.confirm_up_to(token);
@@ -124,10 +136,10 @@ impl Node {
         let keys: Vec<Vec<u8>> = self.saving.unsaved.iter().take(RETRIES_AT_ONCE).cloned().collect();
         let index = self.data.shelf().read();
         let held = |key: &[u8]| index.get(&subject_of(key)?).map(|update| update.bytes().to_vec());
-        let records: Vec<Record> = keys.into_iter().map(|key| Record { value: held(&key), key }).collect();
+        let records: Vec<Record> = keys.iter().map(|key| Record { value: held(key), key: key.clone() }).collect();
         drop(index);
         if !records.is_empty() {
-            self.save(records);
+            self.save(records, Load { updates: Vec::new(), keys });
             self.fx.arm(RETRY_PAUSE, Timer::Save);
         }
     }
