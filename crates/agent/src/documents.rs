@@ -506,10 +506,14 @@ impl Problem {
     }
 
     /// The same about one line of an import.
-    pub(crate) fn in_line(mut self, line: u64) -> Self {
-        self.line = Some(line);
-        self.detail = format!("line {line}: {}; nothing was imported", self.detail);
-        self
+    pub(crate) fn in_line(self, line: u64) -> Self {
+        let detail = format!("line {line}: {}", self.detail);
+        Self { line: Some(line), detail, ..self }
+    }
+
+    /// The same with more words behind it.
+    pub(crate) fn and(self, words: &str) -> Self {
+        Self { detail: format!("{}; {words}", self.detail), ..self }
     }
 }
 

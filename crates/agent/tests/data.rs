@@ -259,6 +259,7 @@ fn an_export_is_imported_elsewhere_and_a_bad_line_changes_nothing() {
     assert_eq!((code, export.lines().count(), note.as_str()), (0, 6, "exported 6 keys\n"));
 
     b.ask(&["add", "app/hits", "100"]);
+    b.ask(&["add", "count", "1"]);
     let before = held(&b);
     let good: Vec<&str> = export.lines().collect();
     for (line, expected) in [
@@ -270,9 +271,10 @@ fn an_export_is_imported_elsewhere_and_a_bad_line_changes_nothing() {
         (r#"{"key": "", "kind": "counter", "value": 1}"#, "line 4: key is 0 bytes, must be 1 to 512 bytes"),
         (r#"{"key": "k", "kind": "set", "value": [""]}"#, "line 4: element is 0 bytes, must be 1 to 512 bytes"),
         (
-            r#"{"key": "app/hits", "kind": "register", "value": "x"}"#,
-            "line 4: \"app/hits\" is a counter, which is no register; delete it first",
+            r#"{"key": "count", "kind": "register", "value": "x"}"#,
+            "line 4: \"count\" is a counter, which is no register; delete it first",
         ),
+        (good[0], "line 4: key is \"app/0\", must be given once (it stands in line 1)"),
     ] {
         let bad = [&good[..2], &["", line], &good[2..]].concat().join("\n");
         let (code, out, error) = said_with_input(&b, &["import", "-"], bad.as_bytes());
@@ -295,7 +297,7 @@ fn an_export_is_imported_elsewhere_and_a_bad_line_changes_nothing() {
         list
     };
     assert_eq!(without_versions(&b), without_versions(&a));
-    assert_eq!(held(&b).len(), 6, "and nothing else");
+    assert_eq!(held(&b).len(), 7, "and nothing else");
     let (code, _, error) = said(&b, &["import", "/nowhere/at/all"]);
     assert!(
         code == 2 && error.starts_with("rumor: file is /nowhere/at/all, must be a file that can be read"),

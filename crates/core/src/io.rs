@@ -137,6 +137,13 @@ pub enum Command {
         /// How long to wait for the turn of the write, and for confirmations.
         timeout: Duration,
     },
+    /// Find out whether [`Command::Write`] would be refused now; nothing is written.
+    Check {
+        /// What would be written, in this order.
+        writes: Vec<Write>,
+        /// By how many bytes others that are to be written first let the store grow.
+        growth: usize,
+    },
     /// Ask every member when it got a message and from whom. Lines come as [`Event::Trace`], the end as
     /// [`Event::Answered`].
     Trace {
@@ -438,6 +445,11 @@ pub enum Reply {
     },
     /// Data were changed.
     Written(Box<Written>),
+    /// Data can be changed so.
+    Checked {
+        /// By how many bytes the store would grow, with what was to be written first.
+        growth: usize,
+    },
 }
 
 /// Why a command was refused. Nothing was changed.

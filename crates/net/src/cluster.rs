@@ -191,7 +191,7 @@ impl Cluster {
         let command = Command::Publish { topic: topic.into(), payload: payload.into() };
         match self.command(command).await? {
             Reply::Published { sequence } => Ok(sequence),
-            Reply::Accepted | Reply::Joined { .. } | Reply::Left | Reply::Written(_) => {
+            Reply::Accepted | Reply::Joined { .. } | Reply::Left | Reply::Written(_) | Reply::Checked { .. } => {
                 unreachable!("a publication ends as published")
             }
         }

@@ -164,7 +164,8 @@ impl Data {
     }
 
     /// Makes several writes together, in this order: all of them, or none if one is refused; others may see them one by
-    /// one. [`Refusal::At`](crate::Refusal::At) names which was refused.
+    /// one. [`Refusal::At`](crate::Refusal::At) names which was refused. Of very many, see
+    /// [`in_pieces`](Writing::in_pieces).
     pub fn write(&self, writes: Vec<Write>) -> Writing {
         Writing::new(&self.0, writes)
     }

@@ -125,6 +125,15 @@ pub enum WriteError {
     /// It is written on this node, but not as many others as were asked for confirmed it in time. It goes on spreading.
     #[error("written here, but confirmed by {} of {} other nodes in time; it goes on spreading", .0.replicas, .0.wanted)]
     Unconfirmed(Box<Written>),
+    /// Of many writes that were to be made in pieces, the first so many were made, the others not. All together may be
+    /// made again.
+    #[error("the first {made} were made; then: {error}")]
+    Partly {
+        /// How many.
+        made: usize,
+        /// What stopped the others.
+        error: Box<Self>,
+    },
     /// The node has stopped. A write under way at that moment may have been made.
     #[error(transparent)]
     Closed(#[from] Closed),

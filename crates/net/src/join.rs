@@ -88,7 +88,7 @@ impl Joiner {
 fn contact_of(reply: Reply) -> SocketAddr {
     match reply {
         Reply::Joined { contact } => contact,
-        Reply::Accepted | Reply::Published { .. } | Reply::Left | Reply::Written(_) => {
+        Reply::Accepted | Reply::Published { .. } | Reply::Left | Reply::Written(_) | Reply::Checked { .. } => {
             unreachable!("a join ends as joined")
         }
     }

@@ -252,6 +252,32 @@ async fn several_writes_are_made_together_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn many_writes_are_checked_before_they_are_made_in_pieces() {
+    let config = ConfigBuilder { value_bytes_max: 1_000, data_bytes_max: 1_000_000, ..ConfigBuilder::local() };
+    let a = node("a").config(config).start().await.unwrap();
+    let data = a.data();
+    data.add("hits", 1).await.unwrap();
+    let position = data.position().await.unwrap();
+    let many = |count: usize| (0..count).map(|n| Write::new(format!("many/{n:05}"), put("x"))).collect::<Vec<_>>();
+    for (count, bad, place) in [
+        (2_001, Write::new("hits", put("x")), 2_001),
+        (2_500, Write::new("k".repeat(513), put("x")), 2_500),
+        (500, Write::new("k", put(vec![0; 1_001])), 500),
+    ] {
+        let error = data.write([many(count), vec![bad]].concat()).in_pieces().await.unwrap_err();
+        let WriteError::Refused(Refusal::At { place: at, .. }) = error else { panic!("{error}") };
+        assert_eq!(at, place);
+    }
+    // Each piece would have room, but not all of them.
+    let error = data.write(many(8_000)).in_pieces().await.unwrap_err();
+    let WriteError::Refused(Refusal::At { refusal, .. }) = error else { panic!("{error}") };
+    assert!(matches!(*refusal, Refusal::DataFull { .. }), "{refusal}");
+    assert_eq!(data.position().await.unwrap(), position, "nothing was made");
+    data.write(many(2_500)).in_pieces().await.unwrap();
+    assert_eq!(data.list("many/").count(), 2_500);
+}
+
+#[tokio::test]
 async fn what_was_read_on_one_cluster_is_restored_on_another() {
     let (from, to) = (start("a").await, start("b").await);
     let data = from.data();

@@ -175,6 +175,7 @@ async fn make(
         }
         Err(WriteError::Refused(refusal)) => Err(refusal.into()),
         Err(WriteError::Closed(closed)) => Err(closed.into()),
+        Err(WriteError::Partly { .. }) => unreachable!("one write has no parts"),
     }
 }
 

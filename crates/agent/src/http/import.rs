@@ -1,5 +1,7 @@
-//! The database: many keys at once, all or none.
+//! The database: many keys at once. All lines are read and checked before the first is made; then so many are made at a
+//! time that the agent can do other things in between.
 
+use std::collections::HashMap;
 use std::mem;
 use std::time::Instant;
 
@@ -20,7 +22,7 @@ use crate::documents::{EntryDocument, Imported, Misfit, Problem, beginning};
 /// An import has at most so many times the bytes that the store may hold: as JSON, values take more room than there.
 const BODY_FACTOR: usize = 2;
 
-/// Make keys hold what the lines of the body say, each a document as `get` gives it: all of them, or none
+/// Make keys hold what the lines of the body say, each a document as `get` gives it: none of them if a line is bad
 #[utoipa::path(post, path = "/v1/import", request_body(content = EntryDocument, content_type = "application/x-ndjson"),
     description = "The body may have twice as many bytes as the store may hold (the setting `data_bytes_max`). Values that \
         have run out are left out, other keys stay as they are.",
@@ -46,28 +48,38 @@ pub(super) async fn import(
     }
     let (writes, numbers) = lines.end()?;
     let keys = numbers.len() as u64;
-    let made = app.agent.cluster.data().write(writes).timeout(timeout).await;
+    let made = app.agent.cluster.data().write(writes).timeout(timeout).in_pieces().await;
     let written = made.map_err(|error| explained(error, &numbers))?;
     Ok(Json(Imported { keys, durable: written.durable, elapsed: begun.elapsed().as_secs_f64() }))
 }
 
-/// Names the line that a refusal is about.
+const NOTHING: &str = "nothing was imported";
+
+/// Names the line that an error is about, and says what is imported nevertheless.
 fn explained(error: WriteError, numbers: &[u64]) -> Refused {
+    match error {
+        WriteError::Partly { made, error } => {
+            let words = format!("all up to line {} is imported, and may be imported again", numbers[made - 1]);
+            in_its_line(*error, numbers).map(|problem| problem.and(&words))
+        }
+        error => in_its_line(error, numbers).map(|problem| problem.and(NOTHING)),
+    }
+}
+
+fn in_its_line(error: WriteError, numbers: &[u64]) -> Refused {
     let (place, refusal) = match error {
         WriteError::Refused(Refusal::At { place, refusal }) => (place, *refusal),
         // Of a single write it does not say which.
         WriteError::Refused(
             refusal @ (Refusal::Invalid { .. } | Refusal::WrongKind { .. } | Refusal::DataFull { .. }),
-        ) => (0, refusal),
+        ) if numbers.len() == 1 => (0, refusal),
         WriteError::Refused(refusal) => return refusal.into(),
         WriteError::Closed(closed) => return closed.into(),
-        WriteError::Unconfirmed(_) => unreachable!("nobody was to confirm"),
+        WriteError::Partly { .. } | WriteError::Unconfirmed(_) => {
+            unreachable!("parts have no parts, and nobody was to confirm")
+        }
     };
-    let refused = Refused::from(refusal);
-    match numbers.get(place) {
-        Some(number) => refused.in_line(*number),
-        None => refused,
-    }
+    Refused::from(refusal).map(|problem| problem.in_line(numbers[place]))
 }
 
 /// A body of bounded length.
@@ -100,6 +112,8 @@ struct Lines {
     writes: Vec<Write>,
     /// The number of the line of each write.
     numbers: Vec<u64>,
+    /// In which line each key stands.
+    keys: HashMap<String, u64>,
 }
 
 impl Lines {
@@ -117,11 +131,26 @@ impl Lines {
         self.whole += 1;
         let line = mem::take(&mut self.open);
         if !line.trim_ascii().is_empty() {
-            let write = read(&line).map_err(|refused| refused.in_line(self.whole))?;
+            let write = self.read(&line);
+            let write = write.map_err(|refused| refused.map(|problem| problem.in_line(self.whole).and(NOTHING)))?;
             self.writes.push(write);
             self.numbers.push(self.whole);
         }
         Ok(())
+    }
+
+    fn read(&mut self, line: &[u8]) -> Result<Write, Refused> {
+        let document: EntryDocument = serde_json::from_slice(line).map_err(|error| {
+            // There is one line only; which it is others say.
+            let what = error.to_string().replace(" at line 1 column ", " at column ");
+            let rule = format!("a JSON document with key, kind and value ({what})");
+            Refused::value("line", beginning(&String::from_utf8_lossy(line)), &rule)
+        })?;
+        if let Some(before) = self.keys.insert(document.key.clone(), self.whole) {
+            let rule = format!("given once (it stands in line {before})");
+            return Err(Refused::value("key", format!("{:?}", document.key), &rule));
+        }
+        document.restore().map_err(|Misfit { field, value, rule }| Refused::value(field, value, rule))
     }
 
     /// All writes, with the numbers of their lines.
@@ -129,16 +158,6 @@ impl Lines {
         self.read_line()?;
         Ok((self.writes, self.numbers))
     }
-}
-
-fn read(line: &[u8]) -> Result<Write, Refused> {
-    let document: EntryDocument = serde_json::from_slice(line).map_err(|error| {
-        // There is one line only; which it is others say.
-        let what = error.to_string().replace(" at line 1 column ", " at column ");
-        let rule = format!("a JSON document with key, kind and value ({what})");
-        Refused::value("line", beginning(&String::from_utf8_lossy(line)), &rule)
-    })?;
-    document.restore().map_err(|Misfit { field, value, rule }| Refused::value(field, value, rule))
 }
 
 #[cfg(test)]
@@ -149,7 +168,8 @@ mod tests {
 
     #[test]
     fn lines_are_read_however_they_are_cut_and_blank_ones_count_but_say_nothing() {
-        let text = format!("{LINE}\n\n{LINE}\r\n{LINE}");
+        let [b, c] = ["b", "c"].map(|key| LINE.replace("\"a\"", &format!("\"{key}\"")));
+        let text = format!("{LINE}\n\n{b}\r\n{c}");
         for cut in 0..text.len() {
             let mut lines = Lines::default();
             let (head, tail) = text.as_bytes().split_at(cut);
@@ -164,7 +184,9 @@ mod tests {
     fn a_bad_line_is_named_by_its_number() {
         let mut lines = Lines::default();
         lines.take(format!("{LINE}\n").as_bytes()).unwrap();
-        let refused = lines.take(b"{\"key\": 7}\n").unwrap_err();
-        assert!(format!("{refused:?}").contains("line 2: "), "{refused:?}");
+        for (number, line) in [(2, "{\"key\": 7}"), (3, LINE)] {
+            let refused = lines.take(format!("{line}\n").as_bytes()).unwrap_err();
+            assert!(format!("{refused:?}").contains(&format!("line {number}: ")), "{refused:?}");
+        }
     }
 }

@@ -30,10 +30,9 @@ impl Refused {
         Self { status, problem: Box::new(problem) }
     }
 
-    /// The same about one line of an import.
-    pub(super) fn in_line(mut self, line: u64) -> Self {
-        *self.problem = self.problem.in_line(line);
-        self
+    /// The same with more said about it.
+    pub(super) fn map(self, change: impl FnOnce(Problem) -> Problem) -> Self {
+        Self { problem: Box::new(change(*self.problem)), ..self }
     }
 
     pub(super) fn absent(what: &str, name: &str) -> Self {

@@ -48,9 +48,19 @@ impl Draft {
         }
     }
 
+    /// After other writes that let the store grow by so much.
+    pub(crate) fn on_top_of(self, growth: usize) -> Self {
+        Self { growth, ..self }
+    }
+
     /// What was drafted.
     pub(crate) const fn updates(&self) -> &Index {
         &self.updates
+    }
+
+    /// By how many bytes the store grows with it, and with what comes before it.
+    pub(crate) const fn growth(&self) -> usize {
+        self.growth
     }
 
     /// How many bytes were drafted, also in place of others.

@@ -56,6 +56,9 @@ impl Node {
                     Err(refusal) => Err(refusal),
                 }
             }
+            Command::Check { writes, growth } => {
+                self.check_writes(&writes, growth).map(|growth| Reply::Checked { growth })
+            }
             Command::Write { writes, replicas, timeout } => return self.write(ticket, writes, replicas, timeout),
             Command::Answer { query, payload } => self.answer(query, payload).map(|()| Reply::Accepted),
         };
@@ -77,6 +80,7 @@ impl Node {
             | Command::Query { .. }
             | Command::Answer { .. }
             | Command::Write { .. }
+            | Command::Check { .. }
             | Command::Trace { .. } => self.done(ticket, Err(Refusal::NotDurable)),
         }
     }

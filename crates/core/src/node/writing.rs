@@ -97,6 +97,15 @@ impl Node {
         self.arm_write();
     }
 
+    /// Drafts writes that are not to be made, on top of others that let the store grow. By how much, with these.
+    pub(super) fn check_writes(&mut self, writes: &[Write], growth: usize) -> Result<usize, Refusal> {
+        self.check_clock()?;
+        let shelf = self.data.shelf().clone();
+        let mut draft = Draft::new(shelf, self.identity.id, &self.config, self.fx.now.wall).on_top_of(growth);
+        draft.write(&mut self.data, writes)?;
+        Ok(draft.growth())
+    }
+
     fn arm_write(&mut self) {
         match self.writing.queue.iter().map(|asked| asked.deadline).min() {
             Some(first) => self.fx.timers.set(Timer::Write, first),
