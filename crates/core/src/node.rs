@@ -419,7 +419,9 @@ impl Node {
     fn restore_data(&mut self) {
         let now = self.fx.now.wall;
         for bytes in std::mem::take(&mut self.identity.stored.data) {
-            self.data.restore(&bytes, now);
+            if let Some(forgotten) = self.data.restore(&bytes, now) {
+                self.saving.note_gone(&forgotten);
+            }
         }
     }
 

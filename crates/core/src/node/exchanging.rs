@@ -89,7 +89,6 @@ impl Node {
         match comparison {
             // Few symbols may cancel by chance; the counts tell.
             Comparison::Found { ours: mine, theirs: lacking } if mine.len() + lacking.len() > 0 || ours == theirs => {
-                let lacking = if head.one_way { Vec::new() } else { lacking };
                 self.settle(head, &mine, &lacking, letter);
             }
             Comparison::Found { .. } if have > 1 => {
@@ -121,8 +120,10 @@ impl Node {
         let differences = u32::try_from(mine.len() + lacking.len()).unwrap_or(u32::MAX);
         self.note_outcome(space, differences, letter.peer);
         self.offer_updates(mine, letter);
-        let wanted = self.not_asked_yet(lacking, letter.peer);
-        self.put_requests(&wanted, letter);
+        if !head.one_way {
+            let wanted = self.not_asked_yet(lacking, letter.peer);
+            self.put_requests(&wanted, letter);
+        }
         // Who has to prove its address first will ask again, so it must not take this for the end.
         if !letter.is_held_back() && self.makes_room(letter, 14) {
             letter.packet.settled(exchange, differences);
@@ -171,7 +172,7 @@ impl Node {
             self.note_data_compared(differences);
         }
         if differences > 0 {
-            self.hurry();
+            self.hurry_unless_futile();
         } else if space == Space::Messages {
             self.note_agreement(peer);
         }

@@ -117,6 +117,10 @@ impl Node {
             return;
         }
         self.streams.set_peer(stream, peer);
+        if purpose != Purpose::Accepted {
+            // It was asked for a moment ago.
+            self.hear_clock(peer, greeting.header.clock);
+        }
     }
 
     /// Whether a greeting is one of this cluster, in a version and with settings that fit.

@@ -10,14 +10,13 @@ use std::time::Duration;
 use super::Node;
 use super::letters::Letter;
 use super::writing::record_of;
-use crate::data::{Data, RECORD_PREFIX};
-use crate::datum::{self, Standing, Subject};
+use crate::data::Data;
+use crate::datum::{self, Standing};
 use crate::effects::Timer;
 use crate::frame::Items;
 use crate::identity::{NodeId, Record};
 use crate::io::Token;
 use crate::update::{Head, Update, UpdateRef};
-use crate::wire::Reader;
 
 /// How long a disk that takes no writes is left alone.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
@@ -45,6 +44,10 @@ struct Load {
 }
 
 impl Load {
+    fn of(records: &[Record]) -> Self {
+        Self { updates: Vec::new(), keys: records.iter().map(|record| record.key.clone()).collect() }
+    }
+
     fn into_keys(self) -> impl Iterator<Item = Vec<u8>> {
         self.updates.into_iter().map(|update| Data::record_key(&update.subject())).chain(self.keys)
     }
@@ -74,6 +77,16 @@ impl Saving {
         self.gone.push(Data::record_key(&update.subject()));
     }
 
+    /// A write of this node's own is durable. What ran out just now in its place must not be stored behind it.
+    pub(super) fn note_stored(&mut self, own: &Update) {
+        if self.fresh.is_empty() && self.gone.is_empty() {
+            return;
+        }
+        let (subject, key) = (own.subject(), Data::record_key(&own.subject()));
+        self.fresh.retain(|update| update.subject() != subject);
+        self.gone.retain(|gone| *gone != key);
+    }
+
     /// How many records the disk has not taken.
     pub(super) fn unsaved(&self) -> usize {
         self.unsaved.len()
@@ -91,10 +104,14 @@ impl Node {
         if !self.identity.durable {
             return;
         }
-        let mut records: Vec<Record> = fresh.iter().map(|update| record_of(update)).collect();
-        records.extend(gone.iter().map(|key| Record { key: key.clone(), value: None }));
+        // What is gone comes first: the same input may have brought something new in its place.
+        let gone_records = gone.iter().map(|key| Record { key: key.clone(), value: None });
+        let records: Vec<Record> = gone_records.chain(fresh.iter().map(|update| record_of(update))).collect();
+        let count = records.len();
+        let records = self.without_overtaken(records);
+        let load = if records.len() == count { Load { updates: fresh, keys: gone } } else { Load::of(&records) };
         if !records.is_empty() {
-            self.save(records, Load { updates: fresh, keys: gone });
+            self.save(records, load);
         }
         let last = self.saving.under_way.back().map(|(token, _)| *token);
         for hold in self.saving.holds.iter_mut().rev().take_while(|hold| hold.after.is_none()) {
@@ -103,6 +120,17 @@ impl Node {
         if last.is_none() {
             self.confirm_up_to(Token::default());
         }
+    }
+
+    /// Leaves out what a write of this node's own, which is on its way to the disk, is about to supersede there: stored
+    /// behind that, it would undo it. It is seen to once that write has ended.
+    fn without_overtaken(&mut self, records: Vec<Record>) -> Vec<Record> {
+        let (late, records): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| self.is_overtaken(record));
+        if !late.is_empty() {
+            self.saving.unsaved.extend(late.into_iter().map(|record| record.key));
+            self.fx.arm_once(RETRY_PAUSE, Timer::Save);
+        }
+        records
     }
 
     fn save(&mut self, records: Vec<Record>, load: Load) {
@@ -135,11 +163,15 @@ impl Node {
     pub(super) fn on_save_due(&mut self) {
         let keys: Vec<Vec<u8>> = self.saving.unsaved.iter().take(RETRIES_AT_ONCE).cloned().collect();
         let index = self.data.shelf().read();
-        let held = |key: &[u8]| index.get(&subject_of(key)?).map(|update| update.bytes().to_vec());
-        let records: Vec<Record> = keys.iter().map(|key| Record { value: held(key), key: key.clone() }).collect();
+        let held = |key: &[u8]| index.get(&Data::subject_of(key)?).map(|update| update.bytes().to_vec());
+        let records: Vec<Record> = keys.into_iter().map(|key| Record { value: held(&key), key }).collect();
         drop(index);
+        let records = self.without_overtaken(records);
         if !records.is_empty() {
-            self.save(records, Load { updates: Vec::new(), keys });
+            let load = Load::of(&records);
+            self.save(records, load);
+        }
+        if !self.saving.unsaved.is_empty() {
             self.fx.arm(RETRY_PAUSE, Timer::Save);
         }
     }
@@ -190,9 +222,4 @@ impl Node {
             }
         }
     }
-}
-
-/// What the key of a record says that it is about.
-fn subject_of(key: &[u8]) -> Option<Subject<'_>> {
-    Subject::read(&mut Reader::new(key.strip_prefix(RECORD_PREFIX)?))
 }
