@@ -20,6 +20,9 @@
 //! nothing: whatever an operator should know is an [`Event`].
 
 mod address;
+mod backing;
+#[doc(hidden)]
+pub mod bench;
 mod builder;
 mod clock;
 mod cluster;
@@ -31,6 +34,7 @@ mod error;
 mod events;
 mod faults;
 mod gathering;
+mod groups;
 mod join;
 mod keeper;
 mod key;
@@ -42,6 +46,8 @@ mod start;
 mod store;
 mod streams;
 mod subscription;
+mod tail;
+mod tidying;
 
 pub use builder::Builder;
 pub use cluster::{Cluster, SocketCounts};
