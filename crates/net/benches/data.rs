@@ -3,7 +3,6 @@
 //!
 //! `cargo bench -p rumormill --bench data` runs everything; `-- reads`, `-- writes` and `-- fetch` one of them. Files go
 //! to the system's directory for temporary ones, `TMPDIR`: it should lie on a disk.
-#![expect(clippy::disallowed_types, reason = "a benchmark measures real time")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
 
