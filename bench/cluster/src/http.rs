@@ -18,6 +18,10 @@ pub(crate) fn post(agent: SocketAddr, path: &str, body: &str) -> anyhow::Result<
     document(agent, "POST", path, body)
 }
 
+pub(crate) fn put(agent: SocketAddr, path: &str, body: &str) -> anyhow::Result<Value> {
+    document(agent, "PUT", path, body)
+}
+
 /// Sends a request; the answer is still to be read.
 pub(crate) fn request(agent: SocketAddr, method: &str, path: &str, body: &str) -> anyhow::Result<TcpStream> {
     let mut connection = TcpStream::connect_timeout(&agent, TIMEOUT)?;

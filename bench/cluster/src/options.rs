@@ -13,9 +13,10 @@ cargo run --release --manifest-path bench/cluster/Cargo.toml -- [options]
 
   --nodes N      agents [50]
   --rumor FILE   the agent's release binary [target/release/rumor]
-  --only A,B     of join, publish, idle, busy, pause, crash; they run in this order [all]
+  --only A,B     of join, publish, write, idle, busy, pause, crash; they run in this order [all]
   --runs N       fresh clusters for `join`; the last one serves for the rest [5]
   --messages N   messages for `publish` [30]
+  --writes N     writes of data for `write` [30]
   --minutes M    length of `idle`, fractions allowed [10]
   --window S     seconds at the end of `idle` over which traffic and CPU are read [120]
   --busy S       seconds for which `busy` keeps all cores busy [60]
@@ -40,6 +41,7 @@ pub(crate) enum Call {
 pub(crate) enum Stage {
     Join,
     Publish,
+    Write,
     Idle,
     Busy,
     Pause,
@@ -48,12 +50,14 @@ pub(crate) enum Stage {
 
 impl Stage {
     /// In the order in which they run: idle before crashes, as agents go on trying the addresses of the dead.
-    pub(crate) const ALL: [Self; 6] = [Self::Join, Self::Publish, Self::Idle, Self::Busy, Self::Pause, Self::Crash];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Join, Self::Publish, Self::Write, Self::Idle, Self::Busy, Self::Pause, Self::Crash];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Join => "join",
             Self::Publish => "publish",
+            Self::Write => "write",
             Self::Idle => "idle",
             Self::Busy => "busy",
             Self::Pause => "pause",
@@ -63,7 +67,7 @@ impl Stage {
 
     fn named(name: &str) -> anyhow::Result<Self> {
         let stage = Self::ALL.into_iter().find(|stage| stage.as_str() == name);
-        stage.with_context(|| format!("--only is {name:?}, must be of join, publish, idle, busy, pause, crash"))
+        stage.with_context(|| format!("--only is {name:?}, must be of join, publish, write, idle, busy, pause, crash"))
     }
 }
 
@@ -75,6 +79,7 @@ pub(crate) struct Options {
     pub(crate) only: Vec<Stage>,
     pub(crate) runs: usize,
     pub(crate) messages: usize,
+    pub(crate) writes: usize,
     pub(crate) idle: Duration,
     pub(crate) window: Duration,
     pub(crate) busy: Duration,
@@ -91,6 +96,7 @@ impl Default for Options {
             only: Stage::ALL.into(),
             runs: 5,
             messages: 30,
+            writes: 30,
             idle: Duration::from_mins(10),
             window: Duration::from_mins(2),
             busy: Duration::from_mins(1),
@@ -128,6 +134,7 @@ impl Options {
             "--only" => self.only = value.split(',').map(Stage::named).collect::<anyhow::Result<_>>()?,
             "--runs" => self.runs = value.parse()?,
             "--messages" => self.messages = value.parse()?,
+            "--writes" => self.writes = value.parse()?,
             "--minutes" => self.idle = Duration::try_from_secs_f64(value.parse::<f64>()? * 60.0)?,
             "--window" => self.window = Duration::try_from_secs_f64(value.parse()?)?,
             "--busy" => self.busy = Duration::try_from_secs_f64(value.parse()?)?,
@@ -143,6 +150,7 @@ impl Options {
             ("--nodes", self.nodes, 3, 500),
             ("--runs", self.runs, 1, 100),
             ("--messages", self.messages, 1, 1_000),
+            ("--writes", self.writes, 1, 1_000),
             ("--pauses", self.pauses, 1, 100),
             ("--kills", self.kills, 1, 100),
         ];

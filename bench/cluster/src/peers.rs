@@ -13,6 +13,7 @@ pub(crate) type Peers = [Option<f64>; NAMES.len()];
 pub(crate) const NONE: Peers = [None; NAMES.len()];
 pub(crate) const JOINED: Peers = [Some(0.88), Some(0.48), Some(5.0)];
 pub(crate) const PUBLISHED: Peers = [Some(0.51), None, Some(1.36)];
+pub(crate) const WRITTEN: Peers = [None, None, Some(1.36)];
 pub(crate) const DETECTED: Peers = [Some(8.6), Some(4.1), Some(7.9)];
 pub(crate) const CRASHED: Peers = [Some(8.9), Some(4.4), Some(12.1)];
 pub(crate) const TRAFFIC: Peers = [Some(295.0), Some(191.0), Some(2_423.0)];

@@ -20,6 +20,10 @@ pub(crate) enum Figure {
     Published,
     /// The same until half of them have it.
     PublishedHalf,
+    /// Seconds from the request to write data until they are readable at the last agent.
+    Written,
+    /// The same until half of them have it.
+    WrittenHalf,
     /// Seconds from a kill to the first suspicion.
     Suspected,
     /// Seconds from a kill until one agent says that it is dead.
@@ -75,6 +79,8 @@ impl Figure {
             }
             Self::Published => row("message at all", "published", MILLISECONDS, median, Some(0.1), peers::PUBLISHED),
             Self::PublishedHalf => row("… at half of them", "published_half", MILLISECONDS, median, None, peers::NONE),
+            Self::Written => row("write readable at all", "written", MILLISECONDS, median, Some(0.25), peers::WRITTEN),
+            Self::WrittenHalf => row("… at half of them", "written_half", MILLISECONDS, median, None, peers::NONE),
             Self::Suspected => row("`kill -9`: first suspicion", "suspected", SECONDS, median, None, peers::NONE),
             Self::Detected => row("… dead to the first", "detected", SECONDS, median, None, peers::DETECTED),
             Self::Crashed => row("… dead to all", "crashed", SECONDS, median, Some(3.5), peers::CRASHED),

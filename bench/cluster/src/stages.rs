@@ -5,6 +5,7 @@ mod idle;
 mod join;
 mod publish;
 mod trouble;
+mod write;
 
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         match stage {
             Stage::Join => Ok(()),
             Stage::Publish => timed(stage, &mut report, |report| publish::measure(options, cluster, report)),
+            Stage::Write => timed(stage, &mut report, |report| write::measure(options, cluster, report)),
             Stage::Idle => timed(stage, &mut report, |report| idle::measure(options, cluster, report)),
             Stage::Busy => timed(stage, &mut report, |report| trouble::keep_busy(options, cluster, report)),
             Stage::Pause => timed(stage, &mut report, |report| trouble::pause(options, cluster, report)),

@@ -1,4 +1,4 @@
-//! Subscribers to a topic, one at each agent, over HTTP.
+//! Subscribers to a topic or to data, one at each agent, over HTTP.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -40,12 +40,21 @@ pub(crate) struct Subscribers {
 }
 
 impl Subscribers {
-    /// Subscribes at all these agents and waits until all subscriptions are in force.
+    /// Subscribes to a topic at all these agents and waits until all subscriptions are in force.
     pub(crate) fn at(agents: &[SocketAddr], topic: &str, interrupt: &Interrupt) -> anyhow::Result<Self> {
+        Self::to(agents, &format!("/v1/topics/{topic}"), interrupt)
+    }
+
+    /// Watches data at all these agents likewise. What a watch tells can be read.
+    pub(crate) fn watching(agents: &[SocketAddr], prefix: &str, interrupt: &Interrupt) -> anyhow::Result<Self> {
+        Self::to(agents, &format!("/v1/watch?prefix={prefix}"), interrupt)
+    }
+
+    fn to(agents: &[SocketAddr], path: &str, interrupt: &Interrupt) -> anyhow::Result<Self> {
         let (sender, deliveries) = channel();
         let mut connections = Vec::new();
         for (to, agent) in agents.iter().enumerate() {
-            let connection = http::request(*agent, "GET", &format!("/v1/topics/{topic}"), "")?;
+            let connection = http::request(*agent, "GET", path, "")?;
             listen(connection.try_clone()?, to, sender.clone());
             connections.push(connection);
         }
@@ -56,11 +65,20 @@ impl Subscribers {
 
     /// Waits until each subscriber got the message of this payload; says when each did, in that order.
     pub(crate) fn until_all_have(&self, payload: &str) -> anyhow::Result<Vec<Instant>> {
+        self.until_all_got("payload", payload)
+    }
+
+    /// Waits until each heard of a change of this key; says when each did, in that order.
+    pub(crate) fn until_all_see(&self, key: &str) -> anyhow::Result<Vec<Instant>> {
+        self.until_all_got("key", key)
+    }
+
+    fn until_all_got(&self, field: &str, value: &str) -> anyhow::Result<Vec<Instant>> {
         let is_it = |kind: &DeliveryKind| {
             let DeliveryKind::Document(text) = kind else { return false };
-            serde_json::from_str::<Value>(text).is_ok_and(|document| document["payload"] == payload)
+            serde_json::from_str::<Value>(text).is_ok_and(|document| document[field] == value)
         };
-        self.until_all(&format!("got {payload}"), is_it)
+        self.until_all(&format!("got {value}"), is_it)
     }
 
     fn until_all(&self, what: &str, is_it: impl Fn(&DeliveryKind) -> bool) -> anyhow::Result<Vec<Instant>> {
@@ -103,7 +121,7 @@ fn listen(connection: TcpStream, to: usize, deliveries: Sender<Delivery>) {
         let mut is_subscribed = false;
         while let Some(line) = lines.next().and_then(Result::ok) {
             let at = Instant::now();
-            let kind = if line == "event: subscribed" {
+            let kind = if line == "event: subscribed" || line == "event: watching" {
                 is_subscribed = true;
                 DeliveryKind::Subscribed
             } else if let Some(document) = line.strip_prefix("data: ").filter(|_| is_subscribed) {
@@ -124,5 +142,12 @@ fn listen(connection: TcpStream, to: usize, deliveries: Sender<Delivery>) {
 pub(crate) fn publish(agent: SocketAddr, topic: &str, payload: &str) -> anyhow::Result<Instant> {
     let at = Instant::now();
     http::post(agent, &format!("/v1/topics/{topic}"), payload).context("failed to publish")?;
+    Ok(at)
+}
+
+/// Writes a register at an agent; says when the request began.
+pub(crate) fn put(agent: SocketAddr, key: &str, value: &str) -> anyhow::Result<Instant> {
+    let at = Instant::now();
+    http::put(agent, &format!("/v1/data/{key}"), value).context("failed to write")?;
     Ok(at)
 }

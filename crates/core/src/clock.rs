@@ -12,6 +12,9 @@ use crate::time::Wall;
 
 /// Bits of the count within a millisecond.
 const COUNT_BITS: u32 = 16;
+/// Offsets are told up to this far ahead, which every wrong time zone is below; beyond it a clock is taken for one that
+/// is behind, by up to four hours.
+const AHEAD_SECONDS_MAX: u16 = 14 * 3_600 + 900;
 /// Peers whose clocks are remembered: enough for a median.
 const PEERS_MAX: usize = 32;
 
@@ -36,7 +39,7 @@ impl Stamp {
 pub(crate) struct Clock {
     last: Stamp,
     /// By how many seconds this node's clock is ahead of a peer's; the latest of each, the oldest first.
-    offsets: Vec<(NodeId, i16)>,
+    offsets: Vec<(NodeId, i32)>,
 }
 
 impl Clock {
@@ -51,10 +54,10 @@ impl Clock {
         self.last = self.last.max(stamp);
     }
 
-    /// A peer's clock showed these seconds, the low 16 bits of them, a moment ago: offsets of up to nine hours are told.
+    /// A peer's clock showed these seconds, the low 16 bits of them, a moment ago.
     pub(crate) fn note_peer(&mut self, peer: NodeId, seconds: u16, now: Wall) {
-        let own = low_seconds(now);
-        let offset = own.wrapping_sub(seconds).cast_signed();
+        let ahead = low_seconds(now).wrapping_sub(seconds);
+        let offset = if ahead < AHEAD_SECONDS_MAX { i32::from(ahead) } else { i32::from(ahead) - (1 << 16) };
         self.offsets.retain(|(known, _)| *known != peer);
         if self.offsets.len() == PEERS_MAX {
             self.offsets.remove(0);
@@ -67,12 +70,28 @@ impl Clock {
         self.offsets.retain(|(known, _)| *known != peer);
     }
 
+    /// Whether any peer's clock was seen.
+    pub(crate) fn has_peers(&self) -> bool {
+        !self.offsets.is_empty()
+    }
+
     /// By how much this node's clock is ahead of the median of its peers.
     pub(crate) fn ahead(&self) -> Duration {
-        let mut offsets: Vec<i16> = self.offsets.iter().map(|(_, offset)| *offset).collect();
+        Duration::from_secs(u64::try_from(self.median()).unwrap_or(0))
+    }
+
+    /// By how much the next stamp is ahead of the median of its peers' clocks: more than this node's clock is if that was
+    /// once ahead of what it is now.
+    pub(crate) fn stamps_ahead(&self, now: Wall) -> Duration {
+        let seconds = |wall: Wall| i64::from(wall.seconds().0);
+        let lead = seconds(self.last.wall()).max(seconds(now)) - seconds(now) + i64::from(self.median());
+        Duration::from_secs(u64::try_from(lead).unwrap_or(0))
+    }
+
+    fn median(&self) -> i32 {
+        let mut offsets: Vec<i32> = self.offsets.iter().map(|(_, offset)| *offset).collect();
         offsets.sort_unstable();
-        let median = offsets.get(offsets.len().saturating_sub(1) / 2).copied().unwrap_or(0);
-        Duration::from_secs(u64::try_from(median).unwrap_or(0))
+        offsets.get(offsets.len().saturating_sub(1) / 2).copied().unwrap_or(0)
     }
 }
 
@@ -112,6 +131,29 @@ mod tests {
         let last = Stamp(Stamp::of(at(1)).0 + 0xffff);
         clock.hear(last);
         assert_eq!(clock.tick(at(1)), Stamp::of(at(1) + Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn stamps_stay_ahead_of_a_clock_that_was_set_back() {
+        let mut clock = Clock::default();
+        clock.tick(at(1_000));
+        assert_eq!(clock.stamps_ahead(at(900)), Duration::from_secs(100));
+        clock.note_peer(NodeId(1), 1_000, at(900));
+        assert_eq!(clock.stamps_ahead(at(900)), Duration::ZERO, "it is the clock that is behind");
+        assert_eq!(clock.stamps_ahead(at(1_200)), Duration::from_secs(0));
+    }
+
+    #[test]
+    fn a_clock_that_shows_the_time_of_another_zone_is_seen_to_be_ahead() {
+        for hours in 1..=14 {
+            let mut clock = Clock::default();
+            let true_time = at(1_767_225_600);
+            clock.note_peer(NodeId(1), low_seconds(true_time), true_time + Duration::from_hours(hours));
+            assert_eq!(clock.ahead(), Duration::from_hours(hours));
+        }
+        let mut clock = Clock::default();
+        clock.note_peer(NodeId(1), 4 * 3_600, at(600));
+        assert_eq!(clock.ahead(), Duration::ZERO, "it is behind");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::identity::NodeId;
 use crate::replica::Replica;
 use crate::time::{Seconds, Wall};
 use crate::update::{self, Head, Interner, Update, UpdateId, UpdateRef};
+use crate::wire::Reader;
 use changes::Changes;
 pub(crate) use draft::Draft;
 
@@ -77,7 +78,7 @@ pub(crate) struct Data {
 impl Data {
     pub(crate) fn new(session: u64, secret: [u8; 16], interner: Interner, config: &Config, now: Wall) -> Self {
         Self {
-            replica: Replica::new(now),
+            replica: Replica::counting_refused(now),
             shelf: Shelf::default(),
             clock: Clock::default(),
             bytes: 0,
@@ -114,24 +115,27 @@ impl Data {
         self.bytes
     }
 
-    /// Takes in what an earlier life stored: it changes nothing that anybody watches. Whether the update is held now.
-    pub(crate) fn restore(&mut self, bytes: &[u8], now: Wall) -> bool {
-        let Some(update) = UpdateRef::read(bytes) else { return false };
-        let Head::Data(datum) = update.head else { return false };
-        if update.forget <= now.seconds() || self.shelf.read().get(&datum.subject).is_some() {
-            return false;
+    /// Takes in what an earlier life stored: it changes nothing that anybody watches. What has been forgotten meanwhile is
+    /// given back, for its record to be removed.
+    pub(crate) fn restore(&mut self, bytes: &[u8], now: Wall) -> Option<Arc<Update>> {
+        let update = UpdateRef::read(bytes)?;
+        let Head::Data(datum) = update.head else { return None };
+        if update.forget <= now.seconds() {
+            return Some(self.interner.intern(&update, &self.secret));
         }
-        let update = self.interner.intern(&update, &self.secret);
-        self.keep(update);
-        self.touched.clear();
-        true
+        if self.shelf.read().get(&datum.subject).is_none() {
+            let update = self.interner.intern(&update, &self.secret);
+            self.keep(update);
+            self.touched.clear();
+        }
+        None
     }
 
     /// Merges an update, another's or this node's own.
     pub(crate) fn take(&mut self, update: &UpdateRef<'_>, config: &Config, now: Wall) -> Taken {
         let Head::Data(datum) = update.head else { unreachable!("only data are merged as such") };
         if let Some(until) = refused_until(update, &datum, config, now) {
-            self.replica.refuse(update.id(&self.secret), until);
+            self.replica.refuse(update.id(&self.secret), until.min(update.forget));
             return Taken::Refused;
         }
         let held = self.shelf.read().get(&datum.subject).cloned();
@@ -144,7 +148,8 @@ impl Data {
                 let times = if datum.is_tombstone() { 2 * OVERRUN } else { OVERRUN };
                 let is_full = self.bytes + update.bytes.len() + UPDATE_OVERHEAD > config.data_bytes_max * times;
                 if is_full {
-                    self.replica.refuse(update.id(&self.secret), (now + FULL_PAUSE).seconds());
+                    let until = (now + FULL_PAUSE).seconds();
+                    self.replica.refuse(update.id(&self.secret), until.min(update.forget));
                     return Taken::Refused;
                 }
                 self.interner.intern(update, &self.secret)
@@ -221,13 +226,11 @@ impl Data {
         }
     }
 
-    /// What is no longer held takes no room and does not run out.
-    fn let_go(&mut self, held: &Update) {
+    /// What is no longer held takes no room and does not run out. Whether it would have.
+    fn let_go(&mut self, held: &Update) -> bool {
         self.bytes -= size(held);
         let parts = held.parts();
-        if parts.expires != parts.forget {
-            self.expiring.remove(&(parts.expires, held.id));
-        }
+        parts.expires != parts.forget && self.expiring.remove(&(parts.expires, held.id))
     }
 
     /// Lets values and updates go whose time has come.
@@ -236,7 +239,10 @@ impl Data {
         let slots = self.replica.advance(now);
         let forgotten: Vec<Arc<Update>> = slots.into_iter().map(|slot| Arc::clone(self.replica.at(slot))).collect();
         for update in forgotten {
-            self.let_go(&update);
+            if self.let_go(&update) {
+                // It stood still while the value ran out.
+                self.touched.insert(update.subject().key.to_vec(), None);
+            }
             self.shelf.write().remove(&update.subject());
             let slot = self.replica.slot_of(update.id).expect("index and replica hold the same");
             self.replica.remove(slot);
@@ -289,11 +295,32 @@ impl Data {
             .collect()
     }
 
+    /// Updates after the subject of a record, or from the first on, in the order of their subjects: about `bytes`.
+    pub(crate) fn after(&self, record: &[u8], bytes: usize) -> Vec<Arc<Update>> {
+        let start =
+            record.strip_prefix(RECORD_PREFIX).and_then(|subject| datum::Subject::read(&mut Reader::new(subject)));
+        let start = start.unwrap_or(datum::Subject::head(&[]));
+        let index = self.shelf.read();
+        let mut taken = 0;
+        let updates = index.after(&start);
+        let fits = |update: &&Arc<Update>| {
+            let had_room = taken < bytes;
+            taken += update.bytes().len();
+            had_room
+        };
+        updates.take_while(fits).cloned().collect()
+    }
+
     /// The key under which the driver keeps the update about a subject.
     pub(crate) fn record_key(subject: &datum::Subject<'_>) -> Vec<u8> {
         let mut key = RECORD_PREFIX.to_vec();
         subject.write(&mut key);
         key
+    }
+
+    /// What the key of a record says that it is about.
+    pub(crate) fn subject_of(key: &[u8]) -> Option<datum::Subject<'_>> {
+        datum::Subject::read(&mut Reader::new(key.strip_prefix(RECORD_PREFIX)?))
     }
 }
 

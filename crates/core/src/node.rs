@@ -17,6 +17,7 @@ mod questions;
 mod replicas;
 mod reunion;
 mod saving;
+mod serving;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -56,6 +57,7 @@ use letters::Letter;
 use replicas::Replicas;
 use reunion::Reunions;
 use saving::Saving;
+use serving::Servings;
 use writing::Writing;
 
 /// No datagram is larger: the largest `mtu_bytes`.
@@ -93,6 +95,7 @@ pub struct Node {
     reunions: Reunions,
     writing: Writing,
     saving: Saving,
+    servings: Servings,
     replicas: Replicas,
     exchanges: Exchanges,
     streams: Streams,
@@ -169,6 +172,7 @@ impl Node {
             reunions: Reunions::default(),
             writing: Writing::new(identity.stored.boot > 0),
             saving: Saving::default(),
+            servings: Servings::default(),
             replicas: Replicas::new(fx.rng.bits()),
             exchanges: Exchanges::default(),
             streams: Streams::new(config.streams_max),
@@ -226,6 +230,7 @@ impl Node {
             Input::Command { ticket, command } => self.on_command(ticket, command),
         }
         self.forward_fresh();
+        self.serve_peers();
         self.save_fresh();
         self.tell_changes();
     }
@@ -414,7 +419,9 @@ impl Node {
     fn restore_data(&mut self) {
         let now = self.fx.now.wall;
         for bytes in std::mem::take(&mut self.identity.stored.data) {
-            self.data.restore(&bytes, now);
+            if let Some(forgotten) = self.data.restore(&bytes, now) {
+                self.saving.note_gone(&forgotten);
+            }
         }
     }
 

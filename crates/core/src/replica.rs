@@ -8,7 +8,7 @@
 //! replicas that name the same moment count the same updates although their clocks differ (design §2 rule 3).
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::sketch::{self, Decoded, Sketch, Symbol};
@@ -42,7 +42,9 @@ pub(crate) struct Replica {
     /// Updates that will be forgotten, and for a while those that were.
     fading: BTreeSet<(Seconds, UpdateId)>,
     /// Updates that this node must not hold but knows of (design §2 rule 4), until when.
-    refused: BTreeSet<(Seconds, UpdateId)>,
+    refused: BTreeMap<UpdateId, Seconds>,
+    /// Whether these count as if they were held, so that those who hold them find no difference.
+    counts_refused: bool,
     refused_overflow: bool,
 }
 
@@ -68,9 +70,15 @@ impl Replica {
             ring: Arc::default(),
             changes: 0,
             fading: BTreeSet::new(),
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            counts_refused: false,
             refused_overflow: false,
         }
+    }
+
+    /// One that counts what it refused as if it held it.
+    pub(crate) fn counting_refused(now: Wall) -> Self {
+        Self { counts_refused: true, ..Self::new(now) }
     }
 
     pub(crate) fn at(&self, slot: Slot) -> &Arc<Update> {
@@ -117,6 +125,7 @@ impl Replica {
     pub(crate) fn insert(&mut self, update: Arc<Update>) -> Slot {
         assert!(self.slot_of(update.id).is_none(), "an update is inserted once");
         let slot = Slot::try_from(self.updates.len()).expect("fewer than 2^32 updates");
+        self.readmit(update.id);
         self.note_arrival(&update);
         let updates = Arc::make_mut(&mut self.updates);
         Arc::make_mut(&mut self.by_id).insert(update.id.short(), slot, |slot| updates[slot as usize].id.short());
@@ -131,6 +140,7 @@ impl Replica {
         let old = Arc::clone(self.at(slot));
         assert_ne!(old.id, update.id, "an update does not supersede itself");
         self.note_departure(&old);
+        self.readmit(update.id);
         self.note_arrival(&update);
         let (updates, by_id) = (Arc::make_mut(&mut self.updates), Arc::make_mut(&mut self.by_id));
         by_id.remove(old.id.short(), slot, |slot| updates[slot as usize].id.short());
@@ -177,17 +187,31 @@ impl Replica {
         let slots = over.filter_map(|(_, id)| self.slot_of(*id)).collect();
         let gone = Seconds(seconds.0.saturating_sub(GONE_SECONDS));
         drop_before(&mut self.fading, gone);
-        drop_before(&mut self.refused, seconds.after());
+        let over: Vec<UpdateId> =
+            self.refused.iter().filter(|(_, until)| **until <= seconds).map(|(id, _)| *id).collect();
+        for id in over {
+            self.readmit(id);
+        }
         self.refused_overflow &= !self.refused.is_empty();
         slots
     }
 
     /// Remembers an update that must not be held, so that comparisons do not fetch it again and again.
     pub(crate) fn refuse(&mut self, id: UpdateId, until: Seconds) {
-        if self.refused.len() < REFUSED_MAX {
-            self.refused.insert((until, id));
+        if self.refused.contains_key(&id) || self.refused.len() < REFUSED_MAX {
+            let is_new = self.refused.insert(id, until).is_none();
+            if is_new && self.counts_refused {
+                self.toggle(id, true);
+            }
         } else {
             self.refused_overflow = true;
+        }
+    }
+
+    /// An update may be held again.
+    fn readmit(&mut self, id: UpdateId) {
+        if self.refused.remove(&id).is_some() && self.counts_refused {
+            self.toggle(id, false);
         }
     }
 
@@ -247,7 +271,7 @@ impl Replica {
 
     /// Whether an update was refused and still counts as known.
     pub(crate) fn is_refused(&self, id: UpdateId) -> bool {
-        self.refused.iter().any(|(_, refused)| *refused == id)
+        self.refused.contains_key(&id)
     }
 
     /// The first `len` symbols as of now: kept up to date to a length, built by a scan beyond it.
@@ -255,8 +279,13 @@ impl Replica {
         if let Some(kept) = self.sketch.symbols().get(..len) {
             return kept.to_vec();
         }
-        let ids = self.updates.iter().filter(|update| self.counts(update)).map(|update| update.id.0);
-        Sketch::grown(len, ids).symbols().to_vec()
+        Sketch::grown(len, self.counted_ids()).symbols().to_vec()
+    }
+
+    fn counted_ids(&self) -> impl Iterator<Item = u64> {
+        let held = self.updates.iter().filter(|update| self.counts(update)).map(|update| update.id.0);
+        let refused = self.refused.keys().filter(|_| self.counts_refused).map(|id| id.0);
+        held.chain(refused)
     }
 
     fn counts(&self, update: &Update) -> bool {
@@ -298,8 +327,7 @@ impl Replica {
     fn grow_sketch(&mut self) {
         let kept = self.sketch.symbols().len();
         if self.updates.len() * 2 > kept && kept < KEPT_SYMBOLS_MAX {
-            let ids = self.updates.iter().filter(|update| update.forget() > self.as_of).map(|update| update.id.0);
-            self.sketch = Arc::new(Sketch::grown(kept * 2, ids));
+            self.sketch = Arc::new(Sketch::grown(kept * 2, self.counted_ids()));
         }
     }
 }

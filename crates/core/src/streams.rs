@@ -79,13 +79,15 @@ pub(crate) struct Streams {
     open: BTreeMap<StreamId, Stream>,
     /// Those whose next piece has to wait for the bandwidth contract.
     blocked: BTreeSet<StreamId>,
+    /// More will be queued on them: they do not end before that.
+    held: BTreeSet<StreamId>,
     next: u64,
     limit: usize,
 }
 
 impl Streams {
     pub(crate) const fn new(limit: usize) -> Self {
-        Self { open: BTreeMap::new(), blocked: BTreeSet::new(), next: 2, limit }
+        Self { open: BTreeMap::new(), blocked: BTreeSet::new(), held: BTreeSet::new(), next: 2, limit }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -176,7 +178,7 @@ impl Streams {
     pub(crate) fn close_after(&mut self, id: StreamId, fx: &mut Effects) {
         let Some(stream) = self.open.get_mut(&id) else { return };
         stream.closing = true;
-        if stream.outbox.is_empty() && !stream.writing {
+        if stream.outbox.is_empty() && !stream.writing && !self.held.contains(&id) {
             self.close(id, fx);
         }
     }
@@ -188,9 +190,25 @@ impl Streams {
         }
     }
 
+    /// More will be queued: a stream that is to end waits for it.
+    pub(crate) fn hold(&mut self, id: StreamId) {
+        if self.open.contains_key(&id) {
+            self.held.insert(id);
+        }
+    }
+
+    /// No more will be queued.
+    pub(crate) fn release(&mut self, id: StreamId, fx: &mut Effects) {
+        self.held.remove(&id);
+        if self.open.get(&id).is_some_and(|stream| stream.closing) {
+            self.close_after(id, fx);
+        }
+    }
+
     /// Ends a stream now.
     pub(crate) fn close(&mut self, id: StreamId, fx: &mut Effects) {
         self.blocked.remove(&id);
+        self.held.remove(&id);
         if self.open.remove(&id).is_some() {
             fx.cancel(Timer::Stream(id));
             fx.outputs.push_back(Output::Close { stream: id });
@@ -211,6 +229,7 @@ impl Streams {
     pub(crate) fn on_closed(&mut self, id: StreamId, fx: &mut Effects) -> Option<Stream> {
         fx.cancel(Timer::Stream(id));
         self.blocked.remove(&id);
+        self.held.remove(&id);
         self.open.remove(&id)
     }
 
@@ -264,7 +283,7 @@ impl Streams {
         }
         let Some(first) = stream.outbox.front() else {
             stream.sending.clear();
-            if stream.closing {
+            if stream.closing && !self.held.contains(&id) {
                 self.close(id, fx);
             }
             return;
@@ -288,6 +307,11 @@ impl Streams {
 }
 
 impl Stream {
+    /// Bytes that wait to be sent.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     fn new(address: SocketAddr, purpose: Purpose) -> Self {
         Self {
             address,
@@ -333,4 +357,27 @@ pub(crate) fn greeting(header: Header, settings: u64) -> Vec<u8> {
     bytes.push(VERSION.to_byte());
     bytes.extend_from_slice(&settings.to_le_bytes());
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Now;
+
+    #[test]
+    fn a_stream_that_is_to_end_waits_for_what_is_still_to_be_queued() {
+        let (mut fx, mut budget) = (Effects::new(Now::default(), 1), Budget::new(0, Now::default().instant));
+        let mut streams = Streams::new(1);
+        let to = SocketAddr::from(([127, 0, 0, 1], 1));
+        let id = streams.open(to, Purpose::Exchange, vec![1], &mut fx, &mut budget).unwrap();
+        streams.hold(id);
+        streams.close_after(id, &mut fx);
+        streams.on_written(id, &mut fx, &mut budget);
+        assert!(streams.get(id).is_some(), "more was promised");
+        assert!(streams.send(id, vec![2], &mut fx, &mut budget));
+        streams.release(id, &mut fx);
+        assert!(streams.get(id).is_some(), "the last of it is on its way");
+        streams.on_written(id, &mut fx, &mut budget);
+        assert!(streams.get(id).is_none());
+    }
 }

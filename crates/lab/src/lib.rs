@@ -38,6 +38,7 @@ pub use error::Error;
 pub use network::Network;
 pub use network::act::{Act, DiskFate, Planned};
 pub use network::check;
+pub use network::data::Backup;
 pub use network::failure::Failure;
 pub use network::link::Link;
 pub use network::measure::{Arrival, Change, End, Life, Measured, MessageKey, Note, Publication, Spread, Traffic};

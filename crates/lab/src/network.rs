@@ -3,6 +3,7 @@
 pub(crate) mod act;
 pub mod check;
 mod clock;
+pub(crate) mod data;
 mod disk;
 pub(crate) mod failure;
 mod host;
@@ -14,6 +15,7 @@ mod queue;
 mod run;
 mod streams;
 mod trace;
+mod work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use self::queue::{Queue, Turn};
 use self::run::Due;
 use self::streams::Connections;
 use self::trace::Trace;
+use self::work::Work;
 use crate::{Failure, micros, settings};
 
 /// Nodes, numbered from 0, on a virtual network. See the [crate's documentation](crate).
@@ -64,6 +67,7 @@ pub struct Network {
     pub(crate) results: BTreeMap<Ticket, Result<Reply, Refusal>>,
     pub(crate) publishing: BTreeMap<Ticket, String>,
     pub(crate) published: BTreeMap<Ticket, MessageKey>,
+    pub(crate) work: Work,
     pub(crate) broken: Option<Failure>,
     /// Where inputs go instead of to the nodes, in tests of the network itself.
     #[cfg(test)]
@@ -96,6 +100,7 @@ impl Network {
             results: BTreeMap::new(),
             publishing: BTreeMap::new(),
             published: BTreeMap::new(),
+            work: Work::default(),
             broken: None,
             #[cfg(test)]
             tap: None,
@@ -339,7 +344,7 @@ impl Network {
             return;
         }
         if disk == DiskFate::Lost {
-            self.hosts[node].disk = disk::Disk::default();
+            self.hosts[node].disk = self.hosts[node].disk.emptied();
             self.take_new_id(node);
         }
         let alone = self.hosts[node].disk.stored().members.is_empty();
@@ -447,6 +452,16 @@ impl Network {
         }
     }
 
+    /// Takes away the data directory of a node that does not run: it starts as a new one and keeps nothing.
+    ///
+    /// # Panics
+    /// If the node runs.
+    pub fn take_disk(&mut self, node: usize) {
+        assert!(!self.is_up(node), "a running node keeps its disk");
+        self.hosts[node].disk = disk::Disk::missing();
+        self.take_new_id(node);
+    }
+
     /// Changes how the network treats datagrams.
     pub fn set_link(&mut self, link: Link) {
         self.options.link = link;
@@ -455,6 +470,10 @@ impl Network {
     /// Sets a node's time of day ahead of the true one.
     pub fn set_clock_ahead(&mut self, node: usize, ahead: Duration) {
         self.hosts[node].clock.set_ahead(ahead);
+        let wall = self.wall(node);
+        if let Some(checkers) = &mut self.checkers {
+            checkers.data.clock_set(node, wall);
+        }
     }
 
     /// From now on writes to a node's disk fail, or work again.
@@ -489,7 +508,10 @@ impl Network {
                 let (at, ticket) = (self.now(), self.publish(node, "chaos", payload));
                 self.measured.publications.push(Publication { at, node, bytes, ticket });
             }
-            Act::Pause(..) | Act::Leave(_) | Act::Publish(..) => {}
+            Act::Write(node) if self.takes_commands(node) => {
+                self.work(node);
+            }
+            Act::Pause(..) | Act::Leave(_) | Act::Publish(..) | Act::Write(_) => {}
         }
     }
 
@@ -540,6 +562,7 @@ impl Network {
         host.powered = true;
         host.left = false;
         self.trace.started(self.now, node, host.life);
+        let durable = self.options.durable && !host.disk.is_missing();
         let identity = Identity {
             id: host.id,
             name: host.name.clone(),
@@ -548,14 +571,15 @@ impl Network {
             session,
             secret: None,
             stored: host.disk.stored(),
-            durable: self.options.durable,
+            durable,
         };
         let seed = derived_seed(self.seed, node, host.life);
         let now = host.clock.read(self.now);
         if let Some(checkers) = &mut self.checkers {
-            checkers.started(node, self.options.durable, &config);
+            checkers.started(node, durable, &config);
         }
         host.node = Some(Node::sharing(identity, config, seed, now, self.interner.clone()));
+        self.note_start(node);
         self.drain(node);
         if let Some(contact) = contact
             && self.is_up(node)
@@ -572,6 +596,11 @@ impl Network {
     /// Notes how a life ends, if the node is up.
     pub(crate) fn end_of_life(&mut self, node: usize, end: End) {
         if self.is_up(node) {
+            let latest = self.latest_wall();
+            if let Some(checkers) = &mut self.checkers {
+                checkers.data.clock(latest);
+                checkers.data.ended(node);
+            }
             let life = self.hosts[node].life_index;
             self.lives[life].end = Some((Duration::from_micros(self.now), end));
             if end == End::Failed {

@@ -63,6 +63,11 @@ impl Draft {
         self.growth
     }
 
+    /// What was drafted under the key of a record.
+    pub(crate) fn record(&self, key: &[u8]) -> Option<&Arc<Update>> {
+        self.updates.get(&Data::subject_of(key)?)
+    }
+
     /// How many bytes were drafted, also in place of others.
     pub(crate) const fn volume(&self) -> usize {
         self.volume

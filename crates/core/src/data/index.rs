@@ -174,6 +174,12 @@ impl Index {
         self.ordered.range::<dyn About, _>(range).map(|held| &held.0)
     }
 
+    /// Everything after a subject.
+    pub(crate) fn after(&self, subject: &Subject<'_>) -> impl Iterator<Item = &Arc<Update>> {
+        let range: (Bound<&dyn About>, Bound<&dyn About>) = (Bound::Excluded(subject), Bound::Unbounded);
+        self.ordered.range::<dyn About, _>(range).map(|held| &held.0)
+    }
+
     /// All updates about one key, its head first.
     pub(crate) fn of_key<'a, 'k>(&'a self, key: &'k [u8]) -> impl Iterator<Item = &'a Arc<Update>> + use<'a, 'k> {
         let parts =

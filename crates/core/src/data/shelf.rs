@@ -67,6 +67,12 @@ impl Shelf {
         page
     }
 
+    /// Every update as bytes, in the order of what they are about: the same on nodes that have seen the same, except that
+    /// clocks differ on when a value runs out.
+    pub fn contents(&self) -> Vec<Vec<u8>> {
+        self.read().iter().map(|update| update.bytes().to_vec()).collect()
+    }
+
     /// How many updates there are, tombstones and parts of counters and sets included.
     pub fn updates(&self) -> usize {
         self.read().len()

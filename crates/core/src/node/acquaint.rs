@@ -72,6 +72,7 @@ impl Node {
         self.members = view.0.seen_by(me, &mut self.fx.rng);
         self.rumors.cool(own);
         self.settle_rounds();
+        self.trust_own_clock();
         if self.members.live() > 0 {
             self.arm_probing();
         }

@@ -31,7 +31,7 @@ impl Node {
     /// The first symbols of both spaces. `one_way` asks without being asked back.
     pub(super) fn put_sketches(&mut self, letter: &mut Letter, one_way: bool) {
         for space in Space::ALL {
-            if self.withholds(space, letter.peer) {
+            if self.withholds(space, letter.peer) || self.is_transferring(space, letter.peer) {
                 continue;
             }
             let exchange = self.fx.rng.bits();
@@ -75,7 +75,7 @@ impl Node {
     pub(super) fn on_sketch(&mut self, head: &SketchHead, symbols: List<'_>, letter: &mut Letter) {
         let SketchHead { space, exchange, .. } = *head;
         let now = self.fx.now.instant;
-        if self.withholds(space, letter.peer) {
+        if self.withholds(space, letter.peer) || self.is_transferring(space, letter.peer) {
             return;
         }
         let Some(answering) = self.exchanges.take_in(letter.peer, head, symbols.symbols(), now) else {
@@ -89,7 +89,6 @@ impl Node {
         match comparison {
             // Few symbols may cancel by chance; the counts tell.
             Comparison::Found { ours: mine, theirs: lacking } if mine.len() + lacking.len() > 0 || ours == theirs => {
-                let lacking = if head.one_way { Vec::new() } else { lacking };
                 self.settle(head, &mine, &lacking, letter);
             }
             Comparison::Found { .. } if have > 1 => {
@@ -120,9 +119,14 @@ impl Node {
         let SketchHead { space, exchange, .. } = *head;
         let differences = u32::try_from(mine.len() + lacking.len()).unwrap_or(u32::MAX);
         self.note_outcome(space, differences, letter.peer);
+        if space == Space::Data {
+            self.note_lacking(lacking);
+        }
         self.offer_updates(mine, letter);
-        let wanted = self.not_asked_yet(lacking, letter.peer);
-        self.put_requests(&wanted, letter);
+        if !head.one_way {
+            let wanted = self.not_asked_yet(lacking, letter.peer);
+            self.put_requests(&wanted, letter);
+        }
         // Who has to prove its address first will ask again, so it must not take this for the end.
         if !letter.is_held_back() && self.makes_room(letter, 14) {
             letter.packet.settled(exchange, differences);
@@ -146,6 +150,9 @@ impl Node {
     }
 
     pub(super) fn on_settled(&mut self, exchange: u64, differences: u32, letter: &mut Letter) {
+        if self.is_filled(letter) {
+            return;
+        }
         let Some((space, _)) = self.exchanges.asked_by_number(letter.peer, exchange) else {
             self.fx.counters.dropped.unexpected += 1;
             return;
@@ -168,7 +175,7 @@ impl Node {
             self.note_data_compared(differences);
         }
         if differences > 0 {
-            self.hurry();
+            self.hurry_unless_futile();
         } else if space == Space::Messages {
             self.note_agreement(peer);
         }
@@ -177,9 +184,15 @@ impl Node {
     /// Too much differs to compare: this side sends everything over a stream, and the other side answers alike.
     fn offer_everything(&mut self, space: Space, exchange: u64, letter: &mut Letter) {
         self.exchanges.end_asked(letter.peer, space);
+        if self.is_transferring(space, letter.peer) {
+            return;
+        }
         let stream = letter.stream();
         self.write_on_stream(letter, stream, |node, packet| {
             packet.packet.bulk(space, exchange);
+            if space == Space::Data {
+                return node.serve_all(exchange, packet);
+            }
             let everything: Vec<Arc<Update>> = node.replica(space).iter().cloned().collect();
             node.offer_updates(&everything, packet);
         });
@@ -190,9 +203,12 @@ impl Node {
         if letter.is_stream() && self.exchanges.is_open(letter.peer, space, exchange) {
             self.exchanges.end_answering(letter.peer, space);
             self.exchanges.end_asked(letter.peer, space);
+            self.hurry();
+            if space == Space::Data {
+                return self.on_filling(letter);
+            }
             let everything: Vec<Arc<Update>> = self.replica(space).iter().cloned().collect();
             self.offer_updates(&everything, letter);
-            self.hurry();
         } else {
             self.fx.counters.dropped.unexpected += 1;
         }

@@ -3,6 +3,7 @@
 //! News goes on at once, then at rounds while it is hot. Rounds that ask back off while roots agree, down to the
 //! repair interval, which compares with one random peer in every mode: an idle cluster is nearly silent.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ const ECHO_PART: u32 = 8;
 const ACCUSATIONS_MAX: usize = 256;
 /// Peers for whom feedback waits.
 const FEEDBACK_MAX: usize = 64;
+/// Intervals after which differences that nothing has changed about are left to repair: what is refused cannot be had.
+const FUTILE_INTERVALS: u32 = 16;
+/// Roots of peers that are remembered meanwhile.
+const FOREIGN_ROOTS_MAX: usize = 256;
 
 /// The state of the loop.
 #[derive(Debug)]
@@ -44,6 +49,10 @@ pub(super) struct Gossip {
     forwards_since: Instant,
     /// A peer whose root differed.
     differs: Option<NodeId>,
+    /// Roots that peers have shown since this node's own was another.
+    foreign: BTreeSet<u64>,
+    /// When a root was new, of this node or of a peer.
+    news_at: Instant,
     /// When a peer last had the same root.
     agreed_at: Option<Instant>,
     /// When the spaces last changed.
@@ -62,6 +71,8 @@ impl Gossip {
             forwards: 0,
             forwards_since: now,
             differs: None,
+            foreign: BTreeSet::new(),
+            news_at: now,
             agreed_at: None,
             changed_at: [None; Space::COUNT],
             feedback: Feedback::default(),
@@ -94,6 +105,27 @@ impl Gossip {
             self.accusations.rotate_left(count);
         }
         said
+    }
+
+    /// This node's own root is another one now.
+    fn note_own_root(&mut self, now: Instant) {
+        self.foreign.clear();
+        self.news_at = now;
+    }
+
+    /// A peer's root differs.
+    fn note_foreign_root(&mut self, root: u64, now: Instant) {
+        if self.foreign.len() == FOREIGN_ROOTS_MAX {
+            self.foreign.clear();
+        }
+        if self.foreign.insert(root) {
+            self.news_at = now;
+        }
+    }
+
+    /// Whether comparisons have changed nothing for a while, although roots differ.
+    fn is_futile(&self, now: Instant, config: &Config) -> bool {
+        now.since(self.news_at) > config.gossip_interval * FUTILE_INTERVALS
     }
 
     fn changed_lately(&self, space: Space, now: Instant, config: &Config) -> bool {
@@ -148,7 +180,9 @@ impl Node {
 
     /// The replica changed: rounds follow quickly again.
     pub(super) fn note_change(&mut self, space: Space) {
-        self.gossip.changed_at[space.place()] = Some(self.fx.now.instant);
+        let now = self.fx.now.instant;
+        self.gossip.changed_at[space.place()] = Some(now);
+        self.gossip.note_own_root(now);
         self.hurry();
     }
 
@@ -172,6 +206,13 @@ impl Node {
     /// what repair does.
     fn goes_on_asking(&self) -> bool {
         self.config.mode != Mode::Push && self.gossip.interval < self.config.repair_interval
+    }
+
+    /// The same, unless that has led nowhere for a while.
+    pub(super) fn hurry_unless_futile(&mut self) {
+        if !self.gossip.is_futile(self.fx.now.instant, &self.config) {
+            self.hurry();
+        }
     }
 
     /// On a multiple of the interval, so that a laboratory can run rounds in step.
@@ -321,9 +362,10 @@ impl Node {
             self.note_agreement(peer);
             return;
         }
+        self.gossip.note_foreign_root(root, self.fx.now.instant);
         self.gossip.differs = Some(peer);
         if self.config.mode != Mode::Push {
-            self.hurry();
+            self.hurry_unless_futile();
         }
     }
 

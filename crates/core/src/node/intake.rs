@@ -50,7 +50,7 @@ pub(super) struct Want {
 
 impl Node {
     pub(super) fn on_updates(&mut self, packet: u16, asks: bool, items: Items<'_>, letter: &mut Letter) {
-        let bulk = letter.is_stream() && items.clone().nth(NEWS_MAX).is_some();
+        let bulk = letter.is_stream() && items.clone().nth(NEWS_MAX).is_some() || self.is_filled_by(letter);
         let (mut known, mut count) = (0_u64, 0_u32);
         for (hop, bytes) in items {
             if self.take_update(hop, bytes, letter.peer, !bulk) && count < 64 {
@@ -359,7 +359,7 @@ impl Node {
         }
     }
 
-    fn put_updates(&mut self, updates: &[&Arc<Update>], letter: &mut Letter) {
+    pub(super) fn put_updates(&mut self, updates: &[&Arc<Update>], letter: &mut Letter) {
         let most = if letter.is_stream() { PACKET_BYTES } else { self.frames_max() };
         let mut items = Vec::new();
         for update in updates {

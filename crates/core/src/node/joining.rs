@@ -69,6 +69,7 @@ impl Node {
 
     pub(super) fn on_stream_bytes(&mut self, stream: StreamId, bytes: &[u8]) {
         self.fx.counters.bytes_received += bytes.len() as u64;
+        self.servings.note_bytes(stream, self.fx.now.instant);
         self.streams.on_bytes(stream, bytes, &mut self.fx);
         while let Some(received) = self.streams.next(stream) {
             match received {
@@ -116,6 +117,10 @@ impl Node {
             return;
         }
         self.streams.set_peer(stream, peer);
+        if purpose != Purpose::Accepted {
+            // It was asked for a moment ago.
+            self.hear_clock(peer, greeting.header.clock);
+        }
     }
 
     /// Whether a greeting is one of this cluster, in a version and with settings that fit.
@@ -154,6 +159,7 @@ impl Node {
     }
 
     fn on_stream_ended(&mut self, stream: StreamId, purpose: Purpose, address: SocketAddr) {
+        self.servings.note_end(stream);
         match purpose {
             Purpose::Join => self.on_contact_failed(address, ContactError::Unreachable),
             Purpose::Probe(number) => self.on_probe_stream_closed(number, stream),

@@ -62,7 +62,7 @@ impl Node {
             if letter.is_stream() {
                 self.end_probe_stream(letter);
             } else {
-                self.data.clock_mut().note_peer(letter.peer, letter.clock, self.fx.now.wall);
+                self.hear_clock(letter.peer, letter.clock);
             }
         } else if let Some(relay) = self.detector.on_relayed_ack(number, letter.peer, &mut self.fx) {
             self.answer_for(&relay, root);

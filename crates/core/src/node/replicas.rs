@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use super::Node;
 use super::letters::Letter;
-use crate::data::{RECORD_PREFIX, Written};
-use crate::datum::Subject;
+use crate::data::{Data, Written};
 use crate::effects::Timer;
 use crate::frame;
 use crate::identity::NodeId;
 use crate::io::{Reply, Ticket};
 use crate::time::Instant;
 use crate::update::Update;
-use crate::wire::{PACKET_BYTES_MAX, Reader};
+use crate::wire::PACKET_BYTES_MAX;
 
 /// The longest time until others are asked.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -115,8 +114,7 @@ impl Node {
 
     /// What is held now about the subject of a record.
     fn held(&self, key: &[u8]) -> Option<Arc<Update>> {
-        let subject = Subject::read(&mut Reader::new(key.strip_prefix(RECORD_PREFIX)?))?;
-        self.data.shelf().read().get(&subject).cloned()
+        self.data.shelf().read().get(&Data::subject_of(key)?).cloned()
     }
 
     /// Sends a write to as many peers as are still needed, others each time.

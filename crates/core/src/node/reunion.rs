@@ -40,7 +40,8 @@ const HEARD_PAUSE: Duration = Duration::from_mins(1);
 /// What a peer says it holds, as far as it has come in.
 #[derive(Debug)]
 struct Roll {
-    since: Seconds,
+    /// Since when the two were apart; nothing is deleted by the roll of a peer that this node did not miss.
+    since: Option<Seconds>,
     /// Whether this node has told the peer what it holds itself.
     is_answered: bool,
     held: Vec<u64>,
@@ -158,11 +159,15 @@ impl Node {
                 self.reunite(peer, since);
                 return self.close_after_reply(stream, letter);
             }
-            self.reunions.rolls.insert(stream, Roll { since, is_answered: false, held: Vec::new() });
+            self.reunions.rolls.insert(stream, Roll { since: Some(since), is_answered: false, held: Vec::new() });
             return;
         }
-        let since = own.map_or(Seconds::NEVER, |own| own.min(since));
-        let calls = own.is_some() && root != own_root;
+        let since = match own {
+            Some(own) => own.min(since),
+            None if self.has_stayed_since(since) => since,
+            None => Seconds::NEVER,
+        };
+        let calls = since != Seconds::NEVER && root != own_root;
         if calls && (is_busy && self.reunions.rolls.len() >= ROLLS_MAX || self.reunions.rolls.contains_key(&stream)) {
             // Whoever asked asks again.
             return self.streams.close(stream, &mut self.fx);
@@ -171,11 +176,19 @@ impl Node {
             letter.packet.reunion(since, own_root, true);
         }
         if calls {
+            let since = own.map(|own| own.min(since));
             self.reunions.rolls.insert(stream, Roll { since, is_answered: true, held: Vec::new() });
             self.put_roll(letter);
         } else if own.is_some() {
             self.reunite(peer, since);
         }
+    }
+
+    /// Whether this node was there all the time, so that it knows what was deleted since, although it did not miss the peer:
+    /// that one has a backup in place of its disk.
+    fn has_stayed_since(&self, since: Seconds) -> bool {
+        let holds_all = self.apart.is_settled() && self.apart.complete_at().is_some_and(|at| at >= since);
+        holds_all && self.first_boot < since
     }
 
     /// Tells all that this node holds.
@@ -216,21 +229,25 @@ impl Node {
             self.put_roll(letter);
         }
         roll.held.sort_unstable();
-        self.bury_what_lacks(&roll);
-        self.reunite(letter.peer, roll.since);
+        if let Some(since) = roll.since {
+            self.bury_what_lacks(&roll.held, since);
+            self.reunite(letter.peer, since);
+        } else {
+            self.compare_with(letter.peer);
+        }
         if self.streams.get(stream).is_some_and(|open| open.purpose == Purpose::Reunion) {
             self.close_after_reply(stream, letter);
         }
     }
 
     /// What is older than the separation and not on the roll was deleted by those who wrote the roll.
-    fn bury_what_lacks(&mut self, roll: &Roll) {
+    fn bury_what_lacks(&mut self, roll: &[u64], since: Seconds) {
         let (now, secret) = (self.fx.now.wall, self.secret);
-        let parted = Seconds(roll.since.0.saturating_sub(u32::try_from(MARGIN.as_secs()).expect("minutes")));
+        let parted = Seconds(since.0.saturating_sub(u32::try_from(MARGIN.as_secs()).expect("minutes")));
         let lacks = |update: &&Arc<Update>| {
             let datum = update.datum();
             let is_old = datum.stamp().wall().seconds() < parted;
-            is_old && !datum.is_tombstone() && roll.held.binary_search(&roll_key(update, &secret)).is_err()
+            is_old && !datum.is_tombstone() && roll.binary_search(&roll_key(update, &secret)).is_err()
         };
         let lacking: Vec<Arc<Update>> = self.data.shelf().read().iter().filter(lacks).cloned().collect();
         let forget = now.seconds().plus(self.config.tombstone_ttl);

@@ -10,14 +10,13 @@ use std::time::Duration;
 use super::Node;
 use super::letters::Letter;
 use super::writing::record_of;
-use crate::data::{Data, RECORD_PREFIX};
-use crate::datum::{self, Standing, Subject};
+use crate::data::Data;
+use crate::datum::{self, Standing};
 use crate::effects::Timer;
 use crate::frame::Items;
 use crate::identity::{NodeId, Record};
 use crate::io::Token;
 use crate::update::{Head, Update, UpdateRef};
-use crate::wire::Reader;
 
 /// How long a disk that takes no writes is left alone.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
@@ -37,6 +36,23 @@ struct Hold {
     after: Option<Token>,
 }
 
+/// What one request to the disk is about.
+#[derive(Debug)]
+struct Load {
+    updates: Vec<Arc<Update>>,
+    keys: Vec<Vec<u8>>,
+}
+
+impl Load {
+    fn of(records: &[Record]) -> Self {
+        Self { updates: Vec::new(), keys: records.iter().map(|record| record.key.clone()).collect() }
+    }
+
+    fn into_keys(self) -> impl Iterator<Item = Vec<u8>> {
+        self.updates.into_iter().map(|update| Data::record_key(&update.subject())).chain(self.keys)
+    }
+}
+
 /// What is on its way to the disk.
 #[derive(Debug, Default)]
 pub(super) struct Saving {
@@ -44,7 +60,7 @@ pub(super) struct Saving {
     fresh: Vec<Arc<Update>>,
     /// Left just now.
     gone: Vec<Vec<u8>>,
-    under_way: VecDeque<(Token, Vec<Vec<u8>>)>,
+    under_way: VecDeque<(Token, Load)>,
     /// Keys of records that the disk did not take.
     unsaved: BTreeSet<Vec<u8>>,
     holds: VecDeque<Hold>,
@@ -59,6 +75,16 @@ impl Saving {
     /// An update is held no longer.
     pub(super) fn note_gone(&mut self, update: &Update) {
         self.gone.push(Data::record_key(&update.subject()));
+    }
+
+    /// A write of this node's own is durable. What ran out just now in its place must not be stored behind it.
+    pub(super) fn note_stored(&mut self, own: &Update) {
+        if self.fresh.is_empty() && self.gone.is_empty() {
+            return;
+        }
+        let (subject, key) = (own.subject(), Data::record_key(&own.subject()));
+        self.fresh.retain(|update| update.subject() != subject);
+        self.gone.retain(|gone| *gone != key);
     }
 
     /// How many records the disk has not taken.
@@ -78,10 +104,14 @@ impl Node {
         if !self.identity.durable {
             return;
         }
-        let mut records: Vec<Record> = fresh.iter().map(|update| record_of(update)).collect();
-        records.extend(gone.into_iter().map(|key| Record { key, value: None }));
+        // What is gone comes first: the same input may have brought something new in its place.
+        let gone_records = gone.iter().map(|key| Record { key: key.clone(), value: None });
+        let records: Vec<Record> = gone_records.chain(fresh.iter().map(|update| record_of(update))).collect();
+        let count = records.len();
+        let records = self.without_overtaken(records);
+        let load = if records.len() == count { Load { updates: fresh, keys: gone } } else { Load::of(&records) };
         if !records.is_empty() {
-            self.save(records);
+            self.save(records, load);
         }
         let last = self.saving.under_way.back().map(|(token, _)| *token);
         for hold in self.saving.holds.iter_mut().rev().take_while(|hold| hold.after.is_none()) {
@@ -92,18 +122,28 @@ impl Node {
         }
     }
 
-    fn save(&mut self, records: Vec<Record>) {
-        let keys = records.iter().map(|record| record.key.clone()).collect();
+    /// Leaves out what a write of this node's own, which is on its way to the disk, is about to supersede there: stored
+    /// behind that, it would undo it. It is seen to once that write has ended.
+    fn without_overtaken(&mut self, records: Vec<Record>) -> Vec<Record> {
+        let (late, records): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| self.is_overtaken(record));
+        if !late.is_empty() {
+            self.saving.unsaved.extend(late.into_iter().map(|record| record.key));
+            self.fx.arm_once(RETRY_PAUSE, Timer::Save);
+        }
+        records
+    }
+
+    fn save(&mut self, records: Vec<Record>, load: Load) {
         let token = self.fx.persist(records);
-        self.saving.under_way.push_back((token, keys));
+        self.saving.under_way.push_back((token, load));
     }
 
     pub(super) fn on_saved(&mut self, token: Token) {
-        if let Some((_, keys)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token)
+        if let Some((_, load)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token)
             && !self.saving.unsaved.is_empty()
         {
-            for key in &keys {
-                self.saving.unsaved.remove(key);
+            for key in load.into_keys() {
+                self.saving.unsaved.remove(&key);
             }
             // The disk takes writes again.
             self.fx.arm(Duration::ZERO, Timer::Save);
@@ -112,8 +152,8 @@ impl Node {
     }
 
     pub(super) fn on_save_failed(&mut self, token: Token) {
-        if let Some((_, keys)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token) {
-            self.saving.unsaved.extend(keys);
+        if let Some((_, load)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token) {
+            self.saving.unsaved.extend(load.into_keys());
             self.fx.arm_once(RETRY_PAUSE, Timer::Save);
         }
         self.confirm_up_to(token);
@@ -123,11 +163,15 @@ impl Node {
     pub(super) fn on_save_due(&mut self) {
         let keys: Vec<Vec<u8>> = self.saving.unsaved.iter().take(RETRIES_AT_ONCE).cloned().collect();
         let index = self.data.shelf().read();
-        let held = |key: &[u8]| index.get(&subject_of(key)?).map(|update| update.bytes().to_vec());
+        let held = |key: &[u8]| index.get(&Data::subject_of(key)?).map(|update| update.bytes().to_vec());
         let records: Vec<Record> = keys.into_iter().map(|key| Record { value: held(&key), key }).collect();
         drop(index);
+        let records = self.without_overtaken(records);
         if !records.is_empty() {
-            self.save(records);
+            let load = Load::of(&records);
+            self.save(records, load);
+        }
+        if !self.saving.unsaved.is_empty() {
             self.fx.arm(RETRY_PAUSE, Timer::Save);
         }
     }
@@ -178,9 +222,4 @@ impl Node {
             }
         }
     }
-}
-
-/// What the key of a record says that it is about.
-fn subject_of(key: &[u8]) -> Option<Subject<'_>> {
-    Subject::read(&mut Reader::new(key.strip_prefix(RECORD_PREFIX)?))
 }

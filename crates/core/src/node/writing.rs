@@ -3,7 +3,7 @@
 //! While one batch is on its way to the disk the next writes wait, and are drafted together when it is done. So a
 //! batch builds only on what is durable, and one that fails takes nothing else with it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,21 +59,44 @@ pub(super) struct Writing {
     /// Whether peers may know more of what this node added to counters than it does itself: its disk may be a backup that
     /// was restored.
     unsure_of_sums: bool,
+    /// What this node lacked of a peer's data when it last saw all of them, while it is unsure.
+    lacking: Option<BTreeSet<UpdateId>>,
+    /// Whether peers have had their time to tell what time it is.
+    trusts_own_clock: bool,
 }
 
 impl Writing {
     /// `has_lived` before: then its own sums are looked for at peers first.
     pub(super) const fn new(has_lived: bool) -> Self {
-        Self { queue: VecDeque::new(), batch: None, unsure_of_sums: has_lived }
+        Self { queue: VecDeque::new(), batch: None, unsure_of_sums: has_lived, lacking: None, trusts_own_clock: false }
     }
 }
 
 impl Node {
     pub(super) fn start_writing(&mut self) {
-        if self.writing.unsure_of_sums {
-            self.fx.arm(LONELY_WAIT, Timer::OwnSums);
-        }
+        self.fx.arm(LONELY_WAIT, Timer::OwnSums);
         self.start_batch();
+    }
+
+    /// A peer's clock showed these seconds a moment ago.
+    pub(super) fn hear_clock(&mut self, peer: NodeId, seconds: u16) {
+        let is_first = !self.data.clock().has_peers();
+        self.data.clock_mut().note_peer(peer, seconds, self.fx.now.wall);
+        if is_first {
+            self.start_batch();
+            self.arm_write();
+        }
+    }
+
+    /// This node has been among others for a while.
+    pub(super) fn trust_own_clock(&mut self) {
+        self.writing.trusts_own_clock = true;
+    }
+
+    /// Whether it would be known by now if this node's clock were wrong: there are peers that told, or none that could.
+    fn knows_the_time(&self) -> bool {
+        let is_alone = || self.members.live() == 0 && self.contacts.waiting().is_empty();
+        self.data.clock().has_peers() || self.writing.trusts_own_clock || is_alone()
     }
 
     /// The disk was behind what peers know: it may be so with what this node added, too.
@@ -125,11 +148,22 @@ impl Node {
         self.arm_write();
     }
 
-    /// Drafts what waits, unless a batch is under way.
+    /// Drafts what waits, until a batch is under way.
     fn start_batch(&mut self) {
-        if self.writing.batch.is_some() || self.phase != Phase::Running || self.writing.queue.is_empty() {
-            return;
+        while self.writing.batch.is_none() && !self.writing.queue.is_empty() && self.phase == Phase::Running {
+            let waiting = self.writing.queue.len();
+            if !self.knows_the_time() {
+                return;
+            }
+            self.draft_batch();
+            if self.writing.queue.len() == waiting {
+                return;
+            }
         }
+    }
+
+    /// Drafts together as much of what waits as one batch takes.
+    fn draft_batch(&mut self) {
         let (me, now) = (self.identity.id, self.fx.now.wall);
         let mut draft = Draft::new(self.data.shelf().clone(), me, &self.config, now);
         let mut taken = Vec::new();
@@ -156,8 +190,12 @@ impl Node {
 
     /// Who writes with a clock that is ahead would be refused by others.
     fn check_clock(&self) -> Result<(), Refusal> {
-        let ahead = self.data.clock().ahead();
-        if ahead > self.config.clock_skew_max / 2 { Err(Refusal::ClockAhead { ahead }) } else { Ok(()) }
+        let (ahead, stamps_ahead) = (self.data.clock().ahead(), self.data.clock().stamps_ahead(self.fx.now.wall));
+        let limit = self.config.clock_skew_max;
+        if ahead > limit / 2 {
+            return Err(Refusal::ClockAhead { ahead });
+        }
+        if stamps_ahead > limit { Err(Refusal::ClockAhead { ahead: stamps_ahead }) } else { Ok(()) }
     }
 
     /// A batch is durable, or it is not known to whom this token belongs.
@@ -183,6 +221,7 @@ impl Node {
     fn finish_batch(&mut self, draft: &Draft, asked: Vec<Asked>) {
         for update in draft.updates().iter() {
             if let Taken::Kept(update, old) = self.data.take_own(Arc::clone(update)) {
+                self.saving.note_stored(&update);
                 self.spread_datum(update, old, None);
             }
         }
@@ -259,6 +298,16 @@ impl Node {
         }
     }
 
+    /// Whether a write of this node's own that is on its way to the disk supersedes what this record says.
+    pub(super) fn is_overtaken(&self, record: &Record) -> bool {
+        let Some(drafted) = self.writing.batch.as_ref().and_then(|batch| batch.draft.record(&record.key)) else {
+            return false;
+        };
+        let update = record.value.as_deref().and_then(UpdateRef::read);
+        let Some(Head::Data(datum)) = update.map(|update| update.head) else { return true };
+        datum::compare(&datum.statement, &drafted.datum().statement) != Standing::Newer
+    }
+
     /// A comparison of data with a peer ended: with how many differences.
     pub(super) fn note_data_compared(&mut self, differences: u32) {
         if differences == 0 {
@@ -267,8 +316,22 @@ impl Node {
         }
     }
 
+    /// A peer showed all its data, and this is what this node lacks of them. Where writes never pause there is always
+    /// something; but once nothing of what was lacking before still is, sums of its own are not among it.
+    pub(super) fn note_lacking(&mut self, lacking: &[UpdateId]) {
+        if !self.writing.unsure_of_sums {
+            return;
+        }
+        let lacking: BTreeSet<UpdateId> = lacking.iter().copied().collect();
+        let before = self.writing.lacking.replace(lacking.clone());
+        if before.is_some_and(|before| before.is_disjoint(&lacking)) {
+            self.trust_own_sums();
+        }
+    }
+
     /// What this node holds of its own is all that there is.
     fn trust_own_sums(&mut self) {
+        self.writing.lacking = None;
         if std::mem::take(&mut self.writing.unsure_of_sums) {
             self.fx.cancel(Timer::OwnSums);
             self.start_batch();
@@ -277,6 +340,12 @@ impl Node {
     }
 
     pub(super) fn on_own_sums_due(&mut self) {
+        self.trust_own_clock();
+        self.start_batch();
+        self.arm_write();
+        if !self.writing.unsure_of_sums {
+            return;
+        }
         let Some(peer) = self.members.pick(&mut self.fx.rng, 1, None).first().copied() else {
             // Nobody is there to ask.
             return self.trust_own_sums();

@@ -47,6 +47,8 @@ pub enum Act {
     Add(usize, Duration),
     /// It publishes a message of so many bytes.
     Publish(usize, usize),
+    /// It changes something in the database; what is drawn then, from what it shows.
+    Write(usize),
 }
 
 /// An act and its time since the start.

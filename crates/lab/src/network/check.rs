@@ -7,6 +7,7 @@ pub mod agreement;
 pub mod bandwidth;
 pub mod caps;
 pub mod claims;
+pub mod data;
 pub mod delivery;
 pub mod messages;
 pub mod silence;
@@ -37,6 +38,7 @@ pub(crate) struct Checkers {
     bandwidth: bandwidth::Bandwidth,
     caps: caps::Caps,
     silence: silence::Silence,
+    pub(crate) data: data::Data,
 }
 
 impl Checkers {
@@ -64,10 +66,10 @@ impl Checkers {
         self.silence.told(node, event);
         self.messages.told(node, event)?;
         match event {
+            Event::Data(change) => self.data.changed(node, change),
             Event::Member { change, member, .. } => self.claims.told(now, node, *change, member),
             Event::Started { .. }
             | Event::Message(_)
-            | Event::Data(_)
             | Event::Missed { .. }
             | Event::Query { .. }
             | Event::Answer { .. }

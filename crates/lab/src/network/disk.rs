@@ -17,6 +17,8 @@ pub(crate) struct Disk {
     /// When the last group under way will be done: groups complete in order.
     done_at: u64,
     failing: bool,
+    /// There is none: nothing outlives the process.
+    missing: bool,
 }
 
 impl Disk {
@@ -52,6 +54,30 @@ impl Disk {
     /// From now on writes fail, or work again.
     pub(crate) fn set_failing(&mut self, failing: bool) {
         self.failing = failing;
+    }
+
+    /// A machine without one.
+    pub(crate) fn missing() -> Self {
+        Self { missing: true, ..Self::default() }
+    }
+
+    /// Another one in its place, with nothing on it.
+    pub(crate) fn emptied(&self) -> Self {
+        Self { missing: self.missing, ..Self::default() }
+    }
+
+    pub(crate) fn is_missing(&self) -> bool {
+        self.missing
+    }
+
+    /// The disk without what is under way.
+    pub(crate) fn image(&self) -> Self {
+        Self { records: self.records.clone(), ..self.emptied() }
+    }
+
+    /// How many records of data there are.
+    pub(crate) fn data_records(&self) -> usize {
+        self.records.keys().filter(|key| key.starts_with(b"data/")).count()
     }
 
     /// What a new life of the node finds.

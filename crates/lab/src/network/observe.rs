@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rumormill_core::io::Ticket;
-use rumormill_core::{Event, Node, NodeId, Refusal, Reply, State};
+use rumormill_core::{Config, Event, Node, NodeId, Refusal, Reply, State};
 
 use super::Network;
 use super::check::{Breach, agreement, delivery};
@@ -161,6 +161,11 @@ impl Network {
         delivery::Life { node, life: self.life(node), since, missed }
     }
 
+    /// The settings of nodes that have none of their own.
+    pub fn settings(&self) -> &Config {
+        &self.config
+    }
+
     /// What was measured.
     pub fn measured(&self) -> &Measured {
         &self.measured
@@ -205,7 +210,7 @@ impl Network {
             })
             .take(5)
             .collect();
-        let differences = [self.agreement(), self.delivery()].into_iter().filter_map(Result::err);
+        let differences = [self.agreement(), self.delivery(), self.same_data()].into_iter().filter_map(Result::err);
         let details: Vec<_> = differences.map(|breach| breach.detail).chain(partial).collect();
         format!("{up} of {} up; {}", self.hosts.len(), details.join("; "))
     }

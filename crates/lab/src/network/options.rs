@@ -144,6 +144,11 @@ fn drawn_plan(nodes: usize, rng: &mut Rng) -> Vec<Planned> {
         let bytes = pick(rng, &[1, 100, 100, 1_000, 5_000, 40_000]);
         planned(Duration::from_millis(rng.below(60_000) as u64), Act::Publish(rng.below(nodes), bytes))
     }));
+    let writes = pick(rng, &[0, 0, 20, 100]);
+    plan.extend((0..writes).map(|_| {
+        let at = Duration::from_millis(rng.below(60_000) as u64);
+        planned(at, Act::Write(rng.below(nodes)))
+    }));
     plan.sort_by_key(|planned| planned.at);
     plan
 }
@@ -177,7 +182,7 @@ fn planned(at: Duration, act: Act) -> Planned {
     Planned { at, act }
 }
 
-fn pick<T: Clone>(rng: &mut Rng, from: &[T]) -> T {
+pub(crate) fn pick<T: Clone>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.below(from.len())].clone()
 }
 

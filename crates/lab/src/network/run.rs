@@ -97,6 +97,9 @@ impl Network {
         if let Command::Publish { topic, .. } = &command {
             self.publishing.insert(ticket, topic.clone());
         }
+        if let Command::Write { writes, .. } = &command {
+            self.note_writes(node, ticket, writes);
+        }
         self.give(node, Input::Command { ticket, command });
         ticket
     }
@@ -295,6 +298,10 @@ impl Network {
                 self.hosts[node].stopped = true;
             }
             Event::Done { ticket, ref result } => {
+                let latest = self.latest_wall();
+                if let Some(checkers) = &mut self.checkers {
+                    checkers.data.answered(ticket, result, latest);
+                }
                 if let (Some(topic), Ok(Reply::Published { sequence })) = (self.publishing.remove(&ticket), result) {
                     let key = MessageKey { origin: self.hosts[node].id, sequence: *sequence, topic };
                     let now = self.now();

@@ -61,6 +61,8 @@ pub enum What {
     Add(usize, Duration),
     /// `publish:WHOM:BYTES`: each publishes a message.
     Publish(Whom, usize),
+    /// `write:WHOM`: each changes something in the database; what is drawn then, from what it shows.
+    Write(Whom),
 }
 
 impl What {
@@ -77,7 +79,8 @@ impl What {
             | Self::Clock(whom, _)
             | Self::Leave(whom)
             | Self::Set(whom, ..)
-            | Self::Publish(whom, _) => vec![whom],
+            | Self::Publish(whom, _)
+            | Self::Write(whom) => vec![whom],
             Self::OneWay(from, to) => vec![from, to],
             Self::Partition(groups) => groups.iter().collect(),
             Self::Heal | Self::Churn { .. } | Self::Add(..) => Vec::new(),
@@ -121,7 +124,7 @@ const CHURN_DOWN: Duration = Duration::from_secs(10);
 
 /// The words of the faults, as refusals list them.
 const WORDS: &str = "crash, kill, restart, pause, slow, partition, oneway, heal, churn, disk-fails, disk-works, clock, \
-                     leave, set, add or publish";
+                     leave, set, add, publish or write";
 
 impl fmt::Display for Whom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,6 +168,7 @@ impl fmt::Display for What {
             Self::Add(count, within) if within.is_zero() => write!(f, "add:{count}"),
             Self::Add(count, within) => write!(f, "add:{count}:{}", time(within)),
             Self::Publish(whom, bytes) => write!(f, "publish:{whom}:{bytes}"),
+            Self::Write(whom) => write!(f, "write:{whom}"),
         }
     }
 }
@@ -240,6 +244,7 @@ impl FromStr for What {
                 let (whom, bytes) = two(rest, "publish:n3:100")?;
                 Ok(Self::Publish(whom.parse()?, whole(bytes, "publish:n3:100")?))
             }
+            "write" => rest.parse().map(Self::Write),
             _ => Err(format!("WHAT@WHEN with one of {WORDS}")),
         }
     }
@@ -366,6 +371,7 @@ impl From<Act> for What {
             Act::Set(node, key, value) => Self::Set(one(node), key, value),
             Act::Add(count, within) => Self::Add(count, within),
             Act::Publish(node, bytes) => Self::Publish(one(node), bytes),
+            Act::Write(node) => Self::Write(one(node)),
         }
     }
 }
@@ -414,6 +420,7 @@ mod tests {
             (whom(), "[a-z_]{1,8}", "[a-z0-9:.@= -]{0,8}").prop_map(|(whom, key, value)| What::Set(whom, key, value)),
             (0..10_000_usize, times()).prop_map(|(count, within)| What::Add(count, within)),
             (whom(), 0..1_000_000_usize).prop_map(|(whom, bytes)| What::Publish(whom, bytes)),
+            whom().prop_map(What::Write),
         ]
     }
 

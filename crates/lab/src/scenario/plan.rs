@@ -113,6 +113,7 @@ fn single(what: &What) -> Vec<Act> {
         What::Set(whom, key, value) => each(whom, &|node| Act::Set(node, key.clone(), value.clone())),
         What::Add(count, within) => vec![Act::Add(*count, *within)],
         What::Publish(whom, bytes) => each(whom, &|node| Act::Publish(node, *bytes)),
+        What::Write(whom) => each(whom, &Act::Write),
     }
 }
 
@@ -200,6 +201,7 @@ impl Walk {
                 What::Add(count, within)
             }
             What::Publish(whom, bytes) => What::Publish(self.drawn(whom, up), bytes),
+            What::Write(whom) => What::Write(self.drawn(whom, up)),
         };
         self.keep(at, what);
     }
@@ -497,6 +499,7 @@ fn check_what(what: &What, nodes: usize, scenario: &Scenario) -> Result<(), Stri
         | What::DiskFails(_)
         | What::DiskWorks(_)
         | What::Leave(_)
+        | What::Write(_)
         | What::Heal => Ok(()),
         What::Pause(_, length) | What::Slow(_, length) | What::Clock(_, length) | What::Churn { down: length, .. } => {
             check_length(*length)

@@ -38,6 +38,7 @@ fn parts(fault: &Fault) -> Vec<Fault> {
         What::Leave(whom) => each(whom, &What::Leave),
         What::Set(whom, key, value) => each(whom, &|whom| What::Set(whom, key.clone(), value.clone())),
         What::Publish(whom, bytes) => each(whom, &|whom| What::Publish(whom, *bytes)),
+        What::Write(whom) => each(whom, &What::Write),
         // Groups of a partition are whole, and the product of a one-way cut is at most a million pairs.
         What::Partition(_) | What::OneWay(..) | What::Heal | What::Churn { .. } | What::Add(..) => vec![what.clone()],
     };

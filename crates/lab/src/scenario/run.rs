@@ -174,8 +174,9 @@ impl Run {
     fn settle(&mut self, watch: &dyn Watch, tell: &dyn Fn(Duration)) -> Result<(), Error> {
         self.net.make_peace();
         let budget = self.scenario.settle;
-        let agreed = |net: &Network| net.everyone_agrees() && net.everything_delivered();
+        let agreed = |net: &Network| net.everyone_agrees() && net.everything_delivered() && net.data_has_settled();
         self.until(agreed, budget, watch, tell)?;
+        self.net.check_data()?;
         let speakers: Vec<_> = self.net.up().filter(|&node| self.net.takes_commands(node)).collect();
         let news: Vec<_> = speakers.into_iter().map(|node| self.net.publish(node, "peace", vec![1; 64])).collect();
         let heard = |net: &Network| news.iter().all(|&ticket| net.reached_all(ticket));
