@@ -86,7 +86,7 @@ fn halves_that_were_cut_off_write_on_and_agree_after_the_cut_heals() {
     a.ask(&["put", "color", "green", "--replicas", "1"]);
     a.ask(&["insert", "tags", "both", "--replicas", "1"]);
     a.ask(&["add", "hits", "1", "--replicas", "1"]);
-    let position = b.follow(&["watch"]);
+    let watch = b.follow(&["watch"]);
 
     a.ask(&["fault", "cut", "a", "b"]);
     a.wait_for("failed", &b);
@@ -97,16 +97,31 @@ fn halves_that_were_cut_off_write_on_and_agree_after_the_cut_heals() {
     b.ask(&["remove-element", "tags", "both"]);
     a.ask(&["delete", "color"]);
     b.ask(&["put", "color", "blue"]);
+    // Two kinds of one key: the one written last will show.
+    b.ask(&["add", "mixed", "5"]);
+    a.ask(&["put", "mixed", "x"]);
     // Neither can promise what needs the other.
     let (code, out, error) = said(&a, &["put", "shape", "round", "--replicas", "1", "--timeout", "200ms"]);
     let expected = "rumor: shape: held here, in memory, but only 0 of 1 other nodes confirmed it within 200ms; it goes on spreading\n";
     assert_eq!((code, out, error), (3, String::new(), expected.to_owned()));
 
     a.ask(&["fault", "heal"]);
-    let all = [("color", "blue".into()), ("hits", 111.into()), ("shape", "round".into()), ("tags", json!(["of-a"]))];
+    let all = [
+        ("color", "blue".into()),
+        ("hits", 111.into()),
+        ("mixed", "x".into()),
+        ("shape", "round".into()),
+        ("tags", json!(["of-a"])),
+    ];
     until_held(&a, &all);
     until_held(&b, &all);
-    position.wait_for("what came across", |line| line["key"] == "shape" && line["author"] == "a");
+    assert_eq!(b.ask(&["get", "mixed"])["conflict"], json!(["counter"]));
+    let warning =
+        "conflict: mixed was also written as a counter elsewhere, which this register hides until the key is deleted\n";
+    assert_eq!(said(&b, &["get", "mixed"]), (0, "x\n".to_owned(), warning.to_owned()));
+    b.ask(&["delete", "mixed"]);
+    assert_eq!(b.ask(&["add", "mixed", "1"])["value"], 1, "what was hidden is deleted, too");
+    watch.wait_for("what came across", |line| line["key"] == "shape" && line["author"] == "a");
 }
 
 #[test]

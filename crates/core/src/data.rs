@@ -344,3 +344,6 @@ fn refused_until(update: &UpdateRef<'_>, datum: &Datum<'_>, config: &Config, now
     let is_late = datum.is_tombstone() && update.forget > limit.seconds().plus(config.tombstone_ttl);
     (is_late || update.is_stripped() && update.expires > limit.seconds()).then(|| (now + FULL_PAUSE).seconds())
 }
+
+#[cfg(test)]
+mod tests;

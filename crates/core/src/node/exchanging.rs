@@ -119,6 +119,9 @@ impl Node {
         let SketchHead { space, exchange, .. } = *head;
         let differences = u32::try_from(mine.len() + lacking.len()).unwrap_or(u32::MAX);
         self.note_outcome(space, differences, letter.peer);
+        if space == Space::Data {
+            self.note_lacking(lacking);
+        }
         self.offer_updates(mine, letter);
         if !head.one_way {
             let wanted = self.not_asked_yet(lacking, letter.peer);

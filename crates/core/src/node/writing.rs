@@ -3,7 +3,7 @@
 //! While one batch is on its way to the disk the next writes wait, and are drafted together when it is done. So a
 //! batch builds only on what is durable, and one that fails takes nothing else with it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub(super) struct Writing {
     /// Whether peers may know more of what this node added to counters than it does itself: its disk may be a backup that
     /// was restored.
     unsure_of_sums: bool,
+    /// What this node lacked of a peer's data when it last saw all of them, while it is unsure.
+    lacking: Option<BTreeSet<UpdateId>>,
     /// Whether peers have had their time to tell what time it is.
     trusts_own_clock: bool,
 }
@@ -66,7 +68,7 @@ pub(super) struct Writing {
 impl Writing {
     /// `has_lived` before: then its own sums are looked for at peers first.
     pub(super) const fn new(has_lived: bool) -> Self {
-        Self { queue: VecDeque::new(), batch: None, unsure_of_sums: has_lived, trusts_own_clock: false }
+        Self { queue: VecDeque::new(), batch: None, unsure_of_sums: has_lived, lacking: None, trusts_own_clock: false }
     }
 }
 
@@ -314,8 +316,22 @@ impl Node {
         }
     }
 
+    /// A peer showed all its data, and this is what this node lacks of them. Where writes never pause there is always
+    /// something; but once nothing of what was lacking before still is, sums of its own are not among it.
+    pub(super) fn note_lacking(&mut self, lacking: &[UpdateId]) {
+        if !self.writing.unsure_of_sums {
+            return;
+        }
+        let lacking: BTreeSet<UpdateId> = lacking.iter().copied().collect();
+        let before = self.writing.lacking.replace(lacking.clone());
+        if before.is_some_and(|before| before.is_disjoint(&lacking)) {
+            self.trust_own_sums();
+        }
+    }
+
     /// What this node holds of its own is all that there is.
     fn trust_own_sums(&mut self) {
+        self.writing.lacking = None;
         if std::mem::take(&mut self.writing.unsure_of_sums) {
             self.fx.cancel(Timer::OwnSums);
             self.start_batch();

@@ -4,7 +4,7 @@
 pub const AMOUNTS: usize = 31;
 
 /// The amount of the nth addition to a counter: a power of four, every third one taken off. Of a sum of some of them,
-/// each once, [`parts`] tells which they are.
+/// each once, `parts` tells which they are.
 pub fn amount(n: usize) -> i64 {
     assert!(n < AMOUNTS, "the sums of one node stay below 2^64");
     let size = 1 << (2 * n);
