@@ -146,7 +146,7 @@ pub(crate) mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::backing::FORMAT;
+    use crate::store::file::FORMAT;
 
     /// A directory that takes no writes any more.
     pub(crate) fn broken(path: &Path) -> DataDir {

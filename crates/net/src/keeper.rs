@@ -178,12 +178,12 @@ impl Committer {
 
     /// Waits for a job, and tidies up in the meantime. `None` when the driver is gone.
     fn next_job(&mut self) -> Option<Job> {
-        while self.directory.store.is_untidy() {
+        while self.directory.store.is_compacting() {
             match self.jobs.try_recv() {
                 Ok(job) => return Some(job),
                 Err(TryRecvError::Disconnected) => return None,
                 // What goes wrong here the next commit says.
-                Err(TryRecvError::Empty) => self.directory.store.tidy().unwrap_or_default(),
+                Err(TryRecvError::Empty) => self.directory.store.compact().unwrap_or_default(),
             }
         }
         self.jobs.recv().ok()
@@ -242,7 +242,7 @@ mod tests {
 
     /// Names the directory to the child process.
     const CHILD: &str = "RUMOR_TEST_KEEPER";
-    /// The child writes these keys over and over, so that tidying goes on too.
+    /// The child writes these keys over and over, so that compaction goes on too.
     const KEYS: u64 = 400;
 
     fn one(key: u64, value: Vec<u8>) -> Vec<Record> {

@@ -20,7 +20,6 @@
 //! nothing: whatever an operator should know is an [`Event`].
 
 mod address;
-mod backing;
 #[doc(hidden)]
 pub mod bench;
 mod builder;
@@ -34,7 +33,6 @@ mod error;
 mod events;
 mod faults;
 mod gathering;
-mod groups;
 mod join;
 mod keeper;
 mod key;
@@ -46,8 +44,6 @@ mod start;
 mod store;
 mod streams;
 mod subscription;
-mod tail;
-mod tidying;
 
 pub use builder::Builder;
 pub use cluster::{Cluster, SocketCounts};

@@ -13,8 +13,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use redb::Error;
 
-use crate::groups::{self, Entry};
-use crate::tail::{Extent, Tail, malformed};
+use crate::store::group::{self, Entry};
+use crate::store::log::{Extent, Log, malformed};
 
 /// A group is emptied when more than this part of it has been superseded.
 const SUPERSEDED_PART: usize = 4;
@@ -49,14 +49,14 @@ impl Seen {
 
 /// How far it has come.
 #[derive(Debug)]
-pub(crate) enum Tidying {
+pub(crate) enum Compaction {
     /// Some groups are still to be looked at.
     Looking(Look),
     /// What was emptied is being removed.
     Removing(Remove),
 }
 
-impl Tidying {
+impl Compaction {
     /// Of all groups so far.
     pub(crate) fn begin(extent: Extent) -> Self {
         let (seen, removed) = (Seen::default(), HashSet::new());
@@ -72,14 +72,14 @@ impl Tidying {
     }
 
     /// Looks at about `budget` bytes, or removes them. `None` when all is done.
-    pub(crate) fn step(self, tail: &mut Tail<'_, '_>, budget: u64) -> Result<Option<Self>, Error> {
+    pub(crate) fn step(self, log: &mut Log<'_, '_>, budget: u64) -> Result<Option<Self>, Error> {
         match self {
             Self::Looking(mut look) => {
-                let is_done = look.step(tail, budget)?;
+                let is_done = look.step(log, budget)?;
                 Ok(Some(if is_done { Self::Removing(look.remove) } else { Self::Looking(look) }))
             }
             Self::Removing(mut remove) => {
-                let is_done = remove.step(tail, budget)?;
+                let is_done = remove.step(log, budget)?;
                 Ok((!is_done).then_some(Self::Removing(remove)))
             }
         }
@@ -100,18 +100,18 @@ pub(crate) struct Look {
 
 impl Look {
     /// Whether nothing is left to look at.
-    fn step(&mut self, tail: &mut Tail<'_, '_>, budget: u64) -> Result<bool, Error> {
+    fn step(&mut self, log: &mut Log<'_, '_>, budget: u64) -> Result<bool, Error> {
         let mut looked_at = 0;
         while looked_at < budget {
-            let Some((number, group)) = tail.last_below(self.below)? else { return Ok(true) };
+            let Some((number, group)) = log.last_below(self.below)? else { return Ok(true) };
             self.below = number;
             looked_at += (group.len() as u64).max(GROUP_COST);
-            let entries = groups::entries(&group).ok_or_else(|| malformed(number))?;
+            let entries = group::entries(&group).ok_or_else(|| malformed(number))?;
             let (needed, is_tainted) = self.sort(&entries);
             let needed_bytes: usize = needed.iter().map(Entry::size).sum();
             if is_tainted || (group.len() - needed_bytes) * SUPERSEDED_PART > group.len() {
                 for entry in &needed {
-                    tail.push(entry)?;
+                    log.push(entry)?;
                 }
                 self.remove.emptied.push((number, group.len() as u64));
                 self.remove.needed += needed_bytes as u64;
@@ -150,14 +150,14 @@ pub(crate) struct Remove {
 
 impl Remove {
     /// Whether all are gone.
-    fn step(&mut self, tail: &mut Tail<'_, '_>, budget: u64) -> Result<bool, Error> {
+    fn step(&mut self, log: &mut Log<'_, '_>, budget: u64) -> Result<bool, Error> {
         let mut removed = 0;
         while removed < budget {
             let Some((number, length)) = self.emptied.pop() else {
-                tail.set_needed(self.needed);
+                log.set_needed(self.needed);
                 return Ok(true);
             };
-            tail.remove(number, length)?;
+            log.remove(number, length)?;
             removed += length.max(GROUP_COST);
         }
         Ok(false)

@@ -41,9 +41,9 @@ impl Place {
     }
 
     #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only tests have disks that are full"))]
-    fn behind(&self, origin: u64, file: File) -> Result<Backing, StoreError> {
+    fn behind(&self, origin: u64, file: File) -> Result<StoreFile, StoreError> {
         let file = FileBackend::new(file).map_err(redb::Error::from)?;
-        Ok(Backing {
+        Ok(StoreFile {
             file,
             origin,
             #[cfg(test)]
@@ -54,7 +54,7 @@ impl Place {
 
 /// A file whose database begins behind its header.
 #[derive(Debug)]
-pub(crate) struct Backing {
+pub(crate) struct StoreFile {
     file: FileBackend,
     /// Where the database begins.
     origin: u64,
@@ -62,7 +62,7 @@ pub(crate) struct Backing {
     room: Arc<AtomicU64>,
 }
 
-impl Backing {
+impl StoreFile {
     /// Opens a file for reading and writing, made anew where there is none; also says whether it is of format 1.
     /// Nothing in it has changed when this fails.
     pub(crate) fn open(place: &Place) -> Result<(Self, bool), StoreError> {
@@ -106,7 +106,7 @@ fn read_header(header: &[u8]) -> Option<u32> {
     (header.starts_with(&MAGIC) && number(20)? == !format).then_some(format)
 }
 
-impl StorageBackend for Backing {
+impl StorageBackend for StoreFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.len()?.saturating_sub(self.origin))
     }

@@ -2,7 +2,7 @@
 
 use redb::{Error, ReadableTable, Table, TableDefinition};
 
-use crate::groups::{Entry, GROUP_BYTES_MAX};
+use crate::store::group::{Entry, GROUP_BYTES_MAX};
 
 /// Groups under rising numbers.
 pub(crate) const GROUPS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("groups");
@@ -19,7 +19,7 @@ pub(crate) struct Extent {
 }
 
 /// The groups, in a transaction that writes.
-pub(crate) struct Tail<'a, 't> {
+pub(crate) struct Log<'a, 't> {
     table: Table<'t, u64, &'static [u8]>,
     extent: &'a mut Extent,
     /// What is not written yet.
@@ -27,7 +27,7 @@ pub(crate) struct Tail<'a, 't> {
     written: u64,
 }
 
-impl<'a, 't> Tail<'a, 't> {
+impl<'a, 't> Log<'a, 't> {
     pub(crate) fn new(table: Table<'t, u64, &'static [u8]>, extent: &'a mut Extent) -> Self {
         Self { table, extent, group: Vec::new(), written: 0 }
     }
