@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::identity::NodeId;
+use crate::overlay::Peer;
 use crate::sketch::{SYMBOL_BYTES, Symbol};
 use crate::time::Seconds;
 use crate::update::UpdateId;
@@ -35,6 +36,10 @@ pub(crate) const KIND_HOLD: u8 = 0x21;
 pub(crate) const KIND_HELD: u8 = 0x22;
 pub(crate) const KIND_REUNION: u8 = 0x23;
 pub(crate) const KIND_ROLL: u8 = 0x24;
+pub(crate) const KIND_WALK: u8 = 0x25;
+pub(crate) const KIND_NEIGHBOUR: u8 = 0x26;
+pub(crate) const KIND_SHUFFLE: u8 = 0x27;
+pub(crate) const KIND_PEERS: u8 = 0x28;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -142,8 +147,60 @@ pub(crate) enum Frame<'a> {
     Reunion { since: Seconds, root: u64, answers: bool },
     /// Part of what I hold, of so many updates in all.
     Roll { total: u32, list: List<'a> },
+    /// That node joins: be its neighbour, or pass this on while `ttl` lasts.
+    Walk { ttl: u8, joiner: Peer },
+    /// About the two of us.
+    Neighbour(Neighbour),
+    /// Some whom I know: tell its origin some whom you know, or pass this on while `ttl` lasts.
+    Shuffle { ttl: u8, origin: Peer, peers: Peers<'a> },
+    /// Some whom I know, to a joiner or in answer to a shuffle.
+    Peers(Peers<'a>),
     /// Of a newer minor version, or about a space that this version does not have.
     Unknown,
+}
+
+/// What two nodes with a partial view say to each other about being neighbours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Neighbour {
+    /// Will you be mine, if you have room?
+    Ask = 0,
+    /// Will you? I have none.
+    AskUrgently = 1,
+    /// Yes.
+    Accept = 2,
+    /// No room.
+    Refuse = 3,
+    /// We are not neighbours, or not any more.
+    Part = 4,
+}
+
+impl Neighbour {
+    const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Ask),
+            1 => Some(Self::AskUrgently),
+            2 => Some(Self::Accept),
+            3 => Some(Self::Refuse),
+            4 => Some(Self::Part),
+            _ => None,
+        }
+    }
+}
+
+/// Peers behind each other: no more of them than a shuffle names.
+#[derive(Clone, Debug)]
+pub(crate) struct Peers<'a>(Reader<'a>);
+
+impl Iterator for Peers<'_> {
+    type Item = Peer;
+
+    fn next(&mut self) -> Option<Peer> {
+        read_peer(&mut self.0)
+    }
+}
+
+fn read_peer(content: &mut Reader<'_>) -> Option<Peer> {
+    Some(Peer { id: NodeId(content.u64()?), address: content.address()? })
 }
 
 /// Fixed-size entries behind each other.
@@ -302,6 +359,13 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         }
         KIND_ROLL => Frame::Roll { total: content.u32()?, list: List::new(content.rest(), 8)? },
         KIND_HELD => Frame::Held { number: content.u64()?, durable: content.u8()? & 1 != 0 },
+        KIND_WALK => Frame::Walk { ttl: content.u8()?, joiner: read_peer(&mut content)? },
+        KIND_NEIGHBOUR => Neighbour::from_byte(content.u8()?).map_or(Frame::Unknown, Frame::Neighbour),
+        KIND_SHUFFLE => {
+            let (ttl, origin) = (content.u8()?, read_peer(&mut content)?);
+            Frame::Shuffle { ttl, origin, peers: Peers(content) }
+        }
+        KIND_PEERS => Frame::Peers(Peers(content)),
         _ => Frame::Unknown,
     };
     Some(frame)
@@ -361,6 +425,7 @@ mod tests {
                     Ok(Frame::Request(list)) => drop(list.short_ids().collect::<Vec<_>>()),
                     Ok(Frame::Roll { list, .. }) => drop(list.ids().collect::<Vec<_>>()),
                     Ok(Frame::Sketch { symbols, .. }) => drop(symbols.symbols().collect::<Vec<_>>()),
+                    Ok(Frame::Shuffle { peers, .. } | Frame::Peers(peers)) => drop(peers.collect::<Vec<_>>()),
                     Ok(_) | Err(Malformed) => {}
                 }
             }

@@ -20,6 +20,7 @@ mod map;
 mod membership;
 mod messages;
 mod node;
+mod overlay;
 mod packet;
 mod queries;
 mod replica;

@@ -323,9 +323,19 @@ impl Members {
         ids
     }
 
+    /// Takes a member out, whatever its state: a neighbour of a partial view that is none any more.
+    pub(crate) fn release(&mut self, id: NodeId) {
+        if let Some(slot) = self.slot_of(id) {
+            if self.rows[slot as usize].place != NOWHERE {
+                self.exit(slot);
+            }
+            self.drop_row(slot);
+        }
+    }
+
     fn drop_row(&mut self, slot: Slot) {
         let state = self.state_at(slot);
-        assert!(!state.is_live(), "live claims do not run out");
+        assert!(self.rows[slot as usize].place == NOWHERE, "who is still talked to does not run out");
         self.counts[state as usize] -= 1;
         let (id, name) = (self.id_at(slot), name_at(&self.replica, slot));
         let ids = Arc::make_mut(&mut self.ids);

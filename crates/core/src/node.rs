@@ -12,6 +12,7 @@ mod gossip;
 mod intake;
 mod joining;
 mod letters;
+mod overlaying;
 mod probing;
 mod questions;
 mod replicas;
@@ -54,6 +55,7 @@ use gossip::Gossip;
 use intake::Want;
 use joining::Hospitality;
 use letters::Letter;
+use overlaying::Neighbourhood;
 use replicas::Replicas;
 use reunion::Reunions;
 use saving::Saving;
@@ -104,6 +106,7 @@ pub struct Node {
     budget: Budget,
     gossip: Gossip,
     hospitality: Hospitality,
+    neighbourhood: Neighbourhood,
     doubts: BTreeMap<NodeId, Doubt>,
     wants: BTreeMap<UpdateId, Want>,
     warned: BTreeMap<&'static str, Instant>,
@@ -181,6 +184,7 @@ impl Node {
             budget: Budget::new(config.bandwidth_max, now.instant),
             gossip: Gossip::new(&config, now.instant),
             hospitality: Hospitality::new(now.instant),
+            neighbourhood: Neighbourhood::new(now.instant),
             doubts: BTreeMap::new(),
             wants: BTreeMap::new(),
             warned: BTreeMap::new(),
@@ -320,6 +324,7 @@ impl Node {
                 Err(Malformed) => self.fx.counters.dropped.malformed += 1,
             }
         }
+        self.forget_introduction();
     }
 
     fn on_frame(&mut self, frame: Frame<'_>, letter: &mut Letter) {
@@ -346,6 +351,10 @@ impl Node {
             Frame::Roll { total, list } => self.on_roll(total, list, letter),
             Frame::Hold { number, items } => self.on_hold(number, items, letter),
             Frame::Held { number, durable } => self.on_held(number, durable, letter.peer),
+            Frame::Walk { ttl, joiner } => self.on_walk(ttl, joiner, letter),
+            Frame::Neighbour(word) => self.on_neighbour(word, letter),
+            Frame::Shuffle { ttl, origin, peers } => self.on_shuffle(ttl, origin, peers, letter),
+            Frame::Peers(peers) => self.on_peers(peers),
             Frame::Unknown => {}
             Frame::Answered { sequence } => self.on_answered(Sequence(sequence), letter.peer),
         }
@@ -377,6 +386,9 @@ impl Node {
                 Timer::Save => self.on_save_due(),
                 Timer::OwnSums => self.on_own_sums_due(),
                 Timer::Reunion => self.on_reunion_due(),
+                Timer::Shuffle => self.on_shuffle_due(),
+                Timer::Search => self.search(),
+                Timer::Neighbour(id) => self.on_neighbour_due(id),
                 Timer::Hold(number) => self.on_hold_due(number),
             }
             if self.phase == Phase::Stopped {
@@ -510,8 +522,26 @@ impl Node {
     }
 
     /// The xor of the ids of all updates held: equal on nodes that hold the same.
-    pub const fn root(&self) -> u64 {
-        self.members.replica().root() ^ self.data.replica().root() ^ self.messages.replica().root()
+    pub fn root(&self) -> u64 {
+        let common = self.data.replica().root() ^ self.messages.replica().root();
+        // Each node with a partial view has members of its own.
+        if self.is_partial() { common } else { common ^ self.members.replica().root() }
+    }
+
+    /// How many nodes there are, this one included: known with a full view, estimated with a partial one.
+    pub fn size(&self) -> usize {
+        let overlay = &self.neighbourhood.overlay;
+        if self.is_partial() { 1 + overlay.len() } else { self.members.alive() }
+    }
+
+    /// Whom this node talks to: its neighbours with a partial view, every other live member with a full one.
+    pub fn neighbours(&self) -> impl Iterator<Item = NodeId> {
+        self.members.live_ids()
+    }
+
+    /// Whom a node with a partial view could have as neighbours instead of those it has.
+    pub fn passive(&self) -> impl Iterator<Item = (NodeId, SocketAddr)> {
+        self.neighbourhood.overlay.passive().map(|peer| (peer.id, peer.address))
     }
 
     /// Whether updates had to be refused for which no room was left, so that this node may differ from others.

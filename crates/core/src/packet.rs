@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::frame::{self, Accusation, ONE_WAY, SketchHead, Space};
+use crate::frame::{self, Accusation, Neighbour, ONE_WAY, SketchHead, Space};
 use crate::identity::NodeId;
+use crate::overlay::Peer;
 use crate::sketch::Symbol;
 use crate::time::Seconds;
 use crate::update::UpdateId;
@@ -191,6 +192,29 @@ impl Packet {
         });
     }
 
+    pub(crate) fn walk(&mut self, ttl: u8, joiner: Peer) {
+        self.sized(frame::KIND_WALK, |to| {
+            to.push(ttl);
+            put_peer(to, joiner);
+        });
+    }
+
+    pub(crate) fn neighbour(&mut self, word: Neighbour) {
+        self.sized(frame::KIND_NEIGHBOUR, |to| to.push(word as u8));
+    }
+
+    pub(crate) fn shuffle(&mut self, ttl: u8, origin: Peer, peers: &[Peer]) {
+        self.sized(frame::KIND_SHUFFLE, |to| {
+            to.push(ttl);
+            put_peer(to, origin);
+            peers.iter().for_each(|peer| put_peer(to, *peer));
+        });
+    }
+
+    pub(crate) fn peers(&mut self, peers: &[Peer]) {
+        self.sized(frame::KIND_PEERS, |to| peers.iter().for_each(|peer| put_peer(to, *peer)));
+    }
+
     pub(crate) fn challenge(&mut self, token: u64) {
         self.sized(frame::KIND_CHALLENGE, |to| to.extend_from_slice(&token.to_le_bytes()));
     }
@@ -275,6 +299,11 @@ impl Packet {
         self.bytes[start + 1..].rotate_right(prefix);
         self.bytes.remove(start);
     }
+}
+
+fn put_peer(to: &mut Vec<u8>, peer: Peer) {
+    to.extend_from_slice(&peer.id.0.to_le_bytes());
+    to.put_address(peer.address);
 }
 
 #[cfg(test)]

@@ -183,8 +183,9 @@ impl Node {
             return self.on_contact_failed(address, ContactError::Unreachable);
         };
         let mut letter = Letter::on_stream(stream, NodeId::NONE, address);
-        letter.packet.join();
+        // Who asks is known before what it asks for.
         self.put_own_claim(&mut letter);
+        letter.packet.join();
         self.post(letter);
     }
 
@@ -215,6 +216,9 @@ impl Node {
             self.fx.counters.dropped.unexpected += 1;
             return;
         }
+        if self.is_partial() {
+            return self.welcome_joiner(letter);
+        }
         let bytes: usize = self.members.replica().iter().map(|claim| claim.bytes().len() + 3).sum();
         let complete = self.hospitality.affords(bytes, self.fx.now.instant);
         let claims: Vec<Arc<Update>> = if complete {
@@ -243,6 +247,9 @@ impl Node {
             self.done(ticket, Ok(Reply::Joined { contact }));
         }
         self.remember();
+        if self.is_partial() {
+            return self.on_welcomed(complete, letter);
+        }
         self.announce_self();
         let peer = if complete {
             Some(letter.peer)

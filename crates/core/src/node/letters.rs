@@ -257,6 +257,7 @@ impl Node {
         }
         self.repeat_sketches(letter);
         self.repeat_requests(letter);
+        self.repeat_ask(letter);
     }
 
     pub(super) fn on_echo(&mut self, token: u64, letter: &mut Letter) {

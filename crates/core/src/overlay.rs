@@ -1,0 +1,307 @@
+//! The partial view of a node that cannot know everybody (HyParView: Leitao, Pereira and Rodrigues, DSN 2007).
+//!
+//! A small symmetric *active view* is whom this node talks to; a larger *passive view* is whom it could talk to instead.
+//! Here is who stands in which, and who comes in when somebody goes; `node/overlaying.rs` says it to others.
+//!
+//! What strangers may do to the views is bounded: only a third party's word fills the passive view, so a third of it is
+//! kept for those whom this node has spoken to itself, and joins that push somebody out of the active view are paid for
+//! from an [`Allowance`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::identity::NodeId;
+use crate::rng::Rng;
+use crate::time::Instant;
+
+/// How many nodes a join walks through before it ends (§5.1: ARWL 6). No walk may be longer.
+pub(crate) const JOIN_WALK: u8 = 6;
+/// Where on its way a join is also noted in a passive view (§5.1: PRWL 3).
+pub(crate) const JOIN_WALK_PASSIVE: u8 = 3;
+/// How many nodes a shuffle walks through.
+pub(crate) const SHUFFLE_WALK: u8 = 6;
+/// How many of the active view a shuffle carries (§5.1: k_a 3).
+const SHUFFLE_ACTIVE: usize = 3;
+/// How many of the passive view (§5.1: k_p 4).
+const SHUFFLE_PASSIVE: usize = 4;
+/// The most peers that one frame may name: those of a shuffle and its origin.
+pub(crate) const PEERS_MAX: usize = 1 + SHUFFLE_ACTIVE + SHUFFLE_PASSIVE;
+/// This part of the passive view is for those whom this node has spoken to.
+const MET_PART: usize = 3;
+/// How many may be asked to be neighbours at once.
+const ASKED_MAX: usize = 4;
+/// How often one of them is asked: datagrams get lost.
+const ASKS_MAX: u32 = 3;
+
+/// Somebody who can be reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Peer {
+    pub(crate) id: NodeId,
+    pub(crate) address: SocketAddr,
+}
+
+impl Peer {
+    /// Whether this could be a node at all: nobody sends this one to addresses that are nobody's or everybody's.
+    pub(crate) fn is_plausible(&self) -> bool {
+        let ip = self.address.ip();
+        self.id != NodeId::NONE && self.address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
+    }
+}
+
+/// One of the passive view.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    peer: Peer,
+    /// This node has spoken to it.
+    is_met: bool,
+}
+
+/// Why somebody is asked to be a neighbour.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reason {
+    /// A place of the active view is free.
+    Search,
+    /// A join ended its walk here: it gets a place even if somebody must go for it.
+    Walk,
+}
+
+/// Somebody who was asked and has not answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) peer: Peer,
+    pub(crate) reason: Reason,
+    tries: u32,
+}
+
+/// The two views, and whom this node asks to come into the first.
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    /// In the order in which they came.
+    active: Vec<Peer>,
+    /// When each of them was last heard of.
+    heard: Vec<Instant>,
+    passive: Vec<Known>,
+    asked: Vec<Asked>,
+    /// Who was asked in the present search for neighbours.
+    tried: Vec<NodeId>,
+    /// Who was named in the last shuffle: they give way first (§4.4).
+    shuffled: Vec<NodeId>,
+}
+
+impl Overlay {
+    pub(crate) fn active(&self) -> &[Peer] {
+        &self.active
+    }
+
+    pub(crate) fn passive(&self) -> impl Iterator<Item = Peer> + '_ {
+        self.passive.iter().map(|known| known.peer)
+    }
+
+    /// How many are in both views.
+    pub(crate) fn len(&self) -> usize {
+        self.active.len() + self.passive.len()
+    }
+
+    fn place(&self, id: NodeId) -> Option<usize> {
+        self.active.iter().position(|peer| peer.id == id)
+    }
+
+    /// A peer has just been heard of. Returns whether it is active.
+    pub(crate) fn note_heard(&mut self, id: NodeId, now: Instant) -> bool {
+        let place = self.place(id);
+        if let Some(place) = place {
+            self.heard[place] = now;
+        }
+        place.is_some()
+    }
+
+    /// Of the active view the one that was not heard of for longest, if that is longer than `pass`. Both ends of a link
+    /// hear of each other by one ping, so that only one of them has to send it.
+    pub(crate) fn silent(&self, pass: Duration, now: Instant) -> Option<NodeId> {
+        let place = (0..self.active.len()).min_by_key(|place| self.heard[*place])?;
+        (now.since(self.heard[place]) >= pass).then(|| self.active[place].id)
+    }
+
+    /// An active peer is reached elsewhere now.
+    pub(crate) fn moved(&mut self, peer: Peer) {
+        if let Some(place) = self.place(peer.id) {
+            self.active[place] = peer;
+        }
+    }
+
+    pub(crate) fn is_active(&self, id: NodeId) -> bool {
+        self.place(id).is_some()
+    }
+
+    /// Brings a peer into the active view of at most `most`. Returns who had to go for it: a random one (§4.2).
+    pub(crate) fn enter(&mut self, peer: Peer, most: usize, now: Instant, rng: &mut Rng) -> Option<Peer> {
+        self.asked.retain(|asked| asked.peer.id != peer.id);
+        self.passive.retain(|known| known.peer.id != peer.id);
+        if self.is_active(peer.id) {
+            self.moved(peer);
+            return None;
+        }
+        let pushed_out = (self.active.len() >= most).then(|| self.active[rng.below(self.active.len())]);
+        if let Some(other) = pushed_out {
+            self.exit(other.id);
+        }
+        self.active.push(peer);
+        self.heard.push(now);
+        pushed_out
+    }
+
+    /// A peer is no longer active.
+    pub(crate) fn exit(&mut self, id: NodeId) -> Option<Peer> {
+        let place = self.place(id)?;
+        self.heard.remove(place);
+        Some(self.active.remove(place))
+    }
+
+    /// Keeps a peer in the passive view of at most `most`. Whoever was only heard of never takes the place of one that
+    /// was met.
+    pub(crate) fn keep(&mut self, peer: Peer, is_met: bool, most: usize, rng: &mut Rng) {
+        if !peer.is_plausible() || self.is_active(peer.id) {
+            return;
+        }
+        if let Some(known) = self.passive.iter_mut().find(|known| known.peer.id == peer.id) {
+            known.is_met |= is_met;
+            if is_met {
+                known.peer = peer;
+            }
+            return;
+        }
+        if is_met && self.passive.iter().filter(|known| known.is_met).count() >= most / MET_PART {
+            self.drop_random(|known| known.is_met, rng);
+        }
+        if self.passive.len() >= most {
+            let shuffled = std::mem::take(&mut self.shuffled);
+            let given = |known: &Known| !known.is_met && shuffled.contains(&known.peer.id);
+            if !self.drop_random(given, rng) && !self.drop_random(|known| !known.is_met, rng) {
+                self.shuffled = shuffled;
+                return;
+            }
+            self.shuffled = shuffled;
+        }
+        self.passive.push(Known { peer, is_met });
+    }
+
+    fn drop_random(&mut self, is_it: impl Fn(&Known) -> bool, rng: &mut Rng) -> bool {
+        let places: Vec<usize> = (0..self.passive.len()).filter(|place| is_it(&self.passive[*place])).collect();
+        let Some(place) = (!places.is_empty()).then(|| places[rng.below(places.len())]) else { return false };
+        self.passive.swap_remove(place);
+        true
+    }
+
+    /// A peer is gone for good.
+    pub(crate) fn forget(&mut self, id: NodeId) {
+        self.passive.retain(|known| known.peer.id != id);
+    }
+
+    /// A new search: those who refused may be asked again.
+    pub(crate) fn begin_search(&mut self) {
+        self.tried.clear();
+    }
+
+    /// Whom to ask next for a free place of the active view of at most `most`: a random one of the passive view, each once
+    /// in a search (§4.3).
+    pub(crate) fn candidate(&mut self, most: usize, rng: &mut Rng) -> Option<Peer> {
+        let searching = self.asked.iter().filter(|asked| asked.reason == Reason::Search).count();
+        if searching + self.active.len() >= most || searching > 0 {
+            return None;
+        }
+        let untried: Vec<Peer> = self.passive().filter(|peer| !self.tried.contains(&peer.id)).collect();
+        let peer = *untried.get(if untried.is_empty() { 0 } else { rng.below(untried.len()) })?;
+        self.tried.push(peer.id);
+        Some(peer)
+    }
+
+    /// Notes that a peer is asked to be a neighbour; whether it may be.
+    pub(crate) fn ask(&mut self, peer: Peer, reason: Reason) -> bool {
+        let known = self.is_active(peer.id) || self.asked.iter().any(|asked| asked.peer.id == peer.id);
+        if known || self.asked.len() >= ASKED_MAX || !peer.is_plausible() {
+            return false;
+        }
+        self.asked.push(Asked { peer, reason, tries: 1 });
+        true
+    }
+
+    pub(crate) fn is_asked(&self, id: NodeId) -> bool {
+        self.asked.iter().any(|asked| asked.peer.id == id)
+    }
+
+    /// Somebody who was asked answered, one way or the other.
+    pub(crate) fn answered(&mut self, id: NodeId) -> Option<Asked> {
+        let place = self.asked.iter().position(|asked| asked.peer.id == id)?;
+        Some(self.asked.remove(place))
+    }
+
+    /// Somebody who was asked has not answered: `Some` if it is to be asked again. Who does not answer for good is
+    /// forgotten.
+    pub(crate) fn unanswered(&mut self, id: NodeId) -> Option<Peer> {
+        let asked = self.asked.iter_mut().find(|asked| asked.peer.id == id)?;
+        if asked.tries < ASKS_MAX {
+            asked.tries += 1;
+            return Some(asked.peer);
+        }
+        self.answered(id);
+        self.forget(id);
+        None
+    }
+
+    /// What a shuffle names beside its origin: some of both views, but not its receiver (§4.4).
+    pub(crate) fn shuffle(&mut self, to: NodeId, rng: &mut Rng) -> Vec<Peer> {
+        let active = self.active.iter().copied().filter(|peer| peer.id != to).collect();
+        let mut named = sample(active, SHUFFLE_ACTIVE, rng);
+        named.extend(sample(self.passive().filter(|peer| peer.id != to).collect(), SHUFFLE_PASSIVE, rng));
+        self.shuffled = named.iter().map(|peer| peer.id).collect();
+        named
+    }
+
+    /// What answers a shuffle: as many of the passive view as it named, or of the active one while there are none.
+    pub(crate) fn answer_shuffle(&mut self, to: NodeId, count: usize, rng: &mut Rng) -> Vec<Peer> {
+        let passive: Vec<Peer> = self.passive().filter(|peer| peer.id != to).collect();
+        let active = || self.active.iter().copied().filter(|peer| peer.id != to).collect();
+        let named = sample(if passive.is_empty() { active() } else { passive }, count.min(PEERS_MAX), rng);
+        self.shuffled = named.iter().map(|peer| peer.id).collect();
+        named
+    }
+
+    /// Somebody of the active view but not `except`, at random: the next step of a walk.
+    pub(crate) fn step(&self, except: &[NodeId], rng: &mut Rng) -> Option<Peer> {
+        let others = self.active.iter().copied().filter(|peer| !except.contains(&peer.id)).collect();
+        sample(others, 1, rng).first().copied()
+    }
+}
+
+fn sample(mut peers: Vec<Peer>, count: usize, rng: &mut Rng) -> Vec<Peer> {
+    rng.shuffle(&mut peers);
+    peers.truncate(count);
+    peers
+}
+
+/// How much others may make this node do: so many at once, then one in each interval.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowance {
+    most: u32,
+    left: u32,
+    /// Since when what is left counts.
+    at: Instant,
+}
+
+impl Allowance {
+    pub(crate) const fn new(most: u32, now: Instant) -> Self {
+        Self { most, left: most, at: now }
+    }
+
+    /// Takes one, if one is left.
+    pub(crate) fn take(&mut self, interval: Duration, now: Instant) -> bool {
+        let regained = now.since(self.at).as_micros() / interval.as_micros().max(1);
+        if regained > 0 {
+            self.left = self.left.saturating_add(u32::try_from(regained).unwrap_or(u32::MAX)).min(self.most);
+            self.at = now;
+        }
+        let has_one = self.left > 0;
+        self.left -= u32::from(has_one);
+        has_one
+    }
+}
