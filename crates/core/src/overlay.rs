@@ -63,6 +63,8 @@ pub(crate) enum Reason {
     Search,
     /// A join ended its walk here: it gets a place even if somebody must go for it.
     Walk,
+    /// The overlay may have come apart, and this one may be in another part: it gets a place likewise.
+    Reunion,
 }
 
 /// Somebody who was asked and has not answered.
@@ -115,11 +117,13 @@ impl Overlay {
         place.is_some()
     }
 
-    /// Of the active view the one that was not heard of for longest, if that is longer than `pass`. Both ends of a link
-    /// hear of each other by one ping, so that only one of them has to send it.
-    pub(crate) fn silent(&self, pass: Duration, now: Instant) -> Option<NodeId> {
-        let place = (0..self.active.len()).min_by_key(|place| self.heard[*place])?;
-        (now.since(self.heard[place]) >= pass).then(|| self.active[place].id)
+    /// Who of the active view was not heard of for so long, the longest silent first. Both ends of a link hear of each
+    /// other by one ping, so that only one of them has to send it.
+    pub(crate) fn silent(&self, span: Duration, now: Instant) -> impl Iterator<Item = NodeId> + use<> {
+        let silent = (0..self.active.len()).filter(|place| now.since(self.heard[*place]) >= span);
+        let mut silent: Vec<(Instant, NodeId)> = silent.map(|place| (self.heard[place], self.active[place].id)).collect();
+        silent.sort_unstable();
+        silent.into_iter().map(|(_, id)| id)
     }
 
     /// An active peer is reached elsewhere now.
@@ -197,6 +201,11 @@ impl Overlay {
         self.passive.retain(|known| known.peer.id != id);
     }
 
+    /// Somebody of the passive view, at random.
+    pub(crate) fn stranger(&self, rng: &mut Rng) -> Option<Peer> {
+        (!self.passive.is_empty()).then(|| self.passive[rng.below(self.passive.len())].peer)
+    }
+
     /// A new search: those who refused may be asked again.
     pub(crate) fn begin_search(&mut self) {
         self.tried.clear();
@@ -206,7 +215,7 @@ impl Overlay {
     /// in a search (§4.3).
     pub(crate) fn candidate(&mut self, most: usize, rng: &mut Rng) -> Option<Peer> {
         let searching = self.asked.iter().filter(|asked| asked.reason == Reason::Search).count();
-        if searching + self.active.len() >= most || searching > 0 {
+        if searching + self.active.len() >= most || self.asked.len() >= ASKED_MAX {
             return None;
         }
         let untried: Vec<Peer> = self.passive().filter(|peer| !self.tried.contains(&peer.id)).collect();
@@ -225,8 +234,23 @@ impl Overlay {
         true
     }
 
-    pub(crate) fn is_asked(&self, id: NodeId) -> bool {
-        self.asked.iter().any(|asked| asked.peer.id == id)
+    fn asked(&self, id: NodeId) -> Option<&Asked> {
+        self.asked.iter().find(|asked| asked.peer.id == id)
+    }
+
+    /// Why somebody was asked who has not answered.
+    pub(crate) fn reason(&self, id: NodeId) -> Option<Reason> {
+        self.asked(id).map(|asked| asked.reason)
+    }
+
+    /// Where that one was asked.
+    pub(crate) fn asked_peer(&self, id: NodeId) -> Option<Peer> {
+        self.asked(id).map(|asked| asked.peer)
+    }
+
+    /// Whether nobody is a neighbour, and nobody was asked.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.active.is_empty() && self.asked.is_empty()
     }
 
     /// Somebody who was asked answered, one way or the other.
@@ -235,13 +259,13 @@ impl Overlay {
         Some(self.asked.remove(place))
     }
 
-    /// Somebody who was asked has not answered: `Some` if it is to be asked again. Who does not answer for good is
-    /// forgotten.
-    pub(crate) fn unanswered(&mut self, id: NodeId) -> Option<Peer> {
+    /// Somebody who was asked has not answered: `Some` if it is to be asked again, and how often it was. Who does not
+    /// answer for good is forgotten.
+    pub(crate) fn unanswered(&mut self, id: NodeId) -> Option<(Peer, u32)> {
         let asked = self.asked.iter_mut().find(|asked| asked.peer.id == id)?;
         if asked.tries < ASKS_MAX {
             asked.tries += 1;
-            return Some(asked.peer);
+            return Some((asked.peer, asked.tries));
         }
         self.answered(id);
         self.forget(id);

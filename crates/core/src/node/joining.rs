@@ -275,13 +275,23 @@ impl Node {
 
     /// Tries somebody who died, left or never answered: a partition looks the same (design §2).
     pub(super) fn on_rejoin_due(&mut self) {
+        if self.is_partial() && self.fx.rng.chance(0.5) {
+            self.ask_stranger();
+            // Contacts are seldom neighbours; who is none is not lost.
+            if !self.contacts.former().is_empty() {
+                self.arm_rejoin();
+            }
+            return;
+        }
         let live: std::collections::BTreeSet<SocketAddr> = self.members.live_addresses().collect();
         let own = self.identity.addresses.clone();
         let is_live = |address: SocketAddr| live.contains(&address) || own.contains(&address);
         if let Some(address) = self.contacts.pick_lost(&mut self.fx.rng, is_live) {
             self.try_contact(address);
         }
-        if self.contacts.has_lost(is_live) {
+        let has_lost =
+            if self.is_partial() { !self.contacts.former().is_empty() } else { self.contacts.has_lost(is_live) };
+        if has_lost {
             self.arm_rejoin();
         }
     }

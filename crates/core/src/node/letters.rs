@@ -252,12 +252,14 @@ impl Node {
     }
 
     pub(super) fn on_challenge(&mut self, token: u64, letter: &mut Letter) {
+        if self.repeat_ask(token, letter.peer) {
+            return;
+        }
         if letter.packet.room() >= TOKEN_FRAME_BYTES {
             letter.packet.echo(token);
         }
         self.repeat_sketches(letter);
         self.repeat_requests(letter);
-        self.repeat_ask(letter);
     }
 
     pub(super) fn on_echo(&mut self, token: u64, letter: &mut Letter) {

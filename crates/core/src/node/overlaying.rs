@@ -121,7 +121,7 @@ impl Node {
 
     /// Somebody who is no neighbour takes this node for one.
     pub(super) fn on_ping_of_stranger(&self, letter: &mut Letter) {
-        if !self.neighbourhood.overlay.is_asked(letter.peer) {
+        if self.neighbourhood.overlay.reason(letter.peer).is_none() {
             letter.packet.neighbour(Neighbour::Part);
         }
     }
@@ -176,6 +176,10 @@ impl Node {
             self.arm_rejoin();
         }
         self.drop_member(id, why);
+        if why == MemberChange::Failed {
+            // What ended this one may have ended others.
+            self.probe_silent(self.config.probe_interval);
+        }
         if why == MemberChange::Removed {
             self.keep_passive(peer, true);
         }
@@ -195,9 +199,10 @@ impl Node {
         if self.neighbourhood.overlay.active().len() >= most {
             return;
         }
-        if let Some(peer) = self.neighbourhood.overlay.candidate(most, &mut self.fx.rng) {
+        while let Some(peer) = self.neighbourhood.overlay.candidate(most, &mut self.fx.rng) {
             self.ask_neighbour(peer, Reason::Search);
-        } else if self.neighbourhood.overlay.active().is_empty() {
+        }
+        if self.neighbourhood.overlay.is_alone() {
             self.ask_contacts();
         }
     }
@@ -215,33 +220,38 @@ impl Node {
 
     fn ask_neighbour(&mut self, peer: Peer, reason: Reason) {
         if peer.id != self.identity.id && self.neighbourhood.overlay.ask(peer, reason) {
-            self.send_ask(peer);
+            self.send_ask(peer, 1);
         }
     }
 
-    fn send_ask(&mut self, peer: Peer) {
+    fn send_ask(&mut self, peer: Peer, tries: u32) {
         let mut letter = self.letter(peer.id, peer.address);
         self.put_ask(&mut letter);
         self.post(letter);
-        self.fx.arm(self.config.probe_timeout, Timer::Neighbour(peer.id));
+        let timeout = self.detector.timeout(&self.config, None) * tries;
+        self.fx.arm(timeout, Timer::Neighbour(peer.id));
     }
 
     fn put_ask(&self, letter: &mut Letter) {
-        let alone = self.neighbourhood.overlay.active().is_empty();
+        let overlay = &self.neighbourhood.overlay;
+        let is_urgent = overlay.active().is_empty() || overlay.reason(letter.peer) == Some(Reason::Reunion);
         self.put_own_claim(letter);
-        letter.packet.neighbour(if alone { Neighbour::AskUrgently } else { Neighbour::Ask });
+        letter.packet.neighbour(if is_urgent { Neighbour::AskUrgently } else { Neighbour::Ask });
     }
 
-    /// The peer wants to know that this node lives at its address before it answers at length.
-    pub(super) fn repeat_ask(&self, letter: &mut Letter) {
-        if self.neighbourhood.overlay.is_asked(letter.peer) {
-            self.put_ask(letter);
-        }
+    /// Somebody who was asked wants to know first that this node lives at its address. Whether that is so.
+    pub(super) fn repeat_ask(&mut self, token: u64, id: NodeId) -> bool {
+        let Some(peer) = self.neighbourhood.overlay.asked_peer(id) else { return false };
+        let mut letter = self.letter(peer.id, peer.address);
+        letter.packet.echo(token);
+        self.put_ask(&mut letter);
+        self.post(letter);
+        true
     }
 
     pub(super) fn on_neighbour_due(&mut self, id: NodeId) {
         match self.neighbourhood.overlay.unanswered(id) {
-            Some(peer) => self.send_ask(peer),
+            Some((peer, tries)) => self.send_ask(peer, tries),
             None => self.search(),
         }
     }
@@ -303,7 +313,7 @@ impl Node {
         self.fx.cancel(Timer::Neighbour(id));
         let has_room = self.neighbourhood.overlay.active().len() < self.active_max();
         match self.introduction(id) {
-            Some((peer, claim)) if has_room || asked.reason == Reason::Walk => self.befriend(peer, claim),
+            Some((peer, claim)) if has_room || asked.reason != Reason::Search => self.befriend(peer, claim),
             Some(_) | None => letter.packet.neighbour(Neighbour::Part),
         }
         self.search();
@@ -395,6 +405,16 @@ impl Node {
         let mut letter = self.letter(to.id, to.address);
         letter.packet.shuffle(SHUFFLE_WALK, self.myself(), &named);
         self.post(letter);
+        self.greet_stranger();
+    }
+
+    /// Tells one of the passive view of a few others: one that has lost everybody hears of somebody so, who has it in mind
+    /// while it has nobody.
+    fn greet_stranger(&mut self) {
+        let Some(peer) = self.neighbourhood.overlay.stranger(&mut self.fx.rng) else { return };
+        let mut letter = self.letter(peer.id, peer.address);
+        letter.packet.peers(&[self.myself()]);
+        self.post(letter);
     }
 
     pub(super) fn on_shuffle(&mut self, ttl: u8, origin: Peer, peers: Peers<'_>, letter: &Letter) {
@@ -438,14 +458,34 @@ impl Node {
         }
     }
 
-    /// Whom to probe next: neighbours in turn that have not been heard of for a whole pass.
+    /// Probes the neighbour that was silent for longest, if that was for a whole pass.
     pub(super) fn probe_neighbour(&mut self) {
         let neighbours = u32::try_from(self.members.live()).unwrap_or(u32::MAX);
-        let (now, pass) = (self.fx.now.instant, self.config.probe_interval * neighbours);
-        if let Some(target) = self.neighbourhood.overlay.silent(pass, now)
-            && !self.detector.is_probing(target)
-        {
+        let pass = self.config.probe_interval * neighbours;
+        if let Some(target) = self.neighbourhood.overlay.silent(pass, self.fx.now.instant).next() {
+            self.probe_at_turn(target);
+        }
+    }
+
+    /// Probes all neighbours that were silent for so long.
+    fn probe_silent(&mut self, span: Duration) {
+        let silent: Vec<NodeId> = self.neighbourhood.overlay.silent(span, self.fx.now.instant).collect();
+        for target in silent {
+            self.probe_at_turn(target);
+        }
+    }
+
+    fn probe_at_turn(&mut self, target: NodeId) {
+        if !self.detector.is_probing(target) {
             self.probe(target, Purpose::Turn);
+        }
+    }
+
+    /// The overlay may have come apart when neighbours failed: one of the passive view is made a neighbour, whatever
+    /// there is room for. If it is in another part, the two parts are one again.
+    pub(super) fn ask_stranger(&mut self) {
+        if let Some(peer) = self.neighbourhood.overlay.stranger(&mut self.fx.rng) {
+            self.ask_neighbour(peer, Reason::Reunion);
         }
     }
 }
