@@ -112,6 +112,7 @@ impl From<StartError> for Failure {
             StartError::Invalid(_)
             | StartError::Bind { .. }
             | StartError::DataDir { .. }
+            | StartError::DataDirNewer { .. }
             | StartError::FaultsNotLoopback { .. }
             | StartError::NoRandomness
             | StartError::NotStarted => failure,

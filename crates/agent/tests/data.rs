@@ -4,7 +4,7 @@
 mod support;
 
 use std::io::Write as _;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use support::{Agent, HASTY, Lines, rumor, text, until_all_know_all};
@@ -150,6 +150,78 @@ fn what_was_acknowledged_is_there_after_a_kill_and_what_was_missed_arrives() {
     assert!(said(&b, &["info"]).1.contains(&format!("durable in {}", directory.path().display())));
     let memory_only = said(&a, &["info"]).1;
     assert!(memory_only.contains("in memory only, as there is no --data-dir"), "{memory_only}");
+}
+
+#[test]
+fn a_damaged_store_is_set_aside_and_filled_again_by_peers() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = ["--data-dir", directory.path().to_str().unwrap()];
+    let a = Agent::start("a", &HASTY);
+    let mut b = Agent::join("b", &a, &[&HASTY[..], &data].concat());
+    until_all_know_all(&[&a, &b]);
+    b.ask(&["put", "color", "green"]);
+    b.ask(&["add", "hits", "2"]);
+    until_held(&a, &[("color", "green".into()), ("hits", 2.into())]);
+    b.process.kill();
+    let path = directory.path().join("store.redb");
+    let mut store = std::fs::read(&path).unwrap();
+    let last = store.iter().rposition(|byte| *byte != 0).unwrap();
+    store.truncate(last / 2);
+    std::fs::write(&path, &store).unwrap();
+
+    let new = Agent::join("b2", &a, &[&HASTY[..], &data].concat());
+    assert_ne!(new.id, b.id, "whose boot is not known does not speak again");
+    let aside = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path());
+    let aside: Vec<_> = aside.filter(|path| std::fs::read(path).is_ok_and(|bytes| bytes == store)).collect();
+    assert_eq!(aside.len(), 1, "the damaged file is kept");
+    until_held(&new, &[("color", "green".into()), ("hits", 2.into())]);
+    assert_eq!(new.ask(&["add", "hits", "1"])["value"], 3);
+    new.process.signal("TERM");
+    new.process.wait_for_end();
+    drop(new);
+    let again = Agent::start("b2", &[&HASTY[..], &data].concat());
+    until_held(&again, &[("color", "green".into()), ("hits", 3.into())]);
+}
+
+/// Linux knows how to lower and raise what a running process may write.
+#[cfg(target_os = "linux")]
+#[test]
+fn on_a_full_disk_writes_are_refused_and_all_else_goes_on_until_there_is_space() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = ["--data-dir", directory.path().to_str().unwrap()];
+    let a = Agent::start("a", &HASTY);
+    let line = Agent::command_line("b", &[&HASTY[..], &data, &["--join", &a.gossip]].concat());
+    let mut command = Command::new("sh");
+    // A write that the limit stops is then an error rather than the end.
+    command.args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#]).arg(line.get_program()).args(line.get_args());
+    let b = Agent::of(command);
+    until_all_know_all(&[&a, &b]);
+    b.ask(&["put", "kept", "1"]);
+    let limit = |bytes: &str| {
+        let process = b.process.child.id().to_string();
+        let limited = Command::new("prlimit").args(["--pid", &process, &format!("--fsize={bytes}:")]).status().unwrap();
+        assert!(limited.success());
+    };
+    limit("4096");
+    let long = "x".repeat(60_000);
+    let (code, out, error) = said(&b, &["put", "refused", &long]);
+    assert_eq!((code, out.as_str()), (3, ""), "{error}");
+    assert!(error.contains("File too large"), "{error}");
+    // Gossip and reads go on, with what could not be stored.
+    a.ask(&["put", "from a", &long]);
+    until_held(&b, &[("from a", long.as_str().into()), ("kept", "1".into())]);
+    assert_ne!(b.ask(&["info"])["data"]["unsaved"], 0);
+    limit("unlimited");
+    b.ask(&["put", "taken", "2"]);
+    while b.ask(&["info"])["data"]["unsaved"] != 0 {}
+    let mut b = b;
+    b.process.kill();
+    let b = Agent::start("b", &[&HASTY[..], &data].concat());
+    assert_eq!(
+        held(&b),
+        [("from a", long.as_str().into()), ("kept", "1".into()), ("taken", "2".into())]
+            .map(|(key, value): (&str, Value)| (key.to_owned(), value))
+    );
 }
 
 #[test]

@@ -223,19 +223,24 @@ impl Stored {
     pub fn from_records<'a>(records: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
         let mut stored = Self::default();
         for (key, value) in records {
-            let mut reader = Reader::new(value);
-            match key {
-                b"boot" => stored.boot = reader.u64().unwrap_or(stored.boot),
-                b"first_boot" => stored.first_boot = reader.u32().map(Seconds),
-                b"members" => stored.members = read_addresses(reader),
-                b"gone" => stored.gone = Apart::read(reader),
-                b"heard" => stored.heard = reader.u32().map(Seconds),
-                b"former" => stored.former = read_addresses(reader),
-                key if key.starts_with(RECORD_PREFIX) => stored.data.push(value.into()),
-                _ => {}
-            }
+            stored.add(key, value);
         }
         stored
+    }
+
+    /// Reads back one record, in any order; each key once.
+    pub fn add(&mut self, key: &[u8], value: &[u8]) {
+        let mut reader = Reader::new(value);
+        match key {
+            b"boot" => self.boot = reader.u64().unwrap_or(self.boot),
+            b"first_boot" => self.first_boot = reader.u32().map(Seconds),
+            b"members" => self.members = read_addresses(reader),
+            b"gone" => self.gone = Apart::read(reader),
+            b"heard" => self.heard = reader.u32().map(Seconds),
+            b"former" => self.former = read_addresses(reader),
+            key if key.starts_with(RECORD_PREFIX) => self.data.push(value.into()),
+            _ => {}
+        }
     }
 }
 

@@ -14,14 +14,11 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rumormill::bench::Storing;
 use rumormill::data::{Data, Edit, Write};
 use rumormill::{Builder, Cluster};
-use rumormill_core::{Record, Stored};
+use rumormill_core::Record;
 use tokio::runtime::Runtime;
-
-#[expect(dead_code, reason = "a node does more with its store than this benchmark")]
-#[path = "../src/store.rs"]
-mod store;
 
 const ENTRIES: usize = 1_000_000;
 const VALUE_BYTES: usize = 100;
@@ -135,12 +132,12 @@ async fn write(data: Data, writer: usize, watch: Instant, time: Duration) -> usi
 /// The store alone, with groups of that many small records.
 fn bare_writes(group: usize, time: Duration) {
     let directory = tempfile::tempdir().expect("there is a directory for temporary files");
-    let (mut store, Stored { .. }) = store::Store::open(&directory.path().join("store")).expect("the store opens");
+    let mut store = Storing::open(directory.path()).expect("the store opens");
     let watch = Instant::now();
     let mut count = 0;
     while watch.elapsed() < time {
         let records: Vec<Record> = (count..count + group).map(record).collect();
-        store.commit(records.iter()).expect("the disk has room");
+        store.commit(&records).expect("the disk has room");
         count += group;
     }
     println!("the store alone, {group} at once: {:.0} a second", count as f64 / watch.elapsed().as_secs_f64());
@@ -275,12 +272,12 @@ fn copy(bytes: u64) -> Duration {
 /// Writes as many records to a store as a new node fetches.
 fn store_all() -> Duration {
     let directory = tempfile::tempdir().expect("there is a directory for temporary files");
-    let (mut store, Stored { .. }) = store::Store::open(&directory.path().join("store")).expect("the store opens");
+    let mut store = Storing::open(directory.path()).expect("the store opens");
     let records: Vec<Record> = (0..ENTRIES).map(record).collect();
     let size = |record: &Record| record.key.len() + record.value.as_ref().map_or(0, Vec::len);
     let watch = Instant::now();
     for chunk in records.chunks(CHUNK_BYTES / size(&records[0])) {
-        store.commit(chunk.iter()).expect("the disk has room");
+        store.commit(chunk).expect("the disk has room");
     }
     watch.elapsed()
 }

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::error::StartError;
 use crate::events::Warning;
 use crate::key::NodeKey;
-use crate::store::{OpenError, Store};
+use crate::store::{Store, StoreError, sync_directory};
 
 const LOCK: &str = "lock";
 const KEY: &str = "identity.pk8";
@@ -49,12 +49,13 @@ pub(crate) fn open(path: &Path) -> Result<Opened, StartError> {
     }
     let (store, stored) = match Store::open(&store_path) {
         Ok(opened) => opened,
-        Err(OpenError::Damaged(reason)) => {
+        Err(StoreError::Damaged(reason)) => {
             warning = Some(set_aside(&key_path, &store_path, reason).map_err(failed)?);
             key = None;
             Store::open(&store_path).map_err(|error| failed(error.into()))?
         }
-        Err(error @ OpenError::Io(_)) => return Err(failed(error.into())),
+        Err(StoreError::Newer { found }) => return Err(StartError::DataDirNewer { path: store_path, found }),
+        Err(StoreError::Io(source)) => return Err(failed(source)),
     };
     let key = match key {
         Some(key) => key,
@@ -91,6 +92,7 @@ fn make_key(path: &Path) -> Result<NodeKey, StartError> {
     let new = path.with_extension("new");
     write_key(&new, key.as_pkcs8())
         .and_then(|()| fs::rename(&new, path))
+        .and_then(|()| sync_directory(path))
         .map_err(|source| StartError::DataDir { path: path.to_owned(), source })?;
     Ok(key)
 }
@@ -128,18 +130,23 @@ fn set_aside(key: &Path, store: &Path, reason: String) -> io::Result<Warning> {
     Ok(Warning::StoreSetAside { path: aside(store)?, reason })
 }
 
-impl From<OpenError> for io::Error {
-    fn from(error: OpenError) -> Self {
+impl From<StoreError> for io::Error {
+    fn from(error: StoreError) -> Self {
         match error {
-            OpenError::Io(error) => error,
-            OpenError::Damaged(reason) => Self::new(io::ErrorKind::InvalidData, reason),
+            StoreError::Io(error) => error,
+            StoreError::Damaged(_) | StoreError::Newer { .. } => {
+                Self::new(io::ErrorKind::InvalidData, error.to_string())
+            }
         }
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::store::file::FORMAT;
 
     /// A directory that takes no writes any more.
     pub(crate) fn broken(path: &Path) -> DataDir {
@@ -181,6 +188,31 @@ pub(crate) mod tests {
         assert_ne!(first, second.key.id());
         let Some(Warning::StoreSetAside { path, .. }) = second.warning else { panic!("nothing was reported") };
         assert_eq!(fs::read(path).unwrap(), [1; 9_999]);
+    }
+
+    #[test]
+    fn a_store_of_a_newer_format_is_refused_and_nothing_is_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(open(directory.path()).unwrap());
+        let path = directory.path().join(STORE);
+        let mut store = fs::read(&path).unwrap();
+        let newer = FORMAT + 1;
+        store[16..20].copy_from_slice(&newer.to_le_bytes());
+        store[20..24].copy_from_slice(&(!newer).to_le_bytes());
+        fs::write(&path, &store).unwrap();
+        let files =
+            || fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path()).collect::<BTreeSet<_>>();
+        let before = files();
+        let Err(error) = open(directory.path()) else { panic!("a newer store was opened") };
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "data_dir is {} of format {newer}, must be of format {FORMAT} or older: this version reads no newer one",
+                path.display()
+            )
+        );
+        assert_eq!((error.field(), files()), ("data_dir", before));
+        assert_eq!(fs::read(&path).unwrap(), store);
     }
 
     #[test]

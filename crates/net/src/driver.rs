@@ -89,7 +89,8 @@ impl Driver {
         tokio::select! {
             biased;
             () = self.datagrams.ready() => Wake::Ready,
-            event = self.streams.event() => Wake::Stream(event),
+            // A transfer that outruns the disk is slowed down by what TCP does when nobody reads.
+            event = self.streams.event(), if !self.keeper.is_behind() => Wake::Stream(event),
             answer = self.keeper.answer() => Wake::Kept(answer),
             request = self.requests.recv() => Wake::Request(request),
             () = sleep_until(due) => Wake::Ready,
@@ -125,6 +126,9 @@ impl Driver {
             is_any = true;
         }
         for _ in 0..OTHERS_A_TURN {
+            if self.keeper.is_behind() {
+                break;
+            }
             let Some(event) = self.streams.try_event() else { break };
             self.on_stream_event(event);
             is_any = true;

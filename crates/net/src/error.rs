@@ -40,6 +40,14 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A later version of this program wrote the data directory. Nothing in it was changed.
+    #[error("data_dir is {} of format {found}, must be {}", path.display(), self.rule())]
+    DataDirNewer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
     /// Faults may be injected on loopback addresses only.
     #[error("allow_faults is true with bind {address}, must be {}", self.rule())]
     FaultsNotLoopback {
@@ -60,7 +68,7 @@ impl StartError {
         match self {
             Self::Invalid(error) => error.field,
             Self::PortInUse { .. } | Self::Bind { .. } => "bind",
-            Self::DataDirInUse { .. } | Self::DataDir { .. } => "data_dir",
+            Self::DataDirInUse { .. } | Self::DataDir { .. } | Self::DataDirNewer { .. } => "data_dir",
             Self::FaultsNotLoopback { .. } => "allow_faults",
             Self::NoRandomness | Self::NotStarted => "system",
         }
@@ -73,6 +81,7 @@ impl StartError {
             Self::PortInUse { address } => address.to_string(),
             Self::Bind { address, .. } => address.clone(),
             Self::DataDirInUse { path } | Self::DataDir { path, .. } => path.display().to_string(),
+            Self::DataDirNewer { path, found } => format!("{} of format {found}", path.display()),
             Self::FaultsNotLoopback { address } => format!("true with bind {address}"),
             Self::NoRandomness => "no random numbers".to_owned(),
             Self::NotStarted => "stopped early".to_owned(),
@@ -87,6 +96,7 @@ impl StartError {
             Self::Bind { .. } => "an address of this machine that may be bound",
             Self::DataDirInUse { .. } => "a directory that no other process uses",
             Self::DataDir { .. } => "a directory that this process can read and write",
+            Self::DataDirNewer { .. } => "of format 2 or older: this version reads no newer one",
             Self::FaultsNotLoopback { .. } => "bound to a loopback address: faults are for experiments",
             Self::NoRandomness => "a system with random numbers",
             Self::NotStarted => "able to store a boot or to make a new identity",

@@ -20,6 +20,8 @@
 //! nothing: whatever an operator should know is an [`Event`].
 
 mod address;
+#[doc(hidden)]
+pub mod bench;
 mod builder;
 mod clock;
 mod cluster;

@@ -1,100 +1,183 @@
-//! The few records that a node keeps: bytes under bytes, in an embedded database, behind this one seam.
+//! What a node keeps: bytes under bytes, in an embedded database, behind this one seam.
+//!
+//! All records are in memory while the node runs and are read from here only at its start. So the database is used as a
+//! log: what one commit writes becomes a group at its end, under a number, whatever the keys are, and the newest record
+//! of a key counts. A commit then costs hardly more than the disk's own time, and [`Compaction`] keeps the log from growing.
 
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use redb::{Database, Error, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{Database, Error, ReadableDatabase, ReadableTable, TableError};
 use rumormill_core::{Record, Stored};
 
-const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
+use self::compaction::{Compaction, Seen};
+use self::file::{FORMAT, Place, StoreFile};
+use self::group::Entry;
+use self::log::{Extent, GROUPS, Log, malformed};
 
-/// The records of a node are a few kilobytes; the database's own default of a gigabyte is for other users.
+mod compaction;
+pub(crate) mod file;
+mod format1;
+mod group;
+mod log;
+
+/// Little of the database is looked at twice; its own default of a gigabyte is for other users.
 const CACHE_BYTES: usize = 256 << 10;
+
+/// Compaction begins when more than half of all groups, and this much, may have been superseded.
+const COMPACT_SLACK: u64 = 1 << 20;
+
+/// How much compaction looks at for each byte that is written, so that it ends before the log has grown by half.
+const COMPACT_SHARE: u64 = 4;
+
+/// How much it looks at with each commit, at least.
+const COMPACT_BYTES_MIN: u64 = 64 << 10;
+
+/// How much it looks at when nothing is to be written.
+const COMPACT_BYTES_IDLE: u64 = 1 << 20;
 
 /// An open database of records.
 #[derive(Debug)]
 pub(crate) struct Store {
-    path: PathBuf,
+    place: Place,
     /// `None` after a failed commit, which the database does not survive: it is opened again for the next one.
     database: Option<Database>,
+    extent: Extent,
+    compaction: Option<Compaction>,
 }
 
-/// Why a database did not open.
-#[derive(Debug)]
-pub(crate) enum OpenError {
+/// Why a store did not open, or did not take records.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
     /// The file is there but makes no sense.
+    #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// A later version of this program wrote it.
+    #[error("the store has format {found}, newer than {FORMAT}")]
+    Newer { found: u32 },
     /// The system refused.
-    Io(io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 impl Store {
-    /// Opens a database, made anew where there is none, checks it, and reads all records.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Stored), OpenError> {
-        let database = open(path)?;
-        let records = read(&database)?;
-        let stored = Stored::from_records(records.iter().map(|(key, value)| (key.as_slice(), value.as_slice())));
-        Ok((Self { path: path.to_owned(), database: Some(database) }, stored))
+    /// Opens a store, made anew where there is none, checks it, and reads all records.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Stored), StoreError> {
+        let place = Place::new(path);
+        let (file, is_first_format) = StoreFile::open(&place)?;
+        if is_first_format {
+            format1::convert(path, file)?;
+            return Self::open(path);
+        }
+        let database = check(file)?;
+        let (stored, extent) = read(&database)?;
+        Ok((Self { place, database: Some(database), extent, compaction: None }, stored))
     }
 
     /// A store that takes no writes.
     #[cfg(test)]
     pub(crate) fn broken() -> Self {
-        Self { path: PathBuf::new(), database: None }
+        let (database, extent, compaction) = (None, Extent::default(), None);
+        Self { place: Place::new(Path::new("")), database, extent, compaction }
+    }
+
+    /// Beyond this length its disk is full.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> std::sync::Arc<std::sync::atomic::AtomicU64> {
+        std::sync::Arc::clone(&self.place.room)
     }
 
     /// Makes records durable, all or none.
-    pub(crate) fn commit<'a>(&mut self, records: impl Iterator<Item = &'a Record>) -> Result<(), Error> {
-        let database = match self.database.take() {
-            Some(database) => database,
-            None => open(&self.path)?,
-        };
-        write(&database, records)?;
-        self.database = Some(database);
+    pub(crate) fn commit<'a>(&mut self, records: impl Iterator<Item = &'a Record>) -> Result<(), StoreError> {
+        self.write(records, COMPACT_BYTES_MIN)
+    }
+
+    /// Whether there is something to [`compact`](Self::compact).
+    pub(crate) fn is_compacting(&self) -> bool {
+        self.compaction.is_some()
+    }
+
+    /// Uses a pause to free what is no longer needed.
+    pub(crate) fn compact(&mut self) -> Result<(), StoreError> {
+        self.write(std::iter::empty(), COMPACT_BYTES_IDLE)
+    }
+
+    fn write<'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a Record>,
+        compact_bytes_min: u64,
+    ) -> Result<(), StoreError> {
+        let (kept, mut extent) = (self.database.take(), self.extent);
+        let is_reopened = kept.is_none();
+        let database = kept.map_or_else(|| check(StoreFile::open(&self.place)?.0), Ok)?;
+        let is_due = extent.bytes > 2 * extent.needed + COMPACT_SLACK;
+        let mut compaction = self.compaction.take().or_else(|| is_due.then(|| Compaction::begin(extent)));
+        let transaction = database.begin_write().map_err(Error::from)?;
+        {
+            let mut log = Log::new(transaction.open_table(GROUPS).map_err(Error::from)?, &mut extent);
+            if is_reopened {
+                log.cut()?;
+            }
+            for entry in records.map(Entry::from) {
+                if let Some(compaction) = &mut compaction {
+                    compaction.note(&entry);
+                }
+                log.push(&entry)?;
+            }
+            let budget = compact_bytes_min.max(log.flush()? * COMPACT_SHARE);
+            compaction = compaction.map(|compaction| compaction.step(&mut log, budget)).transpose()?.flatten();
+            log.flush()?;
+        }
+        transaction.commit().map_err(Error::from)?;
+        (self.database, self.extent, self.compaction) = (Some(database), extent, compaction);
         Ok(())
     }
 }
 
-fn open(path: &Path) -> Result<Database, Error> {
+/// Opens the database in a file. Every page is checked, so that what was changed by anybody else is found here, and
+/// nothing later has to doubt what it reads.
+fn check(file: StoreFile) -> Result<Database, StoreError> {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-    Ok(builder.create(path)?)
+    Ok(builder.create_with_backend(file).map_err(Error::from)?)
 }
 
-/// Keys and values as they were read.
-type Contents = Vec<(Vec<u8>, Vec<u8>)>;
-
-fn read(database: &Database) -> Result<Contents, Error> {
+/// Reads all records, the newest first: of each key the first one counts.
+fn read(database: &Database) -> Result<(Stored, Extent), Error> {
+    let (mut stored, mut extent, mut seen) = (Stored::default(), Extent::default(), Seen::default());
     let transaction = database.begin_read()?;
-    let table = match transaction.open_table(RECORDS) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
+    let table = match transaction.open_table(GROUPS) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok((stored, extent)),
+        table => table?,
     };
-    let mut records = Vec::new();
-    for entry in table.iter()? {
-        let (key, value) = entry?;
-        records.push((key.value().to_vec(), value.value().to_vec()));
-    }
-    Ok(records)
-}
-
-fn write<'a>(database: &Database, records: impl Iterator<Item = &'a Record>) -> Result<(), Error> {
-    let transaction = database.begin_write()?;
-    {
-        let mut table = transaction.open_table(RECORDS)?;
-        for Record { key, value } in records {
-            match value {
-                Some(value) => table.insert(key.as_slice(), value.as_slice())?,
-                None => table.remove(key.as_slice())?,
-            };
+    for group in table.iter()?.rev() {
+        let (number, group) = group?;
+        let (number, group) = (number.value(), group.value());
+        let next = number.checked_add(1).ok_or_else(|| malformed(number))?;
+        extent.next = extent.next.max(next);
+        extent.bytes += group.len() as u64;
+        for entry in group::entries(group).ok_or_else(|| malformed(number))?.iter().rev() {
+            if let (true, Some(value)) = (seen.meet(entry.key), entry.value) {
+                extent.needed += entry.size() as u64;
+                stored.add(entry.key, value);
+            }
         }
     }
-    Ok(transaction.commit()?)
+    Ok((stored, extent))
 }
 
-impl From<Error> for OpenError {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the database may add kinds, and only one does not speak of it")]
+/// Makes durable that a file is in its directory.
+pub(crate) fn sync_directory(file: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty());
+        File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
+impl From<Error> for StoreError {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the database may add kinds, and only these do not speak of it")]
     fn from(error: Error) -> Self {
         match error {
             // So the database reports a file that is none, or that was cut short.
@@ -102,66 +185,14 @@ impl From<Error> for OpenError {
                 Self::Damaged(error.to_string())
             }
             Error::Io(error) => Self::Io(error),
+            Error::Corrupted(reason) => Self::Damaged(reason),
+            error @ (Error::PreviousIo | Error::DatabaseClosed | Error::LockPoisoned(_)) => {
+                Self::Io(io::Error::other(error.to_string()))
+            }
             other => Self::Damaged(other.to_string()),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(key: &str, value: Option<&str>) -> Record {
-        Record { key: key.into(), value: value.map(Into::into) }
-    }
-
-    fn contents(store: &Store) -> Contents {
-        read(store.database.as_ref().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn records_survive_and_removed_ones_do_not() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("store");
-        {
-            let (mut store, _) = Store::open(&path).unwrap();
-            store.commit([record("a", Some("1")), record("b", Some("2"))].iter()).unwrap();
-            store.commit([record("a", None), record("b", Some("3"))].iter()).unwrap();
-        }
-        let (store, _) = Store::open(&path).unwrap();
-        assert_eq!(contents(&store), [(b"b".to_vec(), b"3".to_vec())]);
-    }
-
-    #[test]
-    fn a_file_that_is_no_database_is_damaged() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("store");
-        std::fs::write(&path, [7; 5_000]).unwrap();
-        assert!(matches!(Store::open(&path), Err(OpenError::Damaged(_))));
-    }
-
-    #[test]
-    fn a_store_that_was_cut_short_is_damaged() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("store");
-        {
-            let (mut store, _) = Store::open(&path).unwrap();
-            store.commit([record("a", Some("1"))].iter()).unwrap();
-        }
-        let whole = std::fs::read(&path).unwrap();
-        for length in (1..whole.len()).step_by(1_000) {
-            std::fs::write(&path, &whole[..length]).unwrap();
-            assert!(matches!(Store::open(&path), Err(OpenError::Damaged(_))), "{length} bytes");
-        }
-    }
-
-    #[test]
-    fn a_store_takes_writes_again_after_a_failed_one() {
-        let directory = tempfile::tempdir().unwrap();
-        let (mut store, _) = Store::open(&directory.path().join("store")).unwrap();
-        // What a failed commit leaves behind.
-        store.database = None;
-        store.commit([record("a", Some("1"))].iter()).unwrap();
-        assert_eq!(contents(&store).len(), 1);
-    }
-}
+pub(crate) mod tests;

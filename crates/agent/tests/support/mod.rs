@@ -132,8 +132,18 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts an agent on ports of the system's choice and waits until it is ready.
     pub(crate) fn start(name: &str, arguments: &[&str]) -> Self {
+        Self::of(Self::command_line(name, arguments))
+    }
+
+    /// The command that [`start`](Self::start) runs.
+    pub(crate) fn command_line(name: &str, arguments: &[&str]) -> Command {
         let mut command = rumor(&["agent", "--json", "--name", name, "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
         command.args(["--log-level", "error"]).args(arguments);
+        command
+    }
+
+    /// Waits until the agent that a command starts is ready.
+    pub(crate) fn of(command: Command) -> Self {
         let process = Lines::of(command);
         let ready = process.next();
         assert_eq!(ready["event"], "ready", "{ready}");
