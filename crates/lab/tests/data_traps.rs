@@ -338,8 +338,8 @@ fn a_watcher_that_was_away_gets_what_it_missed_or_is_told_to_read_again() {
         let missed = net.node(0).unwrap().data_changes(position).unwrap();
         assert!(missed.len() > 20, "{}", missed.len());
         for change in &missed {
-            match &change.entry {
-                Some(entry) => known.insert(change.key.clone(), entry.clone()),
+            match change.entry() {
+                Some(entry) => known.insert(change.key.clone(), entry.into_owned()),
                 None => known.remove(&change.key),
             };
         }
@@ -370,7 +370,7 @@ fn a_node_that_stood_still_while_a_value_ran_out_and_was_forgotten_tells_its_wat
         net.pause(2, TOMBSTONE_TTL + secs(10));
         net.run_for(TOMBSTONE_TTL + secs(15)).unwrap();
         let changes = net.node(2).unwrap().data_changes(position).unwrap();
-        assert!(changes.iter().any(|change| change.key == "k" && change.entry.is_none()), "{changes:?}");
+        assert!(changes.iter().any(|change| change.key == "k" && change.entry().is_none()), "{changes:?}");
         net.run_for(secs(30)).unwrap();
         net.check_data().unwrap();
     }

@@ -1,17 +1,20 @@
 //! Updates in the order of their subjects: all of one key together, its head first, keys by their bytes.
 
 use std::borrow::Borrow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::entry::Summary;
+use super::parts::Parts;
 use crate::datum::{Part, Subject};
 use crate::map::{Fold, Map, Set};
+use crate::time::Seconds;
 use crate::update::Update;
 
 /// An update, ordered by what it is about.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Held(Arc<Update>);
 
 /// What can be looked for in the index.
@@ -78,7 +81,7 @@ impl Ord for Held {
 }
 
 /// The head of a key, found by the key.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct HeadOf(Arc<Update>);
 
 impl Borrow<[u8]> for HeadOf {
@@ -103,13 +106,18 @@ impl Eq for HeadOf {}
 
 /// One update for each subject: in order, and the heads also by key, because most keys are registers and reads of one
 /// key are many.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Index {
     ordered: BTreeSet<Held>,
     heads: Set<HeadOf>,
     /// How many parts there are, by the hash of their key.
     parts: Map<u64, u32>,
+    /// What keys of many parts add up to, so that not all have to be looked at for each one that comes.
+    large: BTreeMap<Vec<u8>, Parts>,
 }
+
+/// From so many parts on what they add up to is kept.
+const LARGE: usize = 64;
 
 impl Index {
     pub(crate) fn len(&self) -> usize {
@@ -139,16 +147,18 @@ impl Index {
         let Subject { key, part } = update.subject();
         match part {
             Part::Head => drop(self.heads.replace(HeadOf(Arc::clone(&update)))),
-            Part::Sums(_) | Part::Element(_) if before.is_none() => *self.parts.entry(hash(key)).or_default() += 1,
-            Part::Sums(_) | Part::Element(_) => {}
+            Part::Sums(_) | Part::Element(_) => {
+                let count = self.parts.entry(hash(key)).or_default();
+                *count += u32::from(before.is_none());
+                let may_be_large = *count as usize >= LARGE;
+                self.sum_up(key, before.as_deref(), Some(&update), may_be_large);
+            }
         }
         before
     }
 
     pub(crate) fn remove(&mut self, subject: &Subject<'_>) {
-        if !self.ordered.remove(subject as &dyn About) {
-            return;
-        }
+        let Some(Held(removed)) = self.ordered.take(subject as &dyn About) else { return };
         match subject.part {
             Part::Head => drop(self.heads.take(subject.key)),
             Part::Sums(_) | Part::Element(_) => {
@@ -158,8 +168,49 @@ impl Index {
                 if *count == 0 {
                     self.parts.remove(&hash);
                 }
+                self.sum_up(subject.key, Some(&removed), None, false);
             }
         }
+    }
+
+    /// One part of a key was put into the place of another, or of none.
+    fn sum_up(&mut self, key: &[u8], before: Option<&Update>, after: Option<&Update>, may_be_large: bool) {
+        if let Some(parts) = self.large.get_mut(key) {
+            if let Some(before) = before {
+                parts.take(before);
+            }
+            if let Some(after) = after {
+                parts.put(after);
+            }
+            if parts.count() < LARGE / 2 {
+                self.large.remove(key);
+            }
+        } else if may_be_large {
+            let parts = Parts::of(self.of_key(key).map(|update| &**update));
+            // Keys whose hashes are the same are counted together.
+            if parts.count() >= LARGE {
+                self.large.insert(key.to_vec(), parts);
+            }
+        }
+    }
+
+    /// What the parts of a key add up to, as fast for many as for few.
+    pub(crate) fn parts_of(&self, key: &[u8]) -> Parts {
+        if !self.has_parts(key) {
+            return Parts::default();
+        }
+        let known = self.large.get(key).copied();
+        known.unwrap_or_else(|| Parts::of(self.of_key(key).map(|update| &**update)))
+    }
+
+    /// Whether there are many parts of a key.
+    pub(crate) fn is_large(&self, key: &[u8]) -> bool {
+        self.large.contains_key(key)
+    }
+
+    /// What is to be said of a key, as fast for many parts as for few.
+    pub(crate) fn summary(&self, key: &[u8], now: Seconds) -> Option<Summary> {
+        Summary::of(self.head(key).map(|head| &**head), &self.parts_of(key), now)
     }
 
     /// Everything, in order.

@@ -27,6 +27,15 @@ pub struct Page {
 #[derive(Clone, Debug, Default)]
 pub struct Shelf(Arc<RwLock<Index>>);
 
+/// Whether it is the same node's.
+impl PartialEq for Shelf {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Shelf {}
+
 impl Shelf {
     /// What a key holds at the time `now`, which hides what ran out.
     pub fn get(&self, key: &str, now: Wall) -> Option<Entry> {

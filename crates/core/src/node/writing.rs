@@ -227,15 +227,18 @@ impl Node {
         }
         let now = self.fx.now;
         for Asked { ticket, writes, replicas, deadline } in asked {
-            let entry = writes.last().and_then(|write| self.data.shelf().get(&write.key, now.wall));
+            let last = writes.last().map(|write| write.key.as_bytes());
+            let holds = last.and_then(|key| self.data.shelf().read().summary(key, now.wall.seconds()));
             let durable = self.identity.durable;
-            let written = Written { entry, durable, replicas: 0, in_memory: 0, wanted: replicas };
+            let written = Written { holds, durable, replicas: 0, in_memory: 0, wanted: replicas };
             if replicas == 0 {
                 self.done(ticket, Ok(Reply::Written(Box::new(written))));
             } else {
-                let keys = writes.iter().map(|write| write.key.as_bytes());
-                let subjects =
-                    keys.flat_map(|key| draft.updates().of_key(key)).map(|update| Data::record_key(&update.subject()));
+                let keys: BTreeSet<&[u8]> = writes.iter().map(|write| write.key.as_bytes()).collect();
+                let subjects = keys
+                    .into_iter()
+                    .flat_map(|key| draft.updates().of_key(key))
+                    .map(|update| Data::record_key(&update.subject()));
                 let subjects = subjects.collect();
                 self.await_replicas(ticket, written, subjects, deadline);
             }

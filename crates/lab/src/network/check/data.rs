@@ -193,11 +193,12 @@ impl Data {
 
     /// A node tells its watchers of a change.
     pub fn changed(&mut self, node: usize, change: &Change) -> Verdict {
-        let Change { key, entry, author, .. } = change;
-        self.see(node, key, entry.as_ref(), *author)?;
+        let Change { key, author, .. } = change;
+        let entry = change.entry();
+        self.see(node, key, entry.as_deref(), *author)?;
         let watched = &mut self.seats[node].watched;
         match entry {
-            Some(entry) => watched.insert(key.clone(), entry.clone()),
+            Some(entry) => watched.insert(key.clone(), entry.into_owned()),
             None => watched.remove(key),
         };
         Ok(())
