@@ -64,8 +64,7 @@ fn put(node: &mut Node, at: u64, ticket: u64, key: &str, timeout: Duration) -> S
 fn pass(node: &mut Node, until: u64) -> Seen {
     let mut all = Seen::default();
     while let Some(due) = node.poll_timeout().filter(|due| *due <= now(until).instant) {
-        let at = now(due.since(Instant::from_micros(0)).as_millis().try_into().unwrap());
-        let at = Now { instant: due, ..at };
+        let at = Now { instant: due, wall: now(0).wall + due.since(Instant::from_micros(0)) };
         node.handle_input(at, Input::Timeout);
         let Seen { asked, ended } = drain(node);
         all.asked.extend(asked);

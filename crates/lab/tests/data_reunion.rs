@@ -9,7 +9,7 @@ use database::{all_lack, all_show, done, register, set};
 use rumormill_core::config::ConfigBuilder;
 use rumormill_core::data::{Edit, Value, Write};
 use rumormill_core::rng::Rng;
-use rumormill_lab::{DiskFate, Failure, Network, Options, seeds};
+use rumormill_lab::{DiskFate, Failure, Link, Network, Options, seeds};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -27,9 +27,16 @@ const NODES: usize = 5;
 
 /// A cluster that has held some keys for long.
 fn settled(seed: u64) -> Result<Network, Failure> {
+    settled_over(seed, Link::default())
+}
+
+fn settled_over(seed: u64, link: Link) -> Result<Network, Failure> {
     let replay = seeds::replay_line(env!("CARGO_CRATE_NAME"), seed);
     let config = ConfigBuilder { tombstone_ttl: TOMBSTONE_TTL, ..ConfigBuilder::lan() };
-    let mut net = Network::new(seed).replay(replay).nodes(NODES).config(config).start_joined()?;
+    let mut net = Network::new(seed)
+        .replay(replay)
+        .options(Options { nodes: NODES, link, config, ..Options::default() })
+        .start_joined()?;
     for key in ["kept", "deleted-here", "deleted-there", "overwritten"] {
         let put = net.put(0, key, b"old");
         done(&mut net, put)?;
@@ -165,16 +172,18 @@ fn a_backup_that_is_older_than_deletions_are_remembered() {
 
 #[test]
 fn a_network_that_flaps_before_the_two_sides_stay_together() {
-    for seed in seeds::chosen(&[1, 2, 3, 4, 5, 6]) {
-        let mut net = settled(seed).unwrap();
+    for seed in seeds::chosen(&(1..=12).collect::<Vec<_>>()) {
+        // So slow that a reunion takes longer than some of the times together.
+        let mut net = settled_over(seed, Link { latency: ms(150), ..Link::default() }).unwrap();
         let group = if seed % 2 == 0 { vec![4] } else { vec![3, 4] };
-        net.partition(&[group.clone()]);
+        net.partition(std::slice::from_ref(&group));
         live_apart(&mut net, 4, 0).unwrap();
         let rng = &mut Rng::new(seed);
         for _ in 0..8 {
             net.heal();
-            net.run_for(ms(50 + rng.below(4_000) as u64)).unwrap();
-            net.partition(&[group.clone()]);
+            let together = ms(50 + rng.below(4_000) as u64);
+            net.run_for(together).unwrap();
+            net.partition(std::slice::from_ref(&group));
             // Some as long as deletions are remembered, some too short for anybody to be declared dead.
             let apart = if rng.chance(0.3) { TOMBSTONE_TTL + secs(20) } else { ms(rng.below(15_000) as u64) };
             net.run_for(apart).unwrap();
