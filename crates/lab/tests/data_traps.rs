@@ -375,3 +375,34 @@ fn a_node_that_stood_still_while_a_value_ran_out_and_was_forgotten_tells_its_wat
         net.check_data().unwrap();
     }
 }
+
+#[test]
+fn a_node_whose_clock_is_behind_writes_later_than_all_that_it_has_seen() {
+    for seed in seeds::chosen(&[1, 2, 3]) {
+        let mut net = network(seed, 4).start_joined().unwrap();
+        // n1 is behind the others by somewhat less than anybody would refuse to take.
+        for node in [0, 2, 3] {
+            net.set_clock_ahead(node, secs(55));
+        }
+        net.run_for(secs(20)).unwrap();
+        let writes =
+            [net.put(0, "r", b"theirs"), net.add_to(0, "c", 5), net.insert(0, "s", b"a"), net.put(0, "gone", b"v")];
+        for write in writes {
+            done(&mut net, write).unwrap();
+        }
+        settle(&mut net).unwrap();
+        let writes =
+            [net.put(1, "r", b"ours"), net.delete(1, "c"), net.remove_element(1, "s", b"a"), net.delete(1, "gone")];
+        for write in writes {
+            done(&mut net, write).unwrap();
+        }
+        settle(&mut net).unwrap();
+        all_show(&net, "r", &register(b"ours"));
+        all_show(&net, "s", &set(&[]));
+        all_lack(&net, "c");
+        all_lack(&net, "gone");
+        net.run_for(secs(120)).unwrap();
+        settle(&mut net).unwrap();
+        all_show(&net, "r", &register(b"ours"));
+    }
+}

@@ -130,13 +130,15 @@ impl Node {
     }
 
     fn arm_write(&mut self) {
-        match self.writing.queue.iter().map(|asked| asked.deadline).min() {
+        let under_way = self.writing.batch.iter().flat_map(|batch| &batch.asked);
+        match self.writing.queue.iter().chain(under_way).map(|asked| asked.deadline).min() {
             Some(first) => self.fx.timers.set(Timer::Write, first),
             None => self.fx.cancel(Timer::Write),
         }
     }
 
-    /// Writes that waited too long are not made any more.
+    /// Writes that waited too long are not made any more. Of those that are on their way to the disk nobody can tell: they go
+    /// on, and who asked is told so.
     pub(super) fn on_write_due(&mut self) {
         let now = self.fx.now.instant;
         let queue = std::mem::take(&mut self.writing.queue);
@@ -144,6 +146,11 @@ impl Node {
         self.writing.queue = waiting;
         for Asked { ticket, .. } in late {
             self.done(ticket, Err(Refusal::Late));
+        }
+        let under_way =
+            self.writing.batch.iter_mut().flat_map(|batch| batch.asked.extract_if(.., |asked| asked.deadline <= now));
+        for Asked { ticket, .. } in under_way.collect::<Vec<_>>() {
+            self.done(ticket, Err(Refusal::NotConfirmed));
         }
         self.arm_write();
     }

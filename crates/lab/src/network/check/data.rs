@@ -174,7 +174,12 @@ impl Data {
     /// A command ended, perhaps a write.
     pub fn answered(&mut self, ticket: Ticket, result: &Result<Reply, Refusal>, latest: Wall) {
         self.clock(latest);
-        self.end(ticket, if result.is_ok() { Outcome::Made } else { Outcome::Refused });
+        let outcome = match result {
+            Ok(_) => Outcome::Made,
+            Err(Refusal::NotConfirmed) => Outcome::Unknown,
+            Err(_) => Outcome::Refused,
+        };
+        self.end(ticket, outcome);
     }
 
     fn end(&mut self, ticket: Ticket, outcome: Outcome) {
