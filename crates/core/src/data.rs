@@ -172,6 +172,9 @@ impl Data {
 
     /// How an update stands to what is held; the id of the latter if they are the same.
     fn compare(&self, update: &UpdateRef<'_>, datum: &Datum<'_>, held: &Update) -> (Standing, Option<UpdateId>) {
+        if update.bytes == held.bytes() {
+            return (Standing::Same, Some(held.id));
+        }
         match datum::compare(&datum.statement, &held.datum().statement) {
             Standing::Same => {
                 let id = update.id(&self.secret);
