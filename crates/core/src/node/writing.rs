@@ -182,7 +182,7 @@ impl Node {
     }
 
     fn arm_write(&mut self) {
-        let under_way = self.writing.batch.iter().flat_map(|batch| &batch.asked);
+        let under_way = self.writing.under_way.batches.iter().flat_map(|batch| &batch.asked);
         match self.writing.queue.iter().chain(under_way).map(|asked| asked.deadline).min() {
             Some(first) => self.fx.timers.set(Timer::Write, first),
             None => self.fx.cancel(Timer::Write),
@@ -199,8 +199,12 @@ impl Node {
         for Asked { ticket, .. } in late {
             self.done(ticket, Err(Refusal::Late));
         }
-        let under_way =
-            self.writing.batch.iter_mut().flat_map(|batch| batch.asked.extract_if(.., |asked| asked.deadline <= now));
+        let under_way = self
+            .writing
+            .under_way
+            .batches
+            .iter_mut()
+            .flat_map(|batch| batch.asked.extract_if(.., |asked| asked.deadline <= now));
         for Asked { ticket, .. } in under_way.collect::<Vec<_>>() {
             self.done(ticket, Err(Refusal::NotConfirmed));
         }
