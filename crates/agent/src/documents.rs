@@ -538,6 +538,7 @@ impl From<Refusal> for Problem {
             }
             Refusal::ClockAhead { .. } => Self::new("clock_ahead", detail),
             Refusal::Late => Self::new("late", detail),
+            Refusal::NotConfirmed => Self::new("not_confirmed", detail),
             Refusal::At { refusal, .. } => Self::from(*refusal),
         }
     }

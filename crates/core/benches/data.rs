@@ -31,6 +31,9 @@ const VALUE_BYTES: usize = 100;
 
 fn main() {
     memory_and_reads(1_000_000);
+    for size in [10, 100_000] {
+        insertions(size);
+    }
     let records = entries(1_000_000);
     println!("\nreconciling replicas that differ in {DIFFERENCES} updates, {TRIALS} trials");
     for size in [10_000, 100_000, 1_000_000] {
@@ -101,6 +104,22 @@ fn node(number: u64, durable: bool, stored: Stored) -> Node {
         drain(&mut node, &mut Vec::new());
     }
     node
+}
+
+/// What it takes to insert one more element into a set of that many, all watchers told.
+fn insertions(size: usize) {
+    const MORE: usize = 1_000;
+    let mut node = node(9, false, Stored::default());
+    let insert = |element: usize| Write::new("set", Edit::Insert { element: element.to_be_bytes().to_vec() });
+    for elements in (0..size).collect::<Vec<_>>().chunks(1_000) {
+        write(&mut node, elements.iter().map(|element| insert(*element)).collect(), &mut Vec::new());
+    }
+    let begun = Stopwatch::now();
+    for element in size..size + MORE {
+        write(&mut node, vec![insert(element)], &mut Vec::new());
+    }
+    let micros = begun.elapsed().as_secs_f64() * 1e6 / MORE as f64;
+    println!("{micros:.1} us for each of {MORE} insertions into a set of {size} elements");
 }
 
 fn restored(number: u64, records: &[Record]) -> Node {

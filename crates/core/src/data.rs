@@ -9,14 +9,16 @@ mod changes;
 mod draft;
 mod entry;
 mod index;
+mod ordered;
+mod parts;
 mod shelf;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use changes::{Change, ChangeKind, Position, PositionError};
-pub use entry::{Entry, Revision, Value};
+pub use changes::{Change, ChangeKind, Holds, Position, PositionError};
+pub use entry::{Entry, Revision, Summary, Value};
 pub use shelf::{Page, Shelf};
 pub use write::{Condition, Edit, Write, Written};
 
@@ -31,6 +33,7 @@ use crate::update::{self, Head, Interner, Update, UpdateId, UpdateRef};
 use crate::wire::Reader;
 use changes::Changes;
 pub(crate) use draft::Draft;
+pub(crate) use index::Index;
 
 /// What an update takes beside its bytes, so that a flood of tiny ones finds the cap too.
 pub(crate) const UPDATE_OVERHEAD: usize = 128;
@@ -59,6 +62,15 @@ pub(crate) struct Faded {
     pub(crate) stripped: Vec<Arc<Update>>,
 }
 
+/// A key may have changed.
+#[derive(Debug)]
+struct Touched {
+    /// What it held when that was last told.
+    before: Option<Summary>,
+    /// Whose doing it was; nobody's if a value ran out.
+    author: Option<NodeId>,
+}
+
 /// The data space of one node.
 #[derive(Debug)]
 pub(crate) struct Data {
@@ -69,8 +81,8 @@ pub(crate) struct Data {
     /// Values that will run out.
     expiring: BTreeSet<(Seconds, UpdateId)>,
     changes: Changes,
-    /// Keys that changed since it was last told, and whose doing that was; nobody's if a value ran out.
-    touched: BTreeMap<Vec<u8>, Option<NodeId>>,
+    /// Keys that may have changed since it was last told.
+    touched: BTreeMap<Vec<u8>, Touched>,
     secret: [u8; 16],
     interner: Interner,
 }
@@ -162,6 +174,9 @@ impl Data {
 
     /// How an update stands to what is held; the id of the latter if they are the same.
     fn compare(&self, update: &UpdateRef<'_>, datum: &Datum<'_>, held: &Update) -> (Standing, Option<UpdateId>) {
+        if update.bytes == held.bytes() {
+            return (Standing::Same, Some(held.id));
+        }
         match datum::compare(&datum.statement, &held.datum().statement) {
             Standing::Same => {
                 let id = update.id(&self.secret);
@@ -211,7 +226,7 @@ impl Data {
         let parts = update.parts();
         let Head::Data(datum) = parts.head else { unreachable!("only data are kept here") };
         self.clock.hear(datum.stamp());
-        self.touched.insert(datum.subject.key.to_vec(), Some(datum.author()));
+        self.touch(datum.subject.key, Some(datum.author()));
         if parts.expires != parts.forget && !parts.is_stripped() {
             self.expiring.insert((parts.expires, update.id));
         }
@@ -226,11 +241,24 @@ impl Data {
         }
     }
 
-    /// What is no longer held takes no room and does not run out. Whether it would have.
-    fn let_go(&mut self, held: &Update) -> bool {
+    /// A key is about to change, perhaps.
+    fn touch(&mut self, key: &[u8], author: Option<NodeId>) {
+        if let Some(touched) = self.touched.get_mut(key) {
+            touched.author = author;
+            return;
+        }
+        // A value that runs out counts until that is told.
+        let before = self.shelf.read().summary(key, Seconds(0));
+        self.touched.insert(key.to_vec(), Touched { before, author });
+    }
+
+    /// What is no longer held takes no room and does not run out.
+    fn let_go(&mut self, held: &Update) {
         self.bytes -= size(held);
         let parts = held.parts();
-        parts.expires != parts.forget && self.expiring.remove(&(parts.expires, held.id))
+        if parts.expires != parts.forget {
+            self.expiring.remove(&(parts.expires, held.id));
+        }
     }
 
     /// Lets values and updates go whose time has come.
@@ -239,10 +267,9 @@ impl Data {
         let slots = self.replica.advance(now);
         let forgotten: Vec<Arc<Update>> = slots.into_iter().map(|slot| Arc::clone(self.replica.at(slot))).collect();
         for update in forgotten {
-            if self.let_go(&update) {
-                // It stood still while the value ran out.
-                self.touched.insert(update.subject().key.to_vec(), None);
-            }
+            // Also where the node stood still while a value ran out, and where the kind written last was known by this alone.
+            self.touch(update.subject().key, None);
+            self.let_go(&update);
             self.shelf.write().remove(&update.subject());
             let slot = self.replica.slot_of(update.id).expect("index and replica hold the same");
             self.replica.remove(slot);
@@ -261,7 +288,7 @@ impl Data {
     fn strip(&mut self, id: UpdateId) -> Option<Arc<Update>> {
         let slot = self.replica.slot_of(id).expect("only what is held runs out");
         let held = Arc::clone(self.replica.at(slot));
-        self.touched.insert(held.subject().key.to_vec(), None);
+        self.touch(held.subject().key, None);
         let bytes = held.parts().stripped(&self.secret)?;
         let update = UpdateRef::read(&bytes).expect("made from an update that made sense");
         let stripped = Arc::new(Update::new(&update, &self.secret));
@@ -284,15 +311,27 @@ impl Data {
     /// What changed since this was last asked, for those who watch.
     pub(crate) fn settle_changes(&mut self, now: Wall) -> Vec<Arc<Change>> {
         let touched = std::mem::take(&mut self.touched);
-        let index = self.shelf.read();
-        touched
-            .into_iter()
-            .map(|(key, author)| {
-                let kind = entry::kind_of(index.of_key(&key));
-                let entry = entry::compose(index.of_key(&key), now.seconds());
-                self.changes.note(key, author, kind, entry)
-            })
-            .collect()
+        let shelf = self.shelf.clone();
+        let index = shelf.read();
+        let mut told = Vec::with_capacity(touched.len());
+        for (key, Touched { before, author }) in touched {
+            let after = index.summary(&key, now.seconds());
+            if after == before {
+                // What came is hidden, or adds nothing to what was known.
+                continue;
+            }
+            let Some(kind) = after.as_ref().or(before.as_ref()).map(|summary| summary.kind) else { continue };
+            let holds = match after {
+                None => Holds::Nothing,
+                Some(Summary { kind: Kind::Set, .. }) if index.is_large(&key) => Holds::Large(shelf.clone(), now),
+                Some(summary @ Summary { sum: Some(sum), .. }) => {
+                    Holds::Entry(summary.into_entry(&key, Value::Counter(sum)))
+                }
+                Some(_) => entry::of_key(&index, &key, now.seconds()).map_or(Holds::Nothing, Holds::Entry),
+            };
+            told.push(self.changes.note(key, author, kind, holds));
+        }
+        told
     }
 
     /// Updates after the subject of a record, or from the first on, in the order of their subjects: about `bytes`.
@@ -313,7 +352,8 @@ impl Data {
 
     /// The key under which the driver keeps the update about a subject.
     pub(crate) fn record_key(subject: &datum::Subject<'_>) -> Vec<u8> {
-        let mut key = RECORD_PREFIX.to_vec();
+        let mut key = Vec::with_capacity(RECORD_PREFIX.len() + subject.bytes_max());
+        key.extend_from_slice(RECORD_PREFIX);
         subject.write(&mut key);
         key
     }

@@ -452,7 +452,7 @@ pub enum Reply {
     },
 }
 
-/// Why a command was refused. Nothing was changed.
+/// Why a command was refused. Nothing was changed, except where it says that this is not known.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// A value breaks a rule.
@@ -524,6 +524,10 @@ pub enum Refusal {
     /// The write did not have its turn in time: nothing was written.
     #[error("the write did not have its turn within its time, and was not made")]
     Late,
+    /// The disk did not say in time whether it has the write: it may be made yet, or fail. Nobody is told of it before it is
+    /// durable.
+    #[error("the disk has not confirmed the write within its time; whether it is made is not known yet")]
+    NotConfirmed,
     /// No such member, message, query, key or element.
     #[error("no {what} {name}")]
     Unknown {

@@ -127,10 +127,10 @@ fn survive(seed: u64) -> Result<u64, Failure> {
 
 /// Deletes everything, and sees that it stays away, also once the deletions are forgotten.
 fn bury(net: &mut Network, rng: &mut Rng) -> Result<(), Failure> {
-    // One whose clock is in the middle: one that is ahead would refuse to write.
+    // One whose clock is in the middle, and not ahead of the median of the others: that would refuse to write.
     let mut nodes: Vec<usize> = net.up().collect();
     nodes.sort_by_key(|&node| net.wall(node));
-    let writer = nodes[nodes.len() / 2];
+    let writer = nodes[(nodes.len() - 2) / 2];
     let deletions: Vec<_> = net.list(writer).iter().map(|entry| net.delete(writer, &entry.key)).collect();
     net.run_for(secs(5))?;
     for deletion in deletions {
@@ -156,7 +156,8 @@ fn bury(net: &mut Network, rng: &mut Rng) -> Result<(), Failure> {
 
 #[test]
 fn data_survives_what_these_seeds_draw() {
-    for seed in seeds::chosen(&(1..=200).collect::<Vec<_>>()) {
+    // Those behind the first ones once failed.
+    for seed in seeds::chosen(&(1..=200).chain([1_000_342, 1_003_264, 1_005_489]).collect::<Vec<_>>()) {
         survive(seed).unwrap();
     }
 }

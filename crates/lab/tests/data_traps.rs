@@ -338,8 +338,8 @@ fn a_watcher_that_was_away_gets_what_it_missed_or_is_told_to_read_again() {
         let missed = net.node(0).unwrap().data_changes(position).unwrap();
         assert!(missed.len() > 20, "{}", missed.len());
         for change in &missed {
-            match &change.entry {
-                Some(entry) => known.insert(change.key.clone(), entry.clone()),
+            match change.entry() {
+                Some(entry) => known.insert(change.key.clone(), entry.into_owned()),
                 None => known.remove(&change.key),
             };
         }
@@ -370,8 +370,39 @@ fn a_node_that_stood_still_while_a_value_ran_out_and_was_forgotten_tells_its_wat
         net.pause(2, TOMBSTONE_TTL + secs(10));
         net.run_for(TOMBSTONE_TTL + secs(15)).unwrap();
         let changes = net.node(2).unwrap().data_changes(position).unwrap();
-        assert!(changes.iter().any(|change| change.key == "k" && change.entry.is_none()), "{changes:?}");
+        assert!(changes.iter().any(|change| change.key == "k" && change.entry().is_none()), "{changes:?}");
         net.run_for(secs(30)).unwrap();
         net.check_data().unwrap();
+    }
+}
+
+#[test]
+fn a_node_whose_clock_is_behind_writes_later_than_all_that_it_has_seen() {
+    for seed in seeds::chosen(&[1, 2, 3]) {
+        let mut net = network(seed, 4).start_joined().unwrap();
+        // n1 is behind the others by somewhat less than anybody would refuse to take.
+        for node in [0, 2, 3] {
+            net.set_clock_ahead(node, secs(55));
+        }
+        net.run_for(secs(20)).unwrap();
+        let writes =
+            [net.put(0, "r", b"theirs"), net.add_to(0, "c", 5), net.insert(0, "s", b"a"), net.put(0, "gone", b"v")];
+        for write in writes {
+            done(&mut net, write).unwrap();
+        }
+        settle(&mut net).unwrap();
+        let writes =
+            [net.put(1, "r", b"ours"), net.delete(1, "c"), net.remove_element(1, "s", b"a"), net.delete(1, "gone")];
+        for write in writes {
+            done(&mut net, write).unwrap();
+        }
+        settle(&mut net).unwrap();
+        all_show(&net, "r", &register(b"ours"));
+        all_show(&net, "s", &set(&[]));
+        all_lack(&net, "c");
+        all_lack(&net, "gone");
+        net.run_for(secs(120)).unwrap();
+        settle(&mut net).unwrap();
+        all_show(&net, "r", &register(b"ours"));
     }
 }

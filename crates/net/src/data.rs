@@ -31,8 +31,8 @@ use std::sync::Arc;
 
 pub use entries::Entries;
 pub use rumormill_core::data::{
-    Change, ChangeKind, Condition, ELEMENT_BYTES_MAX, Edit, Entry, KEY_BYTES_MAX, Kind, Page, Position, PositionError,
-    Revision, Value, Write, Written,
+    Change, ChangeKind, Condition, ELEMENT_BYTES_MAX, Edit, Entry, Holds, KEY_BYTES_MAX, Kind, Page, Position,
+    PositionError, Revision, Summary, Value, Write, Written,
 };
 pub use typed::TypeError;
 pub use watch::{Changed, News, Watch};

@@ -129,7 +129,7 @@ impl From<ConfigError> for RequestError {
 /// Why a write is not as it was asked for.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum WriteError {
-    /// The node refused; nothing was changed.
+    /// The node refused; nothing was changed, except after [`Refusal::NotConfirmed`], where this is not known.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// It is written on this node, but not as many others as were asked for confirmed it in time. It goes on spreading.

@@ -159,7 +159,7 @@ async fn a_value_runs_out_everywhere() {
     let (a, b) = pair().await;
     let mut watch = b.data().watch("session/").await.unwrap();
     let written = a.data().put("session/7", "ann").ttl(Duration::from_millis(100)).await.unwrap();
-    assert!(written.entry.unwrap().expires.is_some());
+    assert!(written.holds.unwrap().expires.is_some());
     assert_eq!(news(&mut watch).await, "session/7 = ann (a)");
     let Some(News::Change(expired)) = within(watch.next()).await else { panic!("it runs out") };
     assert_eq!((expired.change.change, expired.author_name), (ChangeKind::Expire, None));
@@ -226,9 +226,9 @@ fn put(value: impl Into<Vec<u8>>) -> Edit {
 async fn conditions_compare_with_what_this_node_holds() {
     let a = start("a").await;
     let data = a.data();
-    let first = data.put("color", "green").if_absent().await.unwrap().entry.unwrap();
+    let first = data.put("color", "green").if_absent().await.unwrap().holds.unwrap();
     assert!(data.put("color", "red").if_absent().await.is_err());
-    let second = data.put("color", "blue").if_revision(first.revision).await.unwrap().entry.unwrap();
+    let second = data.put("color", "blue").if_revision(first.revision).await.unwrap().holds.unwrap();
     let error = data.put("color", "red").if_revision(first.revision).await.unwrap_err();
     let WriteError::Refused(Refusal::Mismatch { actual, expected, .. }) = error else { panic!("{error}") };
     assert_eq!((actual, expected), (Some(second.revision), Some(first.revision)));

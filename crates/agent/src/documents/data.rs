@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use rumormill::data::{Change, Changed, Edit, Entry, News, Position, Value, Write, Written};
+use rumormill::data::{Change, Changed, Edit, Entry, Kind, News, Position, Value, Write, Written};
 use rumormill_core::Seconds;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -45,7 +45,7 @@ impl From<&Entry> for EntryDocument {
             value_base64,
             version: entry.revision.to_string(),
             expires_at: entry.expires.map(|expires| f64::from(expires.0)),
-            conflict: conflict(entry),
+            conflict: conflict(&entry.conflict),
         }
     }
 }
@@ -176,8 +176,8 @@ fn read<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> Option<T> {
     serde_json::from_str(value?.get()).ok()
 }
 
-fn conflict(entry: &Entry) -> Vec<String> {
-    entry.conflict.iter().map(|kind| kind.as_str().to_owned()).collect()
+fn conflict(kinds: &[Kind]) -> Vec<String> {
+    kinds.iter().map(|kind| kind.as_str().to_owned()).collect()
 }
 
 /// A write that was made.
@@ -204,25 +204,22 @@ pub(crate) struct WrittenDocument {
 
 impl WrittenDocument {
     pub(crate) fn new(key: String, written: &Written, elapsed: std::time::Duration) -> Self {
-        let entry = written.entry.as_ref();
+        let holds = written.holds.as_ref();
         Self {
             key,
-            version: entry.map(|entry| entry.revision.to_string()),
+            version: holds.map(|holds| holds.revision.to_string()),
             durable: written.durable,
             replicas: written.replicas as u64,
             in_memory: written.in_memory as u64,
             value: None,
-            conflict: entry.map(conflict).unwrap_or_default(),
+            conflict: holds.map(|holds| conflict(&holds.conflict)).unwrap_or_default(),
             elapsed: elapsed.as_secs_f64(),
         }
     }
 
     /// With what the counter holds now.
     pub(crate) fn with_sum(mut self, written: &Written) -> Self {
-        self.value = match written.entry.as_ref().map(|entry| &entry.value) {
-            Some(Value::Counter(sum)) => Some(*sum),
-            Some(Value::Register(_) | Value::Set(_)) | None => None,
-        };
+        self.value = written.holds.as_ref().and_then(|holds| holds.sum);
         self
     }
 }
@@ -287,7 +284,8 @@ impl From<&News> for WatchLine {
             News::Reload(position) => return Self::reload(*position),
             News::Change(changed) => changed,
         };
-        let Change { change: event, key, kind, entry, position, author: _ } = &**change;
+        let Change { change: event, key, kind, position, .. } = &**change;
+        let entry = change.entry();
         let shown = entry.as_ref().map_or(Shown::NOTHING, |entry| Shown::of(&entry.value));
         Self {
             event: event.as_str().to_owned(),

@@ -64,7 +64,7 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::NotStored { .. }
         | Refusal::WritesWaiting { .. }
         | Refusal::ClockAhead { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        Refusal::Late => StatusCode::GATEWAY_TIMEOUT,
+        Refusal::Late | Refusal::NotConfirmed => StatusCode::GATEWAY_TIMEOUT,
         Refusal::At { refusal, .. } => status_of(refusal),
     }
 }

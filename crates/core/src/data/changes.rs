@@ -1,13 +1,16 @@
 //! What changed lately, so that a watcher that was away gets what it missed.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::entry::Entry;
+use super::shelf::Shelf;
 use crate::datum::Kind;
 use crate::identity::NodeId;
+use crate::time::Wall;
 
 /// A place in the changes that one start of one node made. Shown as one opaque word.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -59,6 +62,17 @@ impl ChangeKind {
     }
 }
 
+/// What a key holds after a change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Holds {
+    /// Nothing.
+    Nothing,
+    /// This.
+    Entry(Entry),
+    /// A set of many elements, which are not copied for each that comes or goes: they are read here when they are asked for.
+    Large(Shelf, Wall),
+}
+
 /// A key changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Change {
@@ -69,7 +83,7 @@ pub struct Change {
     /// What it held last.
     pub kind: Kind,
     /// What it holds now.
-    pub entry: Option<Entry>,
+    pub holds: Holds,
     /// Where in the changes of this node.
     pub position: Position,
     /// Whose write it was, if it was one.
@@ -77,9 +91,20 @@ pub struct Change {
 }
 
 impl Change {
+    /// What the key holds now. Of a set of many elements, what it holds as this is asked: the same, or what a later change of
+    /// the key made of it.
+    pub fn entry(&self) -> Option<Cow<'_, Entry>> {
+        match &self.holds {
+            Holds::Nothing => None,
+            Holds::Entry(entry) => Some(Cow::Borrowed(entry)),
+            Holds::Large(shelf, now) => shelf.get(&self.key, *now).map(Cow::Owned),
+        }
+    }
+
     /// How many bytes it takes, about.
     pub fn size(&self) -> usize {
-        2 * self.key.len() + self.entry.as_ref().map_or(0, |entry| entry.value.size())
+        let value = if let Holds::Entry(entry) = &self.holds { entry.value.size() } else { 0 };
+        2 * self.key.len() + value
     }
 }
 
@@ -114,21 +139,15 @@ impl Changes {
         (since.session == self.session).then(|| self.kept.range(kept..).cloned().collect())
     }
 
-    pub(crate) fn note(
-        &mut self,
-        key: Vec<u8>,
-        author: Option<NodeId>,
-        kind: Kind,
-        entry: Option<Entry>,
-    ) -> Arc<Change> {
+    pub(crate) fn note(&mut self, key: Vec<u8>, author: Option<NodeId>, kind: Kind, holds: Holds) -> Arc<Change> {
         self.last += 1;
-        let change = match (&entry, author) {
-            (Some(_), _) => ChangeKind::Put,
-            (None, Some(_)) => ChangeKind::Delete,
-            (None, None) => ChangeKind::Expire,
+        let change = match (&holds, author) {
+            (Holds::Entry(_) | Holds::Large(..), _) => ChangeKind::Put,
+            (Holds::Nothing, Some(_)) => ChangeKind::Delete,
+            (Holds::Nothing, None) => ChangeKind::Expire,
         };
         let key = String::from_utf8(key).expect("keys are text: checked when they were read");
-        let change = Arc::new(Change { change, key, kind, entry, position: self.position(), author });
+        let change = Arc::new(Change { change, key, kind, holds, position: self.position(), author });
         self.bytes += change.size();
         self.kept.push_back(Arc::clone(&change));
         while self.kept.len() > self.most || self.bytes > CHANGES_BYTES_MAX {
@@ -144,7 +163,8 @@ mod tests {
     use super::*;
 
     fn noted(changes: &mut Changes, count: u64) {
-        (0..count).for_each(|n| drop(changes.note(n.to_string().into(), Some(NodeId(1)), Kind::Register, None)));
+        (0..count)
+            .for_each(|n| drop(changes.note(n.to_string().into(), Some(NodeId(1)), Kind::Register, Holds::Nothing)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entry::{self, Revision, Value};
+use super::entry::{self, Summary, Value, head_kind};
 use super::index::Index;
 use super::write::{Condition, Edit, Write};
 use super::{Data, Shelf, UPDATE_OVERHEAD};
@@ -12,7 +12,7 @@ use crate::datum::{Datum, ELEMENT_BYTES_MAX, KEY_BYTES_MAX, Kind, Part, Statemen
 use crate::identity::NodeId;
 use crate::io::Refusal;
 use crate::time::{Seconds, Wall};
-use crate::update::{Head, Update};
+use crate::update::Update;
 
 /// The longest time to live: ten years, far below the end of seconds.
 const TTL_MAX: Duration = Duration::from_hours(10 * 366 * 24);
@@ -29,8 +29,12 @@ pub(crate) struct Draft {
     bytes_max: usize,
     /// By how many bytes the store grows.
     growth: usize,
+    /// By how many it grows with other drafts that are not merged yet.
+    others: usize,
     /// How many bytes were drafted.
     volume: usize,
+    /// What was drafted since the last writes that belong together, and in whose place, so that it can be taken back.
+    undo: Vec<(Arc<Update>, Option<Arc<Update>>)>,
 }
 
 impl Draft {
@@ -44,13 +48,20 @@ impl Draft {
             value_bytes_max: config.value_bytes_max,
             bytes_max: config.data_bytes_max,
             growth: 0,
+            others: 0,
             volume: 0,
+            undo: Vec::new(),
         }
     }
 
     /// After other writes that let the store grow by so much.
     pub(crate) fn on_top_of(self, growth: usize) -> Self {
         Self { growth, ..self }
+    }
+
+    /// Beside other drafts, about other keys, that let the store grow by so much.
+    pub(crate) fn beside(self, others: usize) -> Self {
+        Self { others, ..self }
     }
 
     /// What was drafted.
@@ -63,11 +74,6 @@ impl Draft {
         self.growth
     }
 
-    /// What was drafted under the key of a record.
-    pub(crate) fn record(&self, key: &[u8]) -> Option<&Arc<Update>> {
-        self.updates.get(&Data::subject_of(key)?)
-    }
-
     /// How many bytes were drafted, also in place of others.
     pub(crate) const fn volume(&self) -> usize {
         self.volume
@@ -75,17 +81,27 @@ impl Draft {
 
     /// Adds what writes change: all of them, or none if one is refused.
     pub(crate) fn write(&mut self, data: &mut Data, writes: &[Write]) -> Result<(), Refusal> {
-        if let [write] = writes {
-            return self.write_one(data, write);
-        }
-        let before = (self.updates.clone(), self.growth);
+        let before = (self.growth, self.volume);
+        self.undo.clear();
         for (place, write) in writes.iter().enumerate() {
             if let Err(refusal) = self.write_one(data, write) {
-                (self.updates, self.growth) = before;
-                return Err(Refusal::At { place, refusal: Box::new(refusal) });
+                (self.growth, self.volume) = before;
+                self.take_back();
+                let is_alone = writes.len() == 1;
+                return Err(if is_alone { refusal } else { Refusal::At { place, refusal: Box::new(refusal) } });
             }
         }
         Ok(())
+    }
+
+    /// Takes back what was drafted last, and nothing before it.
+    fn take_back(&mut self) {
+        while let Some((update, before)) = self.undo.pop() {
+            match before {
+                Some(before) => drop(self.updates.put(before)),
+                None => self.updates.remove(&update.subject()),
+            }
+        }
     }
 
     fn write_one(&mut self, data: &mut Data, write: &Write) -> Result<(), Refusal> {
@@ -111,7 +127,7 @@ impl Draft {
             Condition::Absent => None,
             Condition::Revision(revision) => Some(revision),
         };
-        let actual = self.present(key).map(|(_, revision)| revision);
+        let actual = self.present(key).map(|summary| summary.revision);
         if actual == expected {
             return Ok(());
         }
@@ -141,7 +157,7 @@ impl Draft {
 
     /// Deletes exactly what is held: the head, what each author added so far, and each element as it was inserted last.
     fn delete(&mut self, data: &mut Data, key: &str) -> Result<(), Refusal> {
-        let Some((kind, _)) = self.present(key) else { return Err(unknown("key", key)) };
+        let Some(Summary { kind, .. }) = self.present(key) else { return Err(unknown("key", key)) };
         let forget = self.forget();
         for update in self.of_key(key).iter() {
             let datum = update.datum();
@@ -236,7 +252,7 @@ impl Draft {
         let subject = Subject::head(key.as_bytes());
         let held = match self.get(&subject) {
             Some(head) if self.is_live(&head) => head_kind(&head),
-            Some(_) | None => self.present(key).map(|(kind, _)| kind),
+            Some(_) | None => self.present(key).map(|summary| summary.kind),
         };
         match held {
             Some(held) if held != kind => Err(Refusal::WrongKind { key: key.to_owned(), held, wanted: kind }),
@@ -284,8 +300,20 @@ impl Draft {
         updates
     }
 
-    fn present(&self, key: &str) -> Option<(Kind, Revision)> {
-        entry::present(self.of_key(key).iter(), self.now.seconds())
+    /// What is to be said of a key, as it will be.
+    fn present(&self, key: &str) -> Option<Summary> {
+        let (key, held) = (key.as_bytes(), self.shelf.read());
+        let mut parts = held.parts_of(key);
+        for update in self.updates.of_key(key) {
+            if update.subject().part != Part::Head {
+                if let Some(held) = held.get(&update.subject()) {
+                    parts.take(held);
+                }
+                parts.put(update);
+            }
+        }
+        let head = self.updates.head(key).or_else(|| held.head(key));
+        Summary::of(head.map(|head| &**head), &parts, self.now.seconds())
     }
 
     /// Puts updates into the draft if there is room for all of them.
@@ -300,7 +328,7 @@ impl Draft {
     /// Whether the store has room for an update in the place of what it supersedes.
     fn affords(&self, data: &Data, update: &Update) -> Result<(), Refusal> {
         let grows = self.grows(update);
-        let bytes = data.bytes() + self.growth + grows;
+        let bytes = data.bytes() + self.others + self.growth + grows;
         if grows > 0 && bytes > self.bytes_max {
             return Err(Refusal::DataFull { bytes, limit: self.bytes_max });
         }
@@ -315,13 +343,9 @@ impl Draft {
     fn put_update(&mut self, update: Arc<Update>) {
         self.growth += self.grows(&update);
         self.volume += update.bytes().len();
-        self.updates.put(update);
+        let before = self.updates.put(Arc::clone(&update));
+        self.undo.push((update, before));
     }
-}
-
-fn head_kind(head: &Update) -> Option<Kind> {
-    let Head::Data(Datum { statement: Statement::Head { kind, .. }, .. }) = head.parts().head else { return None };
-    Some(kind)
 }
 
 fn within(field: &'static str, bytes: usize, least: usize, most: usize) -> Result<(), Refusal> {

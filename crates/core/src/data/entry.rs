@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::index::Index;
+use super::parts::Parts;
 use crate::datum::{Datum, Kind, Part, Statement};
 use crate::time::Seconds;
 use crate::update::{Head, Update};
@@ -94,57 +96,46 @@ impl fmt::Display for Entry {
     }
 }
 
-/// What the parts of a key add up to.
-#[derive(Debug, Default)]
-struct Sum<'a> {
-    /// The kind that was written last, whether or not the head counts.
-    kind: Option<Kind>,
-    /// The head, while it counts.
-    head: Option<&'a Arc<Update>>,
-    counter: i128,
-    has_sums: bool,
-    elements: Vec<&'a [u8]>,
-    revision: u64,
+/// All that is to be said of what a key holds, except the value of a register and the elements of a set: there may be many.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Summary {
+    /// What it is.
+    pub kind: Kind,
+    /// Another one whenever the value was written.
+    pub revision: Revision,
+    /// When the value runs out, if it does.
+    pub expires: Option<Seconds>,
+    /// Values of other kinds that are hidden behind this one until the key is deleted.
+    pub conflict: Vec<Kind>,
+    /// The sum, if it is a counter.
+    pub sum: Option<i128>,
 }
 
-impl<'a> Sum<'a> {
-    fn of(updates: impl Iterator<Item = &'a Arc<Update>>, now: Seconds) -> Self {
-        let mut sum = Self::default();
-        for update in updates {
-            let parts = update.parts();
-            let Head::Data(datum) = parts.head else { unreachable!("the index holds data") };
-            if let Statement::Head { kind, .. } = datum.statement {
-                sum.kind = Some(kind);
-            }
-            if datum.is_tombstone() || parts.is_stripped() || parts.expires <= now {
-                continue;
-            }
-            sum.revision ^= update.id.0;
-            match (datum.statement, update.subject().part) {
-                (Statement::Sums(sums), _) => {
-                    sum.has_sums = true;
-                    sum.counter += sums.value();
-                }
-                (_, Part::Element(element)) => sum.elements.push(element),
-                (_, Part::Head | Part::Sums(_)) => sum.head = Some(update),
-            }
-        }
-        sum
+impl Summary {
+    /// Of a key with this head and these parts; `None` if it holds nothing.
+    pub(crate) fn of(head: Option<&Update>, parts: &Parts, now: Seconds) -> Option<Self> {
+        let last = head.and_then(head_kind);
+        let live = head.map(|head| (head.id, head.datum(), head.parts()));
+        let live =
+            live.filter(|(_, datum, parts)| !datum.is_tombstone() && !parts.is_stripped() && parts.expires > now);
+        // The kind that was written last, if anything of it is left, else what is left.
+        let shown = last.filter(|kind| live.is_some() || parts.has(*kind));
+        let kind = shown.or_else(|| [Kind::Counter, Kind::Set].into_iter().find(|kind| parts.has(*kind)))?;
+        let hidden = [Kind::Counter, Kind::Set].into_iter().filter(|other| *other != kind && parts.has(*other));
+        let conflict: Vec<Kind> = hidden.collect();
+        // What is hidden shows by its kind alone, also here.
+        let revision = conflict.iter().map(|kind| 1 << *kind as u64).sum::<u64>()
+            ^ live.map_or(0, |(id, _, _)| id.0)
+            ^ parts.mark(kind);
+        let expires = live.filter(|(_, _, parts)| parts.expires != parts.forget).map(|(_, _, parts)| parts.expires);
+        let sum = (kind == Kind::Counter).then(|| parts.counter());
+        Some(Self { kind, revision: Revision(revision), expires, conflict, sum })
     }
 
-    /// The kind that is shown: the one written last, if anything of it is left, else what is left.
-    fn shown(&self) -> Option<Kind> {
-        let last = self.kind.filter(|kind| self.head.is_some() || self.has(*kind));
-        last.or_else(|| [Kind::Counter, Kind::Set].into_iter().find(|kind| self.has(*kind)))
-    }
-
-    /// Whether there are parts of that kind.
-    fn has(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::Register => false,
-            Kind::Counter => self.has_sums,
-            Kind::Set => !self.elements.is_empty(),
-        }
+    /// With the key and what it holds.
+    pub(crate) fn into_entry(self, key: &[u8], value: Value) -> Entry {
+        let key = String::from_utf8(key.to_vec()).expect("keys are text: checked when they were read");
+        Entry { key, value, revision: self.revision, expires: self.expires, conflict: self.conflict }
     }
 }
 
@@ -152,22 +143,31 @@ impl<'a> Sum<'a> {
 pub(crate) fn compose<'a>(updates: impl Iterator<Item = &'a Arc<Update>>, now: Seconds) -> Option<Entry> {
     let mut updates = updates.peekable();
     let key = updates.peek()?.subject().key;
-    let sum = Sum::of(updates, now);
-    let kind = sum.shown()?;
-    let conflict = [Kind::Counter, Kind::Set].into_iter().filter(|other| *other != kind && sum.has(*other)).collect();
-    let head = sum.head.map(|head| head.parts());
-    let value = match kind {
-        Kind::Register => Value::Register(head.map_or_else(Vec::new, |head| head.value().to_vec())),
-        Kind::Counter => Value::Counter(sum.counter),
-        Kind::Set => Value::Set(sum.elements.into_iter().map(<[u8]>::to_vec).collect()),
+    let (mut head, mut parts, mut elements) = (None, Parts::default(), Vec::new());
+    for update in updates {
+        parts.put(update);
+        match update.subject().part {
+            Part::Head => head = Some(update),
+            Part::Element(element) if !update.datum().is_tombstone() => elements.push(element),
+            Part::Element(_) | Part::Sums(_) => {}
+        }
+    }
+    let summary = Summary::of(head.map(|head| &**head), &parts, now)?;
+    let value = match summary.kind {
+        Kind::Register => Value::Register(head.map_or_else(Vec::new, |head| head.parts().value().to_vec())),
+        Kind::Counter => Value::Counter(parts.counter()),
+        Kind::Set => Value::Set(elements.into_iter().map(<[u8]>::to_vec).collect()),
     };
-    let expires = head.filter(|head| head.expires != head.forget).map(|head| head.expires);
-    let key = String::from_utf8(key.to_vec()).expect("keys are text: checked when they were read");
-    Some(Entry { key, value, revision: Revision(sum.revision), expires, conflict })
+    Some(summary.into_entry(key, value))
+}
+
+/// What a key holds.
+pub(crate) fn of_key(index: &Index, key: &[u8], now: Seconds) -> Option<Entry> {
+    if index.has_parts(key) { compose(index.of_key(key), now) } else { compose_head(index.head(key)?, now) }
 }
 
 /// What a key holds of which there is only the head: the same as [`compose`], for the many reads of registers.
-pub(crate) fn compose_head(head: &Update, now: Seconds) -> Option<Entry> {
+fn compose_head(head: &Update, now: Seconds) -> Option<Entry> {
     let parts = head.parts();
     let Head::Data(Datum { subject, statement: Statement::Head { kind, is_deleted: false, .. } }) = parts.head else {
         return None;
@@ -186,13 +186,7 @@ pub(crate) fn compose_head(head: &Update, now: Seconds) -> Option<Entry> {
 }
 
 /// The kind that was written last, also of a key that is deleted.
-pub(crate) fn kind_of<'a>(updates: impl Iterator<Item = &'a Arc<Update>>) -> Kind {
-    let sum = Sum::of(updates, Seconds(0));
-    sum.shown().or(sum.kind).unwrap_or(Kind::Register)
-}
-
-/// The kind of what a key holds now, and its revision.
-pub(crate) fn present<'a>(updates: impl Iterator<Item = &'a Arc<Update>>, now: Seconds) -> Option<(Kind, Revision)> {
-    let sum = Sum::of(updates, now);
-    Some((sum.shown()?, Revision(sum.revision)))
+pub(crate) fn head_kind(head: &Update) -> Option<Kind> {
+    let Statement::Head { kind, .. } = head.datum().statement else { return None };
+    Some(kind)
 }

@@ -377,3 +377,182 @@ fn of_an_insertion_and_a_removal_at_once_the_later_wins_where_an_observed_remove
         assert!(set.contains(&element()).val);
     }
 }
+
+/// A replica that takes the writes of one author, and what it tells of them.
+struct One {
+    data: Data,
+    millis: u64,
+}
+
+impl One {
+    fn new() -> Self {
+        Self { data: replica(), millis: 0 }
+    }
+
+    fn now(&mut self) -> Wall {
+        self.millis += 1;
+        Wall::from_micros(u64::from(NOW) * 1_000_000 + self.millis)
+    }
+
+    /// Writes as `author`, and returns what watchers are told.
+    fn write(&mut self, author: u64, edit: Edit) -> Vec<Arc<Change>> {
+        let now = self.now();
+        let mut draft = Draft::new(self.data.shelf().clone(), NodeId(author), &Config::default(), now);
+        draft.write(&mut self.data, &[Write::new(KEY, edit)]).unwrap();
+        for update in draft.updates().iter() {
+            self.data.take_own(Arc::clone(update));
+        }
+        self.data.settle_changes(now)
+    }
+
+    /// What watchers are told of an update that comes in.
+    fn take(&mut self, part: Part<'_>, statement: Statement, forget: Seconds) -> Vec<Arc<Change>> {
+        let subject = Subject { key: KEY.as_bytes(), part };
+        take(&mut self.data, &update::data_bytes(&Datum { subject, statement }, forget, forget, &[]));
+        let now = self.now();
+        self.data.settle_changes(now)
+    }
+
+    fn insert(&mut self, element: u32) -> Vec<Arc<Change>> {
+        self.write(1, Edit::Insert { element: element.to_be_bytes().to_vec() })
+    }
+
+    fn entry(&self) -> Entry {
+        self.data.shelf().get(KEY, at(NOW)).unwrap()
+    }
+
+    fn summary(&self) -> Summary {
+        self.data.shelf().read().summary(KEY.as_bytes(), Seconds(NOW)).unwrap()
+    }
+}
+
+#[test]
+fn a_change_of_a_set_of_any_size_looks_at_few_of_its_elements() {
+    let mut one = One::new();
+    let mut most = 0;
+    for element in 0..2_000 {
+        let before = parts::looked_at();
+        one.insert(element);
+        most = most.max(parts::looked_at() - before);
+    }
+    // When what it adds up to begins to be kept, all elements so far are looked at once.
+    assert!(most < 300, "{most} updates were looked at for one insertion");
+    let before = parts::looked_at();
+    let changes = one.insert(2_000);
+    assert!(parts::looked_at() - before < 10, "{} updates in a set of 2,000", parts::looked_at() - before);
+    assert!(matches!(changes[0].holds, Holds::Large(..)));
+    let entry = changes[0].entry().unwrap().into_owned();
+    assert_eq!(entry, one.entry());
+    assert!(matches!(&entry.value, Value::Set(elements) if elements.len() == 2_001));
+}
+
+#[test]
+fn what_many_parts_add_up_to_is_what_they_are_one_by_one() {
+    let mut one = One::new();
+    let mut rng = crate::rng::Rng::new(1);
+    for _ in 0..1_500 {
+        let element = Edit::Insert { element: vec![u8::try_from(rng.below(160)).unwrap()] };
+        let there = match one.data.shelf().get(KEY, at(NOW)).map(|entry| entry.value) {
+            Some(Value::Set(elements)) => elements.into_iter().collect(),
+            Some(Value::Register(_) | Value::Counter(_)) | None => Vec::new(),
+        };
+        let is_shrinking = rng.chance(0.5) && !there.is_empty();
+        one.write(
+            1,
+            if is_shrinking { Edit::RemoveElement { element: there[rng.below(there.len())].clone() } } else { element },
+        );
+        let index = one.data.shelf().read();
+        let counted = parts::Parts::of(index.of_key(KEY.as_bytes()).map(|update| &**update));
+        assert_eq!(index.parts_of(KEY.as_bytes()), counted);
+        drop(index);
+        let Entry { revision, conflict, expires, .. } = one.entry();
+        assert_eq!(one.summary(), Summary { kind: Kind::Set, revision, expires, conflict, sum: None });
+    }
+    // And when all is forgotten.
+    one.write(1, Edit::Delete);
+    one.data.fade(at(NOW + 10 * 24 * 3_600));
+    assert_eq!(one.data.shelf().updates(), 0);
+    assert!(!one.data.shelf().read().is_large(KEY.as_bytes()));
+}
+
+#[test]
+fn watchers_are_told_nothing_of_what_is_hidden_nor_of_what_changes_nothing() {
+    let mut one = One::new();
+    let tally = |plus| Tally { plus, minus: 0 };
+    let stamp = Stamp::of(at(NOW - 1));
+    let sums = |added, cleared, until| {
+        Statement::Sums(Sums {
+            added: tally(added),
+            cleared: tally(cleared),
+            cleared_until: Seconds(until),
+            stamp,
+            epoch: stamp,
+        })
+    };
+    let author = Part::Sums(NodeId(3));
+    assert_eq!(one.take(author, sums(5, 2, NOW + 50), Seconds::NEVER).len(), 1);
+    let before = one.entry();
+    assert_eq!(one.take(author, sums(5, 2, NOW + 60), Seconds::NEVER), [], "the same, deleted by another as well");
+    assert_eq!(one.entry(), before);
+    let version = Version { stamp: Stamp::of(at(NOW - 1)), author: NodeId(4) };
+    let head = Statement::Head { version, kind: Kind::Register, is_deleted: false };
+    assert_eq!(one.take(Part::Head, head, Seconds::NEVER).len(), 1);
+    assert_eq!(one.entry().conflict, [Kind::Counter]);
+    assert_eq!(one.take(author, sums(9, 2, NOW + 60), Seconds::NEVER), [], "the counter is hidden");
+    // What shows that there is something hidden is told.
+    let element = Statement::Element { version, is_removed: false };
+    assert_eq!(one.take(Part::Element(b"e"), element, Seconds::NEVER).len(), 1);
+    assert_eq!(one.entry().conflict, [Kind::Counter, Kind::Set]);
+    let mut other = One::new();
+    let tombstone = Statement::Element { version, is_removed: true };
+    assert_eq!(other.take(Part::Element(b"e"), tombstone, Seconds(NOW + 100)), [], "it was never here");
+}
+
+#[test]
+fn watchers_are_told_when_a_key_shows_another_kind_as_its_deletion_is_forgotten() {
+    let mut one = One::new();
+    let version = Version { stamp: Stamp::of(at(NOW - 1)), author: NodeId(4) };
+    let deleted = Statement::Head { version, kind: Kind::Set, is_deleted: true };
+    one.take(Part::Head, deleted, Seconds(NOW + 100));
+    one.take(Part::Element(b"e"), Statement::Element { version, is_removed: false }, Seconds::NEVER);
+    let tally = Tally { plus: 1, minus: 0 };
+    let sums = Sums { added: tally, stamp: version.stamp, epoch: version.stamp, ..Sums::NONE };
+    one.take(Part::Sums(NodeId(3)), Statement::Sums(sums), Seconds::NEVER);
+    assert_eq!((one.entry().value.kind(), one.entry().conflict), (Kind::Set, vec![Kind::Counter]));
+    one.data.fade(at(NOW + 100));
+    let changes = one.data.settle_changes(at(NOW + 100));
+    assert_eq!((one.entry().value.kind(), one.entry().conflict), (Kind::Counter, vec![Kind::Set]));
+    let told: Vec<_> = changes.iter().map(|change| (change.change, change.kind, change.author)).collect();
+    assert_eq!(told, [(ChangeKind::Put, Kind::Counter, None)]);
+}
+
+#[test]
+fn writes_that_are_refused_take_back_what_they_drafted_and_nothing_else() {
+    let mut one = One::new();
+    let now = one.now();
+    let mut draft = Draft::new(one.data.shelf().clone(), NodeId(1), &Config::default(), now);
+    let put = |key: &str, value: &[u8]| Write::new(key, Edit::Put { value: value.to_vec(), ttl: None });
+    let other: Vec<Write> = (0..1_000).map(|n| put(&format!("k{n}"), b"v")).collect();
+    draft.write(&mut one.data, &other).unwrap();
+    let ids = |draft: &Draft| draft.updates().iter().map(|update| update.id).collect::<Vec<_>>();
+    let before = ids(&draft);
+    let sizes = (draft.growth(), draft.volume());
+    let writes = [put("k0", b"other"), put("new", b"v"), Write::new("absent", Edit::Delete)];
+    let refusal = draft.write(&mut one.data, &writes).unwrap_err();
+    assert!(matches!(refusal, crate::io::Refusal::At { place: 2, .. }), "{refusal}");
+    assert_eq!(ids(&draft), before);
+    assert_eq!((draft.growth(), draft.volume()), sizes);
+}
+
+#[test]
+fn one_write_of_many_parts_that_is_refused_leaves_nothing_behind() {
+    let mut one = One::new();
+    one.insert(1);
+    let now = one.now();
+    let config = Config::default();
+    let mut draft = Draft::new(one.data.shelf().clone(), NodeId(1), &config, now).on_top_of(config.data_bytes_max);
+    let elements = BTreeSet::from([b"another".to_vec()]);
+    let restore = Edit::Restore { value: Value::Set(elements), expires: None };
+    draft.write(&mut one.data, &[Write::new(KEY, restore)]).unwrap_err();
+    assert_eq!(draft.updates().len(), 0, "the removal of the first element");
+}

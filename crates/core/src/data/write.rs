@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::entry::{Entry, Revision, Value};
+use super::entry::{Entry, Revision, Summary, Value};
 use crate::time::Seconds;
 
 /// One change to one key.
@@ -81,7 +81,7 @@ pub enum Condition {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Written {
     /// What the last key that was written holds now, as this node sees it.
-    pub entry: Option<Entry>,
+    pub holds: Option<Summary>,
     /// Whether it outlives this process.
     pub durable: bool,
     /// How many other nodes have confirmed that they hold it as durably as this one: where nothing is durable on this

@@ -28,7 +28,7 @@ impl Node {
         }
     }
 
-    /// The first symbols of both spaces. `one_way` asks without being asked back.
+    /// The first symbols of every space. `one_way` asks without being asked back.
     pub(super) fn put_sketches(&mut self, letter: &mut Letter, one_way: bool) {
         for space in Space::ALL {
             if self.withholds(space, letter.peer) || self.is_transferring(space, letter.peer) {

@@ -24,6 +24,10 @@ const RETRY_PAUSE: Duration = Duration::from_secs(2);
 const RETRIES_AT_ONCE: usize = 4_096;
 /// Confirmations that are owed at once; whoever asked asks again.
 const HOLDS_MAX: usize = 4_096;
+/// Bytes of the keys that all of them are about: more than one packet has.
+const HOLDS_BYTES_MAX: usize = 4 << 20;
+/// What remembering a key takes beside it.
+const KEY_OVERHEAD: usize = 32;
 
 /// A peer wants to know when this node holds something durably.
 #[derive(Debug)]
@@ -34,6 +38,12 @@ struct Hold {
     keys: Vec<Vec<u8>>,
     /// Once this is stored; nothing yet for what came in just now.
     after: Option<Token>,
+}
+
+impl Hold {
+    fn size(&self) -> usize {
+        self.keys.iter().map(|key| key.len() + KEY_OVERHEAD).sum()
+    }
 }
 
 /// What one request to the disk is about.
@@ -64,6 +74,8 @@ pub(super) struct Saving {
     /// Keys of records that the disk did not take.
     unsaved: BTreeSet<Vec<u8>>,
     holds: VecDeque<Hold>,
+    /// Bytes of all their keys.
+    holds_bytes: usize,
 }
 
 impl Saving {
@@ -85,6 +97,23 @@ impl Saving {
         let (subject, key) = (own.subject(), Data::record_key(&own.subject()));
         self.fresh.retain(|update| update.subject() != subject);
         self.gone.retain(|gone| *gone != key);
+    }
+
+    /// A peer waits for a confirmation; where too many do, the first of them is forgotten.
+    fn note_hold(&mut self, hold: Hold) {
+        self.holds_bytes += hold.size();
+        self.holds.push_back(hold);
+        while self.holds.len() > HOLDS_MAX || self.holds_bytes > HOLDS_BYTES_MAX {
+            let Some(oldest) = self.holds.pop_front() else { break };
+            self.holds_bytes -= oldest.size();
+        }
+    }
+
+    /// The next confirmation that waited for that token or one before it.
+    fn take_hold(&mut self, token: Token) -> Option<Hold> {
+        let hold = self.holds.pop_front_if(|hold| hold.after.is_some_and(|after| after <= token))?;
+        self.holds_bytes -= hold.size();
+        Some(hold)
     }
 
     /// How many records the disk has not taken.
@@ -125,6 +154,9 @@ impl Node {
     /// Leaves out what a write of this node's own, which is on its way to the disk, is about to supersede there: stored
     /// behind that, it would undo it. It is seen to once that write has ended.
     fn without_overtaken(&mut self, records: Vec<Record>) -> Vec<Record> {
+        if !self.is_writing() {
+            return records;
+        }
         let (late, records): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| self.is_overtaken(record));
         if !late.is_empty() {
             self.saving.unsaved.extend(late.into_iter().map(|record| record.key));
@@ -192,10 +224,7 @@ impl Node {
             }
             return;
         }
-        if self.saving.holds.len() == HOLDS_MAX {
-            self.saving.holds.pop_front();
-        }
-        self.saving.holds.push_back(Hold { number, peer: letter.peer, keys, after: None });
+        self.saving.note_hold(Hold { number, peer: letter.peer, keys, after: None });
     }
 
     /// The key of the record of an update, if it or what supersedes it is held.
@@ -213,7 +242,7 @@ impl Node {
 
     /// Confirms what waited for that token and those before it.
     fn confirm_up_to(&mut self, token: Token) {
-        while let Some(hold) = self.saving.holds.pop_front_if(|hold| hold.after.is_some_and(|after| after <= token)) {
+        while let Some(hold) = self.saving.take_hold(token) {
             let is_durable = hold.keys.iter().all(|key| !self.saving.unsaved.contains(key));
             if is_durable && let Some(address) = self.members.address(hold.peer) {
                 let mut letter = self.letter(hold.peer, address).urgent();
@@ -221,5 +250,29 @@ impl Node {
                 self.post(letter);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_cannot_make_this_node_remember_more_than_so_much() {
+        let mut saving = Saving::default();
+        let hold = |number| Hold { number, peer: NodeId(1), keys: vec![vec![7; 600]; 1_700], after: Some(Token(0)) };
+        for number in 0..100 {
+            saving.note_hold(hold(number));
+            let held: usize = saving.holds.iter().map(Hold::size).sum();
+            assert_eq!(saving.holds_bytes, held);
+            assert!(held <= HOLDS_BYTES_MAX, "{held} bytes");
+        }
+        assert_eq!(saving.holds.back().map(|hold| hold.number), Some(99), "the last one fits");
+        for number in 100..10_000 {
+            saving.note_hold(Hold { keys: Vec::new(), ..hold(number) });
+        }
+        assert_eq!(saving.holds.len(), HOLDS_MAX);
+        while saving.take_hold(Token(0)).is_some() {}
+        assert_eq!(saving.holds_bytes, 0);
     }
 }

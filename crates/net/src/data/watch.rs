@@ -63,7 +63,7 @@ impl Deref for Changed {
 /// The key with what it holds now, or what became of it.
 impl fmt::Display for Changed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.entry, self.change.change) {
+        match (self.entry(), self.change.change) {
             (Some(entry), _) => entry.fmt(f)?,
             (None, ChangeKind::Put | ChangeKind::Delete) => write!(f, "{} was deleted", self.key)?,
             (None, ChangeKind::Expire) => write!(f, "{} ran out", self.key)?,
@@ -211,7 +211,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use rumormill_core::data::Kind;
+    use rumormill_core::data::{Holds, Kind};
 
     use super::*;
 
@@ -224,7 +224,7 @@ mod tests {
             change: ChangeKind::Delete,
             key: key.to_owned(),
             kind: Kind::Register,
-            entry: None,
+            holds: Holds::Nothing,
             position: position(number),
             author: None,
         };

@@ -174,7 +174,12 @@ impl Data {
     /// A command ended, perhaps a write.
     pub fn answered(&mut self, ticket: Ticket, result: &Result<Reply, Refusal>, latest: Wall) {
         self.clock(latest);
-        self.end(ticket, if result.is_ok() { Outcome::Made } else { Outcome::Refused });
+        let outcome = match result {
+            Ok(_) => Outcome::Made,
+            Err(Refusal::NotConfirmed) => Outcome::Unknown,
+            Err(_) => Outcome::Refused,
+        };
+        self.end(ticket, outcome);
     }
 
     fn end(&mut self, ticket: Ticket, outcome: Outcome) {
@@ -193,11 +198,12 @@ impl Data {
 
     /// A node tells its watchers of a change.
     pub fn changed(&mut self, node: usize, change: &Change) -> Verdict {
-        let Change { key, entry, author, .. } = change;
-        self.see(node, key, entry.as_ref(), *author)?;
+        let Change { key, author, .. } = change;
+        let entry = change.entry();
+        self.see(node, key, entry.as_deref(), *author)?;
         let watched = &mut self.seats[node].watched;
         match entry {
-            Some(entry) => watched.insert(key.clone(), entry.clone()),
+            Some(entry) => watched.insert(key.clone(), entry.into_owned()),
             None => watched.remove(key),
         };
         Ok(())

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use rumormill_core::Seconds;
-use rumormill_core::data::{ChangeKind, Position};
-use rumormill_core::data::{Edit, Kind, Revision, Value, Written};
+use rumormill_core::data::{ChangeKind, Edit, Holds, Kind, Position, Revision, Value, Written};
 
 use super::history::ONCE;
 use super::*;
@@ -69,7 +68,7 @@ impl Story {
     }
 
     fn answer(&mut self, ticket: Ticket, result: Result<(), Refusal>) {
-        let written = Written { entry: None, durable: true, replicas: 0, in_memory: 0, wanted: 0 };
+        let written = Written { holds: None, durable: true, replicas: 0, in_memory: 0, wanted: 0 };
         let result = result.map(|()| Reply::Written(Box::new(written)));
         self.data.answered(ticket, &result, self.now());
     }
@@ -93,7 +92,7 @@ impl Story {
                 change: ChangeKind::Put,
                 key: key.to_owned(),
                 kind: Kind::Register,
-                entry,
+                holds: entry.map_or(Holds::Nothing, Holds::Entry),
                 position: "0000000000000001-1".parse::<Position>().unwrap(),
                 author: author.map(|node| NodeId(node as u64 + 1)),
             },
