@@ -55,6 +55,18 @@ impl View {
     }
 }
 
+/// Which messages go along trees rather than as rumors.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TreeUse {
+    /// With a partial view all, with a full one those of origins that publish often.
+    Auto,
+    /// All.
+    Always,
+    /// None.
+    Never,
+}
+
 /// When a node passes on an update that it has just learned.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -163,6 +175,8 @@ settings! {
     stop: StopRule = [StopRule::TransmitLimit { lambda: 4.0 }, StopRule::TransmitLimit { lambda: 4.0 }, StopRule::TransmitLimit { lambda: 4.0 }], "rule", "memberlist retransmit_mult 4";
     /// Whether a new rumor is passed on at once or at the next round.
     forward: Forward = [Forward::AtOnce, Forward::AtOnce, Forward::AtOnce], "word", "design: pass a new one on at once";
+    /// Which messages go along trees rather than as rumors: auto, that is all with a partial view and those of busy origins with a full one, always or never.
+    tree: TreeUse = [TreeUse::Auto, TreeUse::Auto, TreeUse::Auto], "word", "Plumtree; busy: guess, eight a second";
     /// The largest datagram sent, UDP payload.
     mtu_bytes: usize = [1_200, 1_200, 1_200], "bytes", "IPv6's minimum of 1,280 less headers and a tunnel's";
     /// The most that this node sends in a second, streams included; 0 for no bound.

@@ -62,6 +62,10 @@ pub(crate) enum Timer {
     OwnSums,
     /// Somebody who was out of touch is asked to reconcile.
     Reunion,
+    /// What came lately is announced on lazy links.
+    Lazy,
+    /// A message that was announced has not come.
+    Graft(UpdateId),
     /// The next shuffle of a partial view.
     Shuffle,
     /// A free place among neighbours is to be filled.
@@ -138,7 +142,7 @@ pub(crate) struct Timers {
 }
 
 /// The timers of which a node has one each, in their order.
-const SINGLE: [Timer; 14] = [
+const SINGLE: [Timer; 15] = [
     Timer::ProbeInterval,
     Timer::Round,
     Timer::Echo,
@@ -153,6 +157,7 @@ const SINGLE: [Timer; 14] = [
     Timer::Reunion,
     Timer::Shuffle,
     Timer::Search,
+    Timer::Lazy,
 ];
 
 /// The place of a timer in the array, if it is one of those.
@@ -172,8 +177,10 @@ const fn place(timer: Timer) -> Option<usize> {
         Timer::Reunion => Some(11),
         Timer::Shuffle => Some(12),
         Timer::Search => Some(13),
+        Timer::Lazy => Some(14),
         Timer::Probe(_)
         | Timer::Neighbour(_)
+        | Timer::Graft(_)
         | Timer::Relay(_)
         | Timer::Suspicion(_)
         | Timer::Verdict(_)

@@ -40,6 +40,10 @@ pub(crate) const KIND_WALK: u8 = 0x25;
 pub(crate) const KIND_NEIGHBOUR: u8 = 0x26;
 pub(crate) const KIND_SHUFFLE: u8 = 0x27;
 pub(crate) const KIND_PEERS: u8 = 0x28;
+pub(crate) const KIND_PAYLOAD: u8 = 0x29;
+pub(crate) const KIND_IHAVE: u8 = 0x2a;
+pub(crate) const KIND_GRAFT: u8 = 0x2b;
+pub(crate) const KIND_PRUNE: u8 = 0x2c;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -155,6 +159,14 @@ pub(crate) enum Frame<'a> {
     Shuffle { ttl: u8, origin: Peer, peers: Peers<'a> },
     /// Some whom I know, to a joiner or in answer to a shuffle.
     Peers(Peers<'a>),
+    /// Messages on an eager link of their origins' trees.
+    Payload(Items<'a>),
+    /// I have these, by so many hops: they come to you by another way, or ask me.
+    Ihave(List<'a>),
+    /// Send me what the origins of these say; these too, if I lack them.
+    Graft { lacks: bool, ids: List<'a> },
+    /// Do not send me what these origins say.
+    Prune(List<'a>),
     /// Of a newer minor version, or about a space that this version does not have.
     Unknown,
 }
@@ -225,6 +237,14 @@ impl<'a> List<'a> {
         self.0.chunks_exact(12).filter_map(|entry| {
             let mut entry = Reader::new(entry);
             Some((UpdateId(entry.u64()?), entry.u32()?))
+        })
+    }
+
+    /// Ids with hop counts.
+    pub(crate) fn with_hops(self) -> impl Iterator<Item = (UpdateId, u8)> + 'a {
+        self.0.chunks_exact(9).filter_map(|entry| {
+            let mut entry = Reader::new(entry);
+            Some((UpdateId(entry.u64()?), entry.u8()?))
         })
     }
 
@@ -366,6 +386,10 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
             Frame::Shuffle { ttl, origin, peers: Peers(content) }
         }
         KIND_PEERS => Frame::Peers(Peers(content)),
+        KIND_PAYLOAD => Frame::Payload(Items::new(content)),
+        KIND_IHAVE => Frame::Ihave(List::new(content.rest(), 9)?),
+        KIND_GRAFT => Frame::Graft { lacks: content.u8()? & 1 != 0, ids: List::new(content.rest(), 8)? },
+        KIND_PRUNE => Frame::Prune(List::new(content.rest(), 8)?),
         _ => Frame::Unknown,
     };
     Some(frame)
@@ -419,11 +443,12 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
             for frame in Frames::new(&bytes) {
                 match frame {
-                    Ok(Frame::Updates { items, .. } | Frame::Hold { items, .. }) => drop(items.collect::<Vec<_>>()),
+                    Ok(Frame::Updates { items, .. } | Frame::Hold { items, .. } | Frame::Payload(items)) => drop(items.collect::<Vec<_>>()),
                     Ok(Frame::Accusations(list)) => drop(list.accusations().collect::<Vec<_>>()),
                     Ok(Frame::Announce(list)) => drop(list.announced().collect::<Vec<_>>()),
                     Ok(Frame::Request(list)) => drop(list.short_ids().collect::<Vec<_>>()),
-                    Ok(Frame::Roll { list, .. }) => drop(list.ids().collect::<Vec<_>>()),
+                    Ok(Frame::Ihave(list)) => drop(list.with_hops().collect::<Vec<_>>()),
+                    Ok(Frame::Roll { list, .. } | Frame::Graft { ids: list, .. } | Frame::Prune(list)) => drop(list.ids().collect::<Vec<_>>()),
                     Ok(Frame::Sketch { symbols, .. }) => drop(symbols.symbols().collect::<Vec<_>>()),
                     Ok(Frame::Shuffle { peers, .. } | Frame::Peers(peers)) => drop(peers.collect::<Vec<_>>()),
                     Ok(_) | Err(Malformed) => {}

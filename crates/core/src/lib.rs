@@ -32,6 +32,7 @@ pub mod stats;
 pub mod stop;
 mod streams;
 pub mod time;
+mod tree;
 mod update;
 pub mod wire;
 

@@ -387,6 +387,25 @@ impl Members {
         self.live.iter().map(|slot| self.id_at(*slot))
     }
 
+    /// Some live members whose neighbour this node is likewise, as far as both hold the same view: those next to it on
+    /// `rings` rings, on each of which all members stand in an order of its own. Such a graph is connected, and as good as a
+    /// random one.
+    pub(crate) fn ring_neighbours(&self, rings: u64) -> Vec<NodeId> {
+        let mut neighbours = Vec::new();
+        for ring in 0..rings {
+            let at = |id: NodeId| hash::keyed(&[0; 16], &[ring.to_le_bytes(), id.0.to_le_bytes()].concat());
+            let own = at(self.me);
+            let after = self.live_ids().min_by_key(|id| at(*id).wrapping_sub(own));
+            let before = self.live_ids().min_by_key(|id| own.wrapping_sub(at(*id)));
+            for id in after.into_iter().chain(before) {
+                if !neighbours.contains(&id) {
+                    neighbours.push(id);
+                }
+            }
+        }
+        neighbours
+    }
+
     /// Where the live members but this node are reached.
     pub(crate) fn live_addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.live.iter().filter_map(|slot| self.replica.at(*slot).claim_address())

@@ -13,6 +13,7 @@ mod intake;
 mod joining;
 mod letters;
 mod overlaying;
+mod planting;
 mod probing;
 mod questions;
 mod replicas;
@@ -56,6 +57,7 @@ use intake::Want;
 use joining::Hospitality;
 use letters::Letter;
 use overlaying::Neighbourhood;
+use planting::Planting;
 use replicas::Replicas;
 use reunion::Reunions;
 use saving::Saving;
@@ -107,6 +109,7 @@ pub struct Node {
     gossip: Gossip,
     hospitality: Hospitality,
     neighbourhood: Neighbourhood,
+    planting: Planting,
     doubts: BTreeMap<NodeId, Doubt>,
     wants: BTreeMap<UpdateId, Want>,
     warned: BTreeMap<&'static str, Instant>,
@@ -185,6 +188,7 @@ impl Node {
             gossip: Gossip::new(&config, now.instant),
             hospitality: Hospitality::new(now.instant),
             neighbourhood: Neighbourhood::new(now.instant),
+            planting: Planting::default(),
             doubts: BTreeMap::new(),
             wants: BTreeMap::new(),
             warned: BTreeMap::new(),
@@ -233,6 +237,7 @@ impl Node {
             Input::PersistFailed { token, reason } => self.on_persist_failed(token, reason),
             Input::Command { ticket, command } => self.on_command(ticket, command),
         }
+        self.send_planted();
         self.forward_fresh();
         self.serve_peers();
         self.save_fresh();
@@ -355,6 +360,10 @@ impl Node {
             Frame::Neighbour(word) => self.on_neighbour(word, letter),
             Frame::Shuffle { ttl, origin, peers } => self.on_shuffle(ttl, origin, peers, letter),
             Frame::Peers(peers) => self.on_peers(peers),
+            Frame::Payload(items) => self.on_payload(items, letter),
+            Frame::Ihave(list) => self.on_ihave(list, letter),
+            Frame::Graft { lacks, ids } => self.on_graft(lacks, ids, letter),
+            Frame::Prune(origins) => self.on_prune(origins, letter),
             Frame::Unknown => {}
             Frame::Answered { sequence } => self.on_answered(Sequence(sequence), letter.peer),
         }
@@ -388,6 +397,8 @@ impl Node {
                 Timer::Reunion => self.on_reunion_due(),
                 Timer::Shuffle => self.on_shuffle_due(),
                 Timer::Search => self.search(),
+                Timer::Lazy => self.on_lazy_due(),
+                Timer::Graft(id) => self.on_graft_due(id),
                 Timer::Neighbour(id) => self.on_neighbour_due(id),
                 Timer::Hold(number) => self.on_hold_due(number),
             }

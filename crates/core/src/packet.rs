@@ -215,6 +215,31 @@ impl Packet {
         self.sized(frame::KIND_PEERS, |to| peers.iter().for_each(|peer| put_peer(to, *peer)));
     }
 
+    /// Items as [`item`](frame::item) wrote them.
+    pub(crate) fn payload(&mut self, items: &[u8]) {
+        self.sized(frame::KIND_PAYLOAD, |to| to.extend_from_slice(items));
+    }
+
+    pub(crate) fn ihave(&mut self, messages: &[(UpdateId, u8)]) {
+        self.sized(frame::KIND_IHAVE, |to| {
+            for (id, hop) in messages {
+                to.extend_from_slice(&id.0.to_le_bytes());
+                to.push(*hop);
+            }
+        });
+    }
+
+    pub(crate) fn graft(&mut self, lacks: bool, messages: &[UpdateId]) {
+        self.sized(frame::KIND_GRAFT, |to| {
+            to.push(lacks.into());
+            messages.iter().for_each(|id| to.extend_from_slice(&id.0.to_le_bytes()));
+        });
+    }
+
+    pub(crate) fn prune(&mut self, origins: &[NodeId]) {
+        self.sized(frame::KIND_PRUNE, |to| origins.iter().for_each(|origin| to.extend_from_slice(&origin.0.to_le_bytes())));
+    }
+
     pub(crate) fn challenge(&mut self, token: u64) {
         self.sized(frame::KIND_CHALLENGE, |to| to.extend_from_slice(&token.to_le_bytes()));
     }

@@ -53,9 +53,13 @@ fn main() {
         let arrivals = key.and_then(|k| net.measured().messages.get(&k).map(|s| s.arrivals.len()));
         net.run_for(Duration::from_secs(2)).unwrap();
         let after: u64 = net.up().map(|n| net.node(n).unwrap().counters().payloads_received).sum();
-        println!("publish from {from}: all after {all:?}, arrivals {arrivals:?} of {}, RMR {:.3}", net.up().count(), (after - before) as f64 / (net.up().count() - 1) as f64 - 1.0);
+        let spread = net.published(t).and_then(|k| net.measured().messages.get(k));
+        let hops = spread.map(|s| s.arrivals.iter().map(|a| a.hops).max());
+        println!("publish from {from}: hops {hops:?} all after {all:?}, arrivals {arrivals:?} of {}, RMR {:.3}", net.up().count(), (after - before) as f64 / (net.up().count() - 1) as f64 - 1.0);
     };
-    publish(&mut net, 1);
+    for _ in 0..8 { publish(&mut net, 1); }
+    for k in 0..30 { publish(&mut net, (k * 617 + 11) % n); }
+    if crash == 0.0 { println!("wall {:?}", began.elapsed()); return; }
     let mut i = 0;
     for node in 0..n { if (node * 7919 % n) as f64 / (n as f64) < crash { net.crash(node); i += 1; } }
     println!("crashed {i}");

@@ -128,6 +128,11 @@ impl Gossip {
         now.since(self.news_at) > config.gossip_interval * FUTILE_INTERVALS
     }
 
+    /// When a space last changed.
+    pub(super) const fn changed_at(&self, space: Space) -> Option<Instant> {
+        self.changed_at[space.place()]
+    }
+
     fn changed_lately(&self, space: Space, now: Instant, config: &Config) -> bool {
         self.changed_at[space.place()].is_some_and(|at| now.since(at) < config.repair_interval)
     }

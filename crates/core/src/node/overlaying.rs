@@ -151,6 +151,7 @@ impl Node {
         self.members.release(id);
         self.detector.abandon(id, &mut self.fx);
         self.data.clock_mut().forget_peer(id);
+        self.planting.trees.forget(id);
         self.tell(why, self.identity.id, member);
         self.fx.arm_once(REMEMBER_AFTER, Timer::Remember);
     }
