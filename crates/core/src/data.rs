@@ -9,6 +9,7 @@ mod changes;
 mod draft;
 mod entry;
 mod index;
+mod ordered;
 mod parts;
 mod shelf;
 mod write;
@@ -32,6 +33,7 @@ use crate::update::{self, Head, Interner, Update, UpdateId, UpdateRef};
 use crate::wire::Reader;
 use changes::Changes;
 pub(crate) use draft::Draft;
+pub(crate) use index::Index;
 
 /// What an update takes beside its bytes, so that a flood of tiny ones finds the cap too.
 pub(crate) const UPDATE_OVERHEAD: usize = 128;
@@ -172,6 +174,9 @@ impl Data {
 
     /// How an update stands to what is held; the id of the latter if they are the same.
     fn compare(&self, update: &UpdateRef<'_>, datum: &Datum<'_>, held: &Update) -> (Standing, Option<UpdateId>) {
+        if update.bytes == held.bytes() {
+            return (Standing::Same, Some(held.id));
+        }
         match datum::compare(&datum.statement, &held.datum().statement) {
             Standing::Same => {
                 let id = update.id(&self.secret);
@@ -322,7 +327,7 @@ impl Data {
                 Some(summary @ Summary { sum: Some(sum), .. }) => {
                     Holds::Entry(summary.into_entry(&key, Value::Counter(sum)))
                 }
-                Some(_) => entry::compose(index.of_key(&key), now.seconds()).map_or(Holds::Nothing, Holds::Entry),
+                Some(_) => entry::of_key(&index, &key, now.seconds()).map_or(Holds::Nothing, Holds::Entry),
             };
             told.push(self.changes.note(key, author, kind, holds));
         }
@@ -347,7 +352,8 @@ impl Data {
 
     /// The key under which the driver keeps the update about a subject.
     pub(crate) fn record_key(subject: &datum::Subject<'_>) -> Vec<u8> {
-        let mut key = RECORD_PREFIX.to_vec();
+        let mut key = Vec::with_capacity(RECORD_PREFIX.len() + subject.bytes_max());
+        key.extend_from_slice(RECORD_PREFIX);
         subject.write(&mut key);
         key
     }

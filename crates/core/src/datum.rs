@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use crate::clock::Stamp;
 use crate::identity::NodeId;
 use crate::time::Seconds;
-use crate::wire::{Put, Reader};
+use crate::wire::{Put, Reader, varint_bytes};
 
 /// The longest key.
 pub const KEY_BYTES_MAX: usize = 512;
@@ -119,6 +119,16 @@ impl<'a> Subject<'a> {
                 to.extend_from_slice(element);
             }
         }
+    }
+
+    /// How many bytes it takes at most as it is written.
+    pub(crate) fn bytes_max(&self) -> usize {
+        let part = match self.part {
+            Part::Head => 0,
+            Part::Sums(_) => size_of::<u64>(),
+            Part::Element(element) => varint_bytes(element.len()) + element.len(),
+        };
+        varint_bytes(self.key.len()) + self.key.len() + 1 + part
     }
 
     /// Whether key and element have lawful lengths and the key is text.

@@ -22,7 +22,7 @@ use crate::rng::Rng;
 use crate::slots::{Slot, SlotIndex, reserve_one};
 use crate::stats::MemberCounts;
 use crate::time::{Seconds, Wall};
-use crate::update::{ClaimBody, Head, Update, UpdateRef};
+use crate::update::{self, ClaimBody, Head, Update, UpdateRef};
 
 /// What makes one claim about a member supersede another.
 pub(crate) type Version = (Incarnation, State, Seconds);
@@ -150,6 +150,11 @@ impl Members {
         self.slot_of(id).map(|slot| self.replica.at(slot))
     }
 
+    /// The claim that is held as these very bytes. Most claims that come in are, and need not be taken apart then.
+    pub(crate) fn held_as(&self, bytes: &[u8]) -> Option<&Arc<Update>> {
+        self.claim(update::member_of(bytes)?).filter(|held| held.bytes() == bytes)
+    }
+
     pub(crate) fn version(&self, id: NodeId) -> Option<Version> {
         self.claim(id).map(|claim| version(&claim.parts()))
     }
@@ -166,6 +171,12 @@ impl Members {
 
     pub(crate) fn is_live(&self, id: NodeId) -> bool {
         self.state(id).is_some_and(State::is_live)
+    }
+
+    /// Since when a member that was not removed is in its state.
+    pub(crate) fn since(&self, id: NodeId) -> Option<Seconds> {
+        let slot = self.slot_of(id).filter(|slot| self.state_at(*slot) != State::Removed)?;
+        Some(self.rows[slot as usize].since)
     }
 
     pub(crate) fn rtt(&self, id: NodeId) -> Option<Duration> {

@@ -123,7 +123,8 @@ impl Replica {
     }
 
     pub(crate) fn insert(&mut self, update: Arc<Update>) -> Slot {
-        assert!(self.slot_of(update.id).is_none(), "an update is inserted once");
+        // In a large replica this look costs more than everything else here.
+        debug_assert!(self.slot_of(update.id).is_none(), "an update is inserted once");
         let slot = Slot::try_from(self.updates.len()).expect("fewer than 2^32 updates");
         self.readmit(update.id);
         self.note_arrival(&update);

@@ -342,6 +342,16 @@ pub(crate) fn claim_body(identity: &Identity, first_boot: Seconds, tags: &Tags) 
     body
 }
 
+/// Whom bytes are about if they are a claim, without a look at the rest.
+pub(crate) fn member_of(bytes: &[u8]) -> Option<NodeId> {
+    let mut reader = Reader::new(bytes);
+    let kind = reader.u8()?;
+    if kind & HAS_FORGET != 0 {
+        reader.u32()?;
+    }
+    (kind & SPACE_BITS == Space::Members as u8).then(|| reader.u64().map(NodeId))?
+}
+
 fn read_claim<'a>(reader: &mut Reader<'a>, forget: Seconds) -> Option<Head<'a>> {
     let member = NodeId(reader.u64()?);
     let (boot, refutations) = (reader.varint()?, reader.varint()?);

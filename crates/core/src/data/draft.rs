@@ -29,6 +29,8 @@ pub(crate) struct Draft {
     bytes_max: usize,
     /// By how many bytes the store grows.
     growth: usize,
+    /// By how many it grows with other drafts that are not merged yet.
+    others: usize,
     /// How many bytes were drafted.
     volume: usize,
     /// What was drafted since the last writes that belong together, and in whose place, so that it can be taken back.
@@ -46,6 +48,7 @@ impl Draft {
             value_bytes_max: config.value_bytes_max,
             bytes_max: config.data_bytes_max,
             growth: 0,
+            others: 0,
             volume: 0,
             undo: Vec::new(),
         }
@@ -56,6 +59,11 @@ impl Draft {
         Self { growth, ..self }
     }
 
+    /// Beside other drafts, about other keys, that let the store grow by so much.
+    pub(crate) fn beside(self, others: usize) -> Self {
+        Self { others, ..self }
+    }
+
     /// What was drafted.
     pub(crate) const fn updates(&self) -> &Index {
         &self.updates
@@ -64,11 +72,6 @@ impl Draft {
     /// By how many bytes the store grows with it, and with what comes before it.
     pub(crate) const fn growth(&self) -> usize {
         self.growth
-    }
-
-    /// What was drafted under the key of a record.
-    pub(crate) fn record(&self, key: &[u8]) -> Option<&Arc<Update>> {
-        self.updates.get(&Data::subject_of(key)?)
     }
 
     /// How many bytes were drafted, also in place of others.
@@ -325,7 +328,7 @@ impl Draft {
     /// Whether the store has room for an update in the place of what it supersedes.
     fn affords(&self, data: &Data, update: &Update) -> Result<(), Refusal> {
         let grows = self.grows(update);
-        let bytes = data.bytes() + self.growth + grows;
+        let bytes = data.bytes() + self.others + self.growth + grows;
         if grows > 0 && bytes > self.bytes_max {
             return Err(Refusal::DataFull { bytes, limit: self.bytes_max });
         }

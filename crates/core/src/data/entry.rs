@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::index::Index;
 use super::parts::Parts;
 use crate::datum::{Datum, Kind, Part, Statement};
 use crate::time::Seconds;
@@ -160,8 +161,13 @@ pub(crate) fn compose<'a>(updates: impl Iterator<Item = &'a Arc<Update>>, now: S
     Some(summary.into_entry(key, value))
 }
 
+/// What a key holds.
+pub(crate) fn of_key(index: &Index, key: &[u8], now: Seconds) -> Option<Entry> {
+    if index.has_parts(key) { compose(index.of_key(key), now) } else { compose_head(index.head(key)?, now) }
+}
+
 /// What a key holds of which there is only the head: the same as [`compose`], for the many reads of registers.
-pub(crate) fn compose_head(head: &Update, now: Seconds) -> Option<Entry> {
+fn compose_head(head: &Update, now: Seconds) -> Option<Entry> {
     let parts = head.parts();
     let Head::Data(Datum { subject, statement: Statement::Head { kind, is_deleted: false, .. } }) = parts.head else {
         return None;

@@ -1,84 +1,18 @@
 //! Updates in the order of their subjects: all of one key together, its head first, keys by their bytes.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash, Hasher};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::entry::Summary;
+use super::ordered::Ordered;
 use super::parts::Parts;
 use crate::datum::{Part, Subject};
 use crate::map::{Fold, Map, Set};
 use crate::time::Seconds;
 use crate::update::Update;
-
-/// An update, ordered by what it is about.
-#[derive(Debug)]
-struct Held(Arc<Update>);
-
-/// What can be looked for in the index.
-trait About {
-    fn subject(&self) -> Subject<'_>;
-}
-
-impl About for Held {
-    fn subject(&self) -> Subject<'_> {
-        self.0.subject()
-    }
-}
-
-impl About for Subject<'_> {
-    fn subject(&self) -> Subject<'_> {
-        *self
-    }
-}
-
-impl<'a> Borrow<dyn About + 'a> for Held {
-    fn borrow(&self) -> &(dyn About + 'a) {
-        self
-    }
-}
-
-impl PartialEq for dyn About + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.subject() == other.subject()
-    }
-}
-
-impl Eq for dyn About + '_ {}
-
-impl PartialOrd for dyn About + '_ {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for dyn About + '_ {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.subject().cmp(&other.subject())
-    }
-}
-
-impl PartialEq for Held {
-    fn eq(&self, other: &Self) -> bool {
-        self.subject() == other.subject()
-    }
-}
-
-impl Eq for Held {}
-
-impl PartialOrd for Held {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Held {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.subject().cmp(&other.subject())
-    }
-}
 
 /// The head of a key, found by the key.
 #[derive(Debug)]
@@ -108,7 +42,7 @@ impl Eq for HeadOf {}
 /// key are many.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    ordered: BTreeSet<Held>,
+    ordered: Ordered,
     heads: Set<HeadOf>,
     /// How many parts there are, by the hash of their key.
     parts: Map<u64, u32>,
@@ -127,7 +61,7 @@ impl Index {
     pub(crate) fn get(&self, subject: &Subject<'_>) -> Option<&Arc<Update>> {
         match subject.part {
             Part::Head => self.head(subject.key),
-            Part::Sums(_) | Part::Element(_) => self.ordered.get(subject as &dyn About).map(|held| &held.0),
+            Part::Sums(_) | Part::Element(_) => self.ordered.get(subject),
         }
     }
 
@@ -143,10 +77,10 @@ impl Index {
 
     /// Puts an update into its place; returns what was there.
     pub(crate) fn put(&mut self, update: Arc<Update>) -> Option<Arc<Update>> {
-        let before = self.ordered.replace(Held(Arc::clone(&update))).map(|held| held.0);
+        let before = self.ordered.replace(Arc::clone(&update));
         let Subject { key, part } = update.subject();
         match part {
-            Part::Head => drop(self.heads.replace(HeadOf(Arc::clone(&update)))),
+            Part::Head => self.put_head(Arc::clone(&update)),
             Part::Sums(_) | Part::Element(_) => {
                 let count = self.parts.entry(hash(key)).or_default();
                 *count += u32::from(before.is_none());
@@ -157,8 +91,19 @@ impl Index {
         before
     }
 
+    fn put_head(&mut self, head: Arc<Update>) {
+        if self.heads.len() == self.heads.capacity() {
+            // Filled in the order of keys, as updates often lie in memory, it grows faster than in its own.
+            let heads = self.ordered.iter().filter(|held| held.subject().part == Part::Head).cloned();
+            let mut larger = Set::with_capacity_and_hasher(2 * self.heads.len(), BuildHasherDefault::default());
+            larger.extend(heads.map(HeadOf));
+            self.heads = larger;
+        }
+        self.heads.replace(HeadOf(head));
+    }
+
     pub(crate) fn remove(&mut self, subject: &Subject<'_>) {
-        let Some(Held(removed)) = self.ordered.take(subject as &dyn About) else { return };
+        let Some(removed) = self.ordered.take(subject) else { return };
         match subject.part {
             Part::Head => drop(self.heads.take(subject.key)),
             Part::Sums(_) | Part::Element(_) => {
@@ -215,20 +160,17 @@ impl Index {
 
     /// Everything, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Update>> {
-        self.ordered.iter().map(|held| &held.0)
+        self.ordered.iter()
     }
 
     /// Everything from the head of `key` on.
     pub(crate) fn starting_at<'a>(&'a self, key: &[u8]) -> impl Iterator<Item = &'a Arc<Update>> + use<'a> {
-        let start = Subject::head(key);
-        let range: (Bound<&dyn About>, Bound<&dyn About>) = (Bound::Included(&start), Bound::Unbounded);
-        self.ordered.range::<dyn About, _>(range).map(|held| &held.0)
+        self.ordered.starting_at(Bound::Included(&Subject::head(key)))
     }
 
     /// Everything after a subject.
-    pub(crate) fn after(&self, subject: &Subject<'_>) -> impl Iterator<Item = &Arc<Update>> {
-        let range: (Bound<&dyn About>, Bound<&dyn About>) = (Bound::Excluded(subject), Bound::Unbounded);
-        self.ordered.range::<dyn About, _>(range).map(|held| &held.0)
+    pub(crate) fn after(&self, subject: &Subject<'_>) -> impl Iterator<Item = &Arc<Update>> + use<'_> {
+        self.ordered.starting_at(Bound::Excluded(subject))
     }
 
     /// All updates about one key, its head first.

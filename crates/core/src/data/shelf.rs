@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::entry::{Entry, compose, compose_head};
+use super::entry::{self, Entry, compose};
 use super::index::Index;
 use crate::datum::Subject;
 use crate::time::Wall;
@@ -39,12 +39,7 @@ impl Eq for Shelf {}
 impl Shelf {
     /// What a key holds at the time `now`, which hides what ran out.
     pub fn get(&self, key: &str, now: Wall) -> Option<Entry> {
-        let index = self.read();
-        if index.has_parts(key.as_bytes()) {
-            compose(index.of_key(key.as_bytes()), now.seconds())
-        } else {
-            compose_head(index.head(key.as_bytes())?, now.seconds())
-        }
+        entry::of_key(&self.read(), key.as_bytes(), now.seconds())
     }
 
     /// Keys that begin with `prefix` and come after `after`, with what they hold, in the order of their bytes: as many as

@@ -96,15 +96,7 @@ impl Node {
             return self.hear_of_self(claim);
         }
         match self.members.standing(claim) {
-            Standing::Known => {
-                if !self.rumors.is_empty()
-                    && let Some(held) = self.members.claim(member)
-                {
-                    self.rumors.note_knower(held.id, by);
-                }
-                return true;
-            }
-            Standing::Stale => return true,
+            Standing::Known | Standing::Stale => return true,
             Standing::News => {}
         }
         let latest = self.certificate_forget().plus(self.config.clock_skew_max + self.config.tombstone_ttl / 8);

@@ -63,6 +63,11 @@ impl Node {
 
     /// Takes in one update. Returns whether it was known.
     pub(super) fn take_update(&mut self, hop: u8, bytes: &[u8], from: NodeId, hot: bool) -> bool {
+        if let Some(held) = self.members.held_as(bytes) {
+            self.rumors.note_knower(held.id, from);
+            self.fx.counters.updates_known += 1;
+            return true;
+        }
         let Some(update) = UpdateRef::read(bytes) else {
             self.fx.counters.dropped.malformed += 1;
             return true;

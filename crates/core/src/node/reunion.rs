@@ -61,7 +61,7 @@ impl Node {
         if self.apart.is_calm() {
             return false;
         }
-        let live_since = self.members.member(peer).map_or(Seconds::NEVER, |member| member.since.seconds());
+        let live_since = self.members.since(peer).unwrap_or(Seconds::NEVER);
         self.apart.withholds(peer, live_since, self.fx.now.wall.seconds(), self.config.tombstone_ttl)
     }
 

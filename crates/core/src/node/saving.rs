@@ -154,6 +154,9 @@ impl Node {
     /// Leaves out what a write of this node's own, which is on its way to the disk, is about to supersede there: stored
     /// behind that, it would undo it. It is seen to once that write has ended.
     fn without_overtaken(&mut self, records: Vec<Record>) -> Vec<Record> {
+        if !self.is_writing() {
+            return records;
+        }
         let (late, records): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| self.is_overtaken(record));
         if !late.is_empty() {
             self.saving.unsaved.extend(late.into_iter().map(|record| record.key));

@@ -1,7 +1,8 @@
 //! Writes of this node's own: drafted together, stored, then merged and said (design §2 rule 5).
 //!
-//! While one batch is on its way to the disk the next writes wait, and are drafted together when it is done. So a
-//! batch builds only on what is durable, and one that fails takes nothing else with it.
+//! Several batches are on their way to the disk at a time, no two about one key: a write waits while one of its keys is
+//! in a batch, or while there are as many batches as may be, and what waits is drafted together when a batch is done. So
+//! a batch builds only on what is durable, and one that fails takes nothing else with it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use super::commands::invalid;
 use super::{Node, Phase};
-use crate::data::{Data, Draft, Edit, Taken, Write, Written};
+use crate::data::{Data, Draft, Edit, Index, Taken, Write, Written};
 use crate::datum::{self, Part, Standing};
 use crate::effects::Timer;
 use crate::frame::Space;
@@ -18,6 +19,8 @@ use crate::io::{Refusal, Reply, Ticket, Token};
 use crate::time::Instant;
 use crate::update::{Head, Update, UpdateId, UpdateRef};
 
+/// So many batches are on their way to the disk at most: it takes them together, so more would only cost more.
+const BATCHES_MAX: usize = 64;
 /// A batch takes no more writes once it is this large.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// How long a node that has just started waits for peers before it believes its own disk alone.
@@ -51,11 +54,51 @@ struct Batch {
     asked: Vec<Asked>,
 }
 
+/// All batches on their way to the disk, in the order of their tokens.
+#[derive(Debug, Default)]
+struct UnderWay {
+    batches: VecDeque<Batch>,
+    /// What they hold, each subject once.
+    updates: Index,
+    /// By how many bytes the store grows with them.
+    growth: usize,
+}
+
+impl UnderWay {
+    fn begin(&mut self, batch: Batch) {
+        for update in batch.draft.updates().iter() {
+            let other = self.updates.put(Arc::clone(update));
+            assert!(other.is_none(), "no two batches are about one key");
+        }
+        self.growth += batch.draft.growth();
+        self.batches.push_back(batch);
+    }
+
+    /// The batch of that token is durable, or has failed.
+    fn end(&mut self, token: Token) -> Option<Batch> {
+        let batch = self.batches.pop_front_if(|batch| batch.token == token)?;
+        for update in batch.draft.updates().iter() {
+            self.updates.remove(&update.subject());
+        }
+        self.growth -= batch.draft.growth();
+        Some(batch)
+    }
+
+    fn is_full(&self) -> bool {
+        self.batches.len() == BATCHES_MAX
+    }
+
+    /// Whether a write is about a key that one of them is about.
+    fn touches(&self, asked: &Asked) -> bool {
+        asked.writes.iter().any(|write| self.updates.of_key(write.key.as_bytes()).next().is_some())
+    }
+}
+
 /// The writes of this node.
 #[derive(Debug)]
 pub(super) struct Writing {
     queue: VecDeque<Asked>,
-    batch: Option<Batch>,
+    under_way: UnderWay,
     /// Whether peers may know more of what this node added to counters than it does itself: its disk may be a backup that
     /// was restored.
     unsure_of_sums: bool,
@@ -67,8 +110,14 @@ pub(super) struct Writing {
 
 impl Writing {
     /// `has_lived` before: then its own sums are looked for at peers first.
-    pub(super) const fn new(has_lived: bool) -> Self {
-        Self { queue: VecDeque::new(), batch: None, unsure_of_sums: has_lived, lacking: None, trusts_own_clock: false }
+    pub(super) fn new(has_lived: bool) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            under_way: UnderWay::default(),
+            unsure_of_sums: has_lived,
+            lacking: None,
+            trusts_own_clock: false,
+        }
     }
 }
 
@@ -116,7 +165,10 @@ impl Node {
         }
         let deadline = self.fx.now.instant + timeout;
         self.writing.queue.push_back(Asked { ticket, writes, replicas, deadline });
-        self.start_batch();
+        // Behind others it waits with them until a batch is done.
+        if self.writing.queue.len() == 1 || self.writing.under_way.batches.is_empty() {
+            self.start_batch();
+        }
         self.arm_write();
     }
 
@@ -130,7 +182,7 @@ impl Node {
     }
 
     fn arm_write(&mut self) {
-        let under_way = self.writing.batch.iter().flat_map(|batch| &batch.asked);
+        let under_way = self.writing.under_way.batches.iter().flat_map(|batch| &batch.asked);
         match self.writing.queue.iter().chain(under_way).map(|asked| asked.deadline).min() {
             Some(first) => self.fx.timers.set(Timer::Write, first),
             None => self.fx.cancel(Timer::Write),
@@ -147,17 +199,21 @@ impl Node {
         for Asked { ticket, .. } in late {
             self.done(ticket, Err(Refusal::Late));
         }
-        let under_way =
-            self.writing.batch.iter_mut().flat_map(|batch| batch.asked.extract_if(.., |asked| asked.deadline <= now));
+        let under_way = self
+            .writing
+            .under_way
+            .batches
+            .iter_mut()
+            .flat_map(|batch| batch.asked.extract_if(.., |asked| asked.deadline <= now));
         for Asked { ticket, .. } in under_way.collect::<Vec<_>>() {
             self.done(ticket, Err(Refusal::NotConfirmed));
         }
         self.arm_write();
     }
 
-    /// Drafts what waits, until a batch is under way.
+    /// Drafts what waits and need not wait any longer.
     fn start_batch(&mut self) {
-        while self.writing.batch.is_none() && !self.writing.queue.is_empty() && self.phase == Phase::Running {
+        while !self.writing.under_way.is_full() && !self.writing.queue.is_empty() && self.phase == Phase::Running {
             let waiting = self.writing.queue.len();
             if !self.knows_the_time() {
                 return;
@@ -172,11 +228,15 @@ impl Node {
     /// Drafts together as much of what waits as one batch takes.
     fn draft_batch(&mut self) {
         let (me, now) = (self.identity.id, self.fx.now.wall);
-        let mut draft = Draft::new(self.data.shelf().clone(), me, &self.config, now);
+        let mut draft =
+            Draft::new(self.data.shelf().clone(), me, &self.config, now).beside(self.writing.under_way.growth);
         let mut taken = Vec::new();
         let mut waiting = VecDeque::new();
+        let mut is_full = false;
         for asked in std::mem::take(&mut self.writing.queue) {
-            if draft.volume() > BATCH_BYTES_MAX || self.writing.unsure_of_sums && asked.counts() {
+            // Nothing overtakes what waits for a key: it may be about the same one.
+            is_full |= draft.volume() > BATCH_BYTES_MAX || self.writing.under_way.touches(&asked);
+            if is_full || self.writing.unsure_of_sums && asked.counts() {
                 waiting.push_back(asked);
                 continue;
             }
@@ -191,7 +251,7 @@ impl Node {
         } else {
             let records = draft.updates().iter().map(|update| record_of(update)).collect();
             let token = self.fx.persist(records);
-            self.writing.batch = Some(Batch { token, draft, asked: taken });
+            self.writing.under_way.begin(Batch { token, draft, asked: taken });
         }
     }
 
@@ -207,7 +267,7 @@ impl Node {
 
     /// A batch is durable, or it is not known to whom this token belongs.
     pub(super) fn on_batch_persisted(&mut self, token: Token) {
-        if let Some(Batch { draft, asked, .. }) = self.writing.batch.take_if(|batch| batch.token == token) {
+        if let Some(Batch { draft, asked, .. }) = self.writing.under_way.end(token) {
             self.finish_batch(&draft, asked);
             self.start_batch();
             self.arm_write();
@@ -215,7 +275,7 @@ impl Node {
     }
 
     pub(super) fn on_batch_failed(&mut self, token: Token, reason: &str) {
-        if let Some(Batch { asked, .. }) = self.writing.batch.take_if(|batch| batch.token == token) {
+        if let Some(Batch { asked, .. }) = self.writing.under_way.end(token) {
             for Asked { ticket, .. } in asked {
                 self.done(ticket, Err(Refusal::NotStored { reason: reason.to_owned() }));
             }
@@ -298,8 +358,8 @@ impl Node {
     /// Whether a write of this node's own about the same subject is on its way to the disk, which the update does not
     /// supersede.
     fn conflicts_with_batch(&self, update: &UpdateRef<'_>) -> bool {
-        let (Some(batch), Head::Data(datum)) = (&self.writing.batch, update.head) else { return false };
-        let Some(drafted) = batch.draft.updates().get(&datum.subject) else { return false };
+        let Head::Data(datum) = update.head else { return false };
+        let Some(drafted) = self.writing.under_way.updates.get(&datum.subject) else { return false };
         match datum.subject.part {
             Part::Sums(_) => true,
             Part::Head | Part::Element(_) => {
@@ -308,9 +368,15 @@ impl Node {
         }
     }
 
+    /// Whether writes of this node's own are on their way to the disk.
+    pub(super) fn is_writing(&self) -> bool {
+        !self.writing.under_way.batches.is_empty()
+    }
+
     /// Whether a write of this node's own that is on its way to the disk supersedes what this record says.
     pub(super) fn is_overtaken(&self, record: &Record) -> bool {
-        let Some(drafted) = self.writing.batch.as_ref().and_then(|batch| batch.draft.record(&record.key)) else {
+        let subject = Data::subject_of(&record.key);
+        let Some(drafted) = subject.and_then(|subject| self.writing.under_way.updates.get(&subject)) else {
             return false;
         };
         let update = record.value.as_deref().and_then(UpdateRef::read);
