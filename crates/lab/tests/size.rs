@@ -47,7 +47,6 @@ fn worst(net: &Network, nodes: impl Iterator<Item = usize>) -> f64 {
 #[track_caller]
 fn assert_within(net: &Network, share: f64) {
     let worst = worst(net, net.up());
-    eprintln!("worst {worst:.4} of {}", net.up().count());
     assert!(worst <= share, "off by {:.2} % of {}, {}", worst * 100.0, net.up().count(), net.replay_line());
 }
 
@@ -55,7 +54,8 @@ fn assert_within(net: &Network, share: f64) {
 fn every_one_of_a_thousand_nodes_knows_their_number_within_a_tenth() {
     for seed in seeds::chosen(&FIXED) {
         let mut net = network(seed, NODES).start_cold(0, secs(20));
-        run_through(&mut net, 1);
+        // In the first epoch the passive views of a cluster that has grown from one node in seconds are still alike.
+        run_through(&mut net, 2);
         assert_within(&net, 0.10);
     }
 }
@@ -133,7 +133,6 @@ fn a_node_that_is_idle_sends_less_than_two_hundred_bytes_in_a_second() {
             let total = net.measured().total();
             let bytes = total.datagram_bytes + total.stream_bytes + 28 * total.datagrams;
             let each = bytes as f64 / nodes as f64 / epoch().as_secs_f64();
-            eprintln!("{nodes} nodes: {each:.1} bytes a second each");
             assert!(each <= 200.0, "{each:.1} bytes a second among {nodes} nodes, {}", net.replay_line());
         }
     }

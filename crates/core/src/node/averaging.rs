@@ -229,7 +229,7 @@ impl Node {
         if !size.is_finite() || size < 0.0 {
             self.fx.counters.dropped.malformed += 1;
         } else if size >= 1.0 {
-            self.averaging.estimate.get_or_insert(bounded(size.into()));
+            self.averaging.estimate.get_or_insert_with(|| bounded(size.into()));
         } else if let Some(estimate) = self.averaging.estimate
             && letter.packet.room() >= SIZE_FRAME_BYTES
         {

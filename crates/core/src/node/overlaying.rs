@@ -442,7 +442,9 @@ impl Node {
     }
 
     pub(super) fn on_peers(&mut self, peers: Peers<'_>) {
-        if !self.is_partial() || !self.neighbourhood.walks.take(self.config.shuffle_interval / WALKS_PART, self.fx.now.instant) {
+        if !self.is_partial()
+            || !self.neighbourhood.walks.take(self.config.shuffle_interval / WALKS_PART, self.fx.now.instant)
+        {
             self.fx.counters.dropped.walks += 1;
             return;
         }
