@@ -27,7 +27,7 @@ pub use graph::{Graph, Paths};
 /// Nodes start at random moments within this span.
 const START_WITHIN: Duration = Duration::from_secs(20);
 /// For so many shuffle intervals the overlay settles before the crash.
-pub const REST: u32 = 5;
+pub const REST: u32 = 20;
 /// For so many shuffle intervals survivors mend it, even if it hangs together sooner.
 pub const REPAIR: u32 = 5;
 /// After so many shuffle intervals nobody waits any longer for it to hang together.
