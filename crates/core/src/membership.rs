@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::hash;
 use crate::identity::{Incarnation, NodeId};
-use crate::io::{Member, State};
+use crate::io::{InView, Member, State};
 use crate::replica::Replica;
 use crate::rng::Rng;
 use crate::slots::{Slot, SlotIndex, reserve_one};
@@ -64,6 +64,8 @@ pub(crate) struct Merged {
 #[derive(Clone, Debug)]
 pub(crate) struct Members {
     me: NodeId,
+    /// In which view its members are.
+    listed_as: InView,
     replica: Replica,
     /// Whose claim lies at each slot.
     ids: Arc<Vec<NodeId>>,
@@ -81,9 +83,10 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    pub(crate) fn new(me: NodeId, now: Wall) -> Self {
+    pub(crate) fn new(me: NodeId, listed_as: InView, now: Wall) -> Self {
         Self {
             me,
+            listed_as,
             replica: Replica::new(now),
             ids: Arc::default(),
             rows: Vec::new(),
@@ -491,6 +494,7 @@ impl Members {
             rtt: (row.rtt_micros > 0).then(|| Duration::from_micros(row.rtt_micros.into())),
             is_self: id == self.me,
             protocol: body.protocol,
+            view: self.listed_as,
         }
     }
 }

@@ -30,7 +30,7 @@ use std::time::Duration;
 use crate::apart::Apart;
 use crate::budget::Budget;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, View};
 use crate::contacts::Contacts;
 use crate::data::{Change, Data, Position, Shelf};
 use crate::detector::Detector;
@@ -38,8 +38,8 @@ use crate::effects::{Effects, Timer};
 use crate::exchange::Exchanges;
 use crate::frame::{Frame, Frames, Malformed};
 use crate::hash;
-use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Sequence};
-use crate::io::{Event, Input, Member, Message, Output, State, StopReason, Ticket, Token, TraceStep, Warning};
+use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Sequence, Tags};
+use crate::io::{Event, InView, Input, Member, Message, Output, State, StopReason, Ticket, Token, TraceStep, Warning};
 use crate::membership::Members;
 use crate::messages::Messages;
 use crate::queries::Queries;
@@ -162,6 +162,7 @@ impl Node {
         let boot = (identity.stored.boot + 1).min(BOOT_MAX);
         let known = identity.stored.members.clone();
         let gone = identity.stored.gone.clone();
+        let listed_as = if config.view == View::Full { InView::Full } else { InView::Active };
         let mut node = Self {
             cluster: hash::short(&secret, config.cluster.as_bytes()),
             settings: config.shared_fingerprint(),
@@ -169,7 +170,7 @@ impl Node {
             incarnation: Incarnation::of_boot(boot),
             first_boot: identity.stored.first_boot.unwrap_or_else(|| now.wall.seconds()),
             raised_at: None,
-            members: Members::new(identity.id, now.wall),
+            members: Members::new(identity.id, listed_as, now.wall),
             detector: Detector::new(first_number),
             rumors: Rumors::new(&config),
             messages: Messages::new(now.wall),
@@ -502,6 +503,23 @@ impl Node {
         self.members.versions().map(|(id, (incarnation, state, _))| (id, incarnation, state))
     }
 
+    /// Those of the passive view, as members of whom little is known.
+    pub fn passive_members(&self) -> impl Iterator<Item = Member> {
+        self.neighbourhood.overlay.passive().map(|peer| Member {
+            id: peer.id,
+            name: peer.id.to_string(),
+            addresses: vec![peer.address],
+            state: State::Alive,
+            incarnation: Incarnation::default(),
+            tags: Tags::default(),
+            since: self.fx.now.wall,
+            rtt: None,
+            is_self: false,
+            protocol: (VERSION.major, VERSION.major),
+            view: InView::Passive,
+        })
+    }
+
     /// One member.
     pub fn member(&self, id: NodeId) -> Option<Member> {
         self.members.member(id)
@@ -548,11 +566,6 @@ impl Node {
     /// Whom this node talks to: its neighbours with a partial view, every other live member with a full one.
     pub fn neighbours(&self) -> impl Iterator<Item = NodeId> {
         self.members.live_ids()
-    }
-
-    /// Whom a node with a partial view could have as neighbours instead of those it has.
-    pub fn passive(&self) -> impl Iterator<Item = (NodeId, SocketAddr)> {
-        self.neighbourhood.overlay.passive().map(|peer| (peer.id, peer.address))
     }
 
     /// Whether updates had to be refused for which no room was left, so that this node may differ from others.
