@@ -101,8 +101,9 @@ impl Parameters {
             ..ConfigBuilder::lan()
         };
         let Self { nodes, active, passive, crash, seed } = self;
-        let line =
-            format!("rumor lab overlay --nodes {nodes} --active {active} --passive {passive} --crash {crash} --seed {seed}");
+        let line = format!(
+            "rumor lab overlay --nodes {nodes} --active {active} --passive {passive} --crash {crash} --seed {seed}"
+        );
         Network::new(*seed).nodes(*nodes).config(config).without_disks().unchecked().replay(line)
     }
 }
@@ -256,7 +257,8 @@ impl<'a> Trial<'a> {
 
 /// Reliability against the share that crashed, without repair and with it.
 pub fn chart(outcomes: &[Outcome]) -> Chart {
-    let Parameters { nodes, active, passive, .. } = outcomes.first().map(|first| first.parameters.clone()).unwrap_or_default();
+    let Parameters { nodes, active, passive, .. } =
+        outcomes.first().map(|first| first.parameters.clone()).unwrap_or_default();
     let points = |of: &dyn Fn(&Outcome) -> f64| {
         let mut points: Vec<(f64, f64)> =
             outcomes.iter().map(|outcome| (percent(outcome.parameters.crash), of(outcome))).collect();

@@ -28,6 +28,11 @@ const JOIN_PAUSE: Duration = Duration::from_millis(500);
 /// [`SHUFFLE_WALK`] in each.
 const WALKS_AT_ONCE: u32 = 64;
 const WALKS_PART: u32 = 32;
+/// With so many of its first shuffles a node exchanges one neighbour for a stranger. Deviation: HyParView leaves the active
+/// view as the join made it. Where many join at once through one contact, their walks have nowhere to go, and whoever
+/// comes late gets neighbours that came late: without this ten thousand such nodes are 17.5 hops apart in the mean (measured:
+/// docs/laboratory.md#overlays).
+const RENEWALS: u32 = 8;
 /// How long a search that led nowhere rests.
 const SEARCH_PAUSE: Duration = Duration::from_secs(2);
 
@@ -39,6 +44,8 @@ pub(super) struct Neighbourhood {
     introduced: Option<Arc<Update>>,
     joins: Allowance,
     walks: Allowance,
+    /// How many neighbours are still to be exchanged for strangers.
+    renewals: u32,
 }
 
 impl Neighbourhood {
@@ -48,6 +55,7 @@ impl Neighbourhood {
             introduced: None,
             joins: Allowance::new(JOINS_AT_ONCE, now),
             walks: Allowance::new(WALKS_AT_ONCE, now),
+            renewals: RENEWALS,
         }
     }
 }
@@ -407,6 +415,10 @@ impl Node {
         letter.packet.shuffle(SHUFFLE_WALK, self.myself(), &named);
         self.post(letter);
         self.greet_stranger();
+        if self.neighbourhood.renewals > 0 {
+            self.neighbourhood.renewals -= 1;
+            self.ask_stranger();
+        }
     }
 
     /// Tells one of the passive view of a few others: one that has lost everybody hears of somebody so, who has it in mind
@@ -442,7 +454,9 @@ impl Node {
     }
 
     pub(super) fn on_peers(&mut self, peers: Peers<'_>) {
-        if !self.is_partial() || !self.neighbourhood.walks.take(self.config.shuffle_interval / WALKS_PART, self.fx.now.instant) {
+        if !self.is_partial()
+            || !self.neighbourhood.walks.take(self.config.shuffle_interval / WALKS_PART, self.fx.now.instant)
+        {
             self.fx.counters.dropped.walks += 1;
             return;
         }
