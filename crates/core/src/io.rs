@@ -606,7 +606,9 @@ pub enum ContactError {
         ours: u8,
     },
     /// Settings that a cluster must share differ.
-    #[error("its shared settings differ from ours (view, history limits and certificate times must be the same everywhere)")]
+    #[error(
+        "its shared settings differ from ours (view, history limits and certificate times must be the same everywhere)"
+    )]
     Settings,
     /// It is this node itself.
     #[error("it is this node itself")]

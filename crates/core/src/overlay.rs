@@ -121,7 +121,8 @@ impl Overlay {
     /// other by one ping, so that only one of them has to send it.
     pub(crate) fn silent(&self, span: Duration, now: Instant) -> impl Iterator<Item = NodeId> + use<> {
         let silent = (0..self.active.len()).filter(|place| now.since(self.heard[*place]) >= span);
-        let mut silent: Vec<(Instant, NodeId)> = silent.map(|place| (self.heard[place], self.active[place].id)).collect();
+        let mut silent: Vec<(Instant, NodeId)> =
+            silent.map(|place| (self.heard[place], self.active[place].id)).collect();
         silent.sort_unstable();
         silent.into_iter().map(|(_, id)| id)
     }

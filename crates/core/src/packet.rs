@@ -237,7 +237,9 @@ impl Packet {
     }
 
     pub(crate) fn prune(&mut self, origins: &[NodeId]) {
-        self.sized(frame::KIND_PRUNE, |to| origins.iter().for_each(|origin| to.extend_from_slice(&origin.0.to_le_bytes())));
+        self.sized(frame::KIND_PRUNE, |to| {
+            origins.iter().for_each(|origin| to.extend_from_slice(&origin.0.to_le_bytes()))
+        });
     }
 
     pub(crate) fn challenge(&mut self, token: u64) {

@@ -95,7 +95,8 @@ impl Trees {
         let tree = self.tree(origin, now);
         tree.parent = from;
         tree.lazy.retain(|lazy| Some(*lazy) != from);
-        let eager = neighbours.iter().copied().filter(|peer| Some(*peer) != from && !tree.lazy.contains(peer)).collect();
+        let eager =
+            neighbours.iter().copied().filter(|peer| Some(*peer) != from && !tree.lazy.contains(peer)).collect();
         if self.untold.len() < UNTOLD_MAX {
             self.untold.push(Untold { id, origin, hop, from });
         }
