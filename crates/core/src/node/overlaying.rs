@@ -30,7 +30,8 @@ const WALKS_AT_ONCE: u32 = 64;
 const WALKS_PART: u32 = 128;
 /// So many of a node's first shuffles follow each other faster, by this factor, and after each it asks one of its passive
 /// view to be a neighbour. Nodes that came together, or through one contact, know each other first, and would stay a long
-/// band of nodes rather than a random graph: 10,000 of them with ways of 33 hops.
+/// band of nodes rather than a random graph: 10,000 of them with ways of 33 hops. Deviation: HyParView leaves the active view
+/// as the join made it.
 const SETTLING_SHUFFLES: u32 = 8;
 /// How long a search that led nowhere rests.
 const SEARCH_PAUSE: Duration = Duration::from_secs(2);
