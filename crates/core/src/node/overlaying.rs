@@ -27,12 +27,12 @@ const JOIN_PAUSE: Duration = Duration::from_millis(500);
 /// Walks that pass through at once, and how many in each shuffle interval: a stable overlay has about twice
 /// [`SHUFFLE_WALK`] in each.
 const WALKS_AT_ONCE: u32 = 64;
-const WALKS_PART: u32 = 32;
-/// With so many of its first shuffles a node exchanges one neighbour for a stranger. Deviation: HyParView leaves the active
-/// view as the join made it. Where many join at once through one contact, their walks have nowhere to go, and whoever
-/// comes late gets neighbours that came late: without this ten thousand such nodes are 17.5 hops apart in the mean (measured:
-/// docs/laboratory.md#overlays).
-const RENEWALS: u32 = 8;
+const WALKS_PART: u32 = 128;
+/// So many of a node's first shuffles follow each other faster, by this factor, and after each it asks one of its passive
+/// view to be a neighbour. Nodes that came together, or through one contact, know each other first, and would stay a long
+/// band of nodes rather than a random graph: 10,000 of them with ways of 33 hops. Deviation: HyParView leaves the active view
+/// as the join made it.
+const SETTLING_SHUFFLES: u32 = 8;
 /// How long a search that led nowhere rests.
 const SEARCH_PAUSE: Duration = Duration::from_secs(2);
 
@@ -44,8 +44,8 @@ pub(super) struct Neighbourhood {
     introduced: Option<Arc<Update>>,
     joins: Allowance,
     walks: Allowance,
-    /// How many neighbours are still to be exchanged for strangers.
-    renewals: u32,
+    /// How many of its first shuffles are still to come.
+    settling: u32,
 }
 
 impl Neighbourhood {
@@ -55,7 +55,7 @@ impl Neighbourhood {
             introduced: None,
             joins: Allowance::new(JOINS_AT_ONCE, now),
             walks: Allowance::new(WALKS_AT_ONCE, now),
-            renewals: RENEWALS,
+            settling: SETTLING_SHUFFLES,
         }
     }
 }
@@ -85,9 +85,14 @@ impl Node {
         Peer { id: self.identity.id, address }
     }
 
+    fn shuffle_interval(&self) -> Duration {
+        self.config.shuffle_interval / if self.neighbourhood.settling > 0 { SETTLING_SHUFFLES } else { 1 }
+    }
+
     pub(super) fn start_overlay(&mut self) {
         if self.is_partial() {
-            let wait = self.config.shuffle_interval.mul_f64(self.fx.rng.fraction());
+            let interval = self.shuffle_interval();
+            let wait = interval.mul_f64(self.fx.rng.fraction());
             self.fx.arm(wait, Timer::Shuffle);
         }
     }
@@ -405,8 +410,13 @@ impl Node {
 
     /// Exchanges some of the passive view with somebody a walk away (§4.4), and searches again for free places.
     pub(super) fn on_shuffle_due(&mut self) {
-        let wait = self.config.shuffle_interval.mul_f64(0.75 + self.fx.rng.fraction() / 2.0);
+        let interval = self.shuffle_interval();
+        let wait = interval.mul_f64(0.75 + self.fx.rng.fraction() / 2.0);
         self.fx.arm(wait, Timer::Shuffle);
+        if self.neighbourhood.settling > 0 && !self.neighbourhood.overlay.active().is_empty() {
+            self.neighbourhood.settling -= 1;
+            self.ask_stranger();
+        }
         self.neighbourhood.overlay.begin_search();
         self.search();
         let Some(to) = self.neighbourhood.overlay.step(&[], &mut self.fx.rng) else { return };
@@ -415,10 +425,6 @@ impl Node {
         letter.packet.shuffle(SHUFFLE_WALK, self.myself(), &named);
         self.post(letter);
         self.greet_stranger();
-        if self.neighbourhood.renewals > 0 {
-            self.neighbourhood.renewals -= 1;
-            self.ask_stranger();
-        }
     }
 
     /// Tells one of the passive view of a few others: one that has lost everybody hears of somebody so, who has it in mind
