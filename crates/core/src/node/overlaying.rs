@@ -479,11 +479,13 @@ impl Node {
         }
     }
 
-    /// Probes the neighbour that was silent for longest, if that was for a whole pass.
+    /// Probes the neighbour that was silent for longest, if that was for a whole pass, or if there is something to ask.
     pub(super) fn probe_neighbour(&mut self) {
         let neighbours = u32::try_from(self.members.live()).unwrap_or(u32::MAX);
-        let pass = self.config.probe_interval * neighbours;
-        if let Some(target) = self.neighbourhood.overlay.silent(pass, self.fx.now.instant).next() {
+        let asks = self.on_averaging_cycle();
+        let span = if asks { Duration::ZERO } else { self.config.probe_interval * neighbours };
+        let mut silent = self.neighbourhood.overlay.silent(span, self.fx.now.instant);
+        if let Some(target) = silent.find(|id| !self.detector.is_probing(*id)) {
             self.probe_at_turn(target);
         }
     }
