@@ -159,7 +159,12 @@ impl Node {
         member.state = match why {
             MemberChange::Failed => State::Dead,
             MemberChange::Left => State::Left,
-            _ => State::Removed,
+            MemberChange::Joined
+            | MemberChange::Updated
+            | MemberChange::Suspected
+            | MemberChange::Refuted
+            | MemberChange::Removed
+            | MemberChange::Replaced => State::Removed,
         };
         self.members.release(id);
         self.detector.abandon(id, &mut self.fx);
@@ -297,8 +302,8 @@ impl Node {
             self.fx.counters.dropped.unexpected += 1;
             return;
         };
-        let is_free = is_active || has_room;
-        if !is_free && !(is_urgent && self.neighbourhood.joins.take(JOIN_PAUSE, self.fx.now.instant)) {
+        let mut gets_place = || is_urgent && self.neighbourhood.joins.take(JOIN_PAUSE, self.fx.now.instant);
+        if !is_active && !has_room && !gets_place() {
             letter.packet.neighbour(Neighbour::Refuse);
             return;
         }
