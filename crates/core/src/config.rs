@@ -160,6 +160,9 @@ settings! {
     /// How often it exchanges some of those with a random node.
     #[serde(with = "duration::text")]
     shuffle_interval: Duration = [secs(30), secs(60), secs(10)], "duration", "guess: a quarter of an idle node's bytes";
+    /// How often the size of the cluster is estimated anew, with a partial view. Shared.
+    #[serde(with = "duration::text")]
+    epoch_interval: Duration = [secs(300), secs(1_500), secs(300)], "duration", "guess: a third of an idle node's bytes, and four times as long as an estimate takes";
     /// To how many random peers a rumor goes at each round.
     fanout: usize = [3, 4, 3], "peers", "memberlist gossip_nodes: lan 3, wan 4";
     /// The time between two rounds while there is news.
@@ -322,6 +325,7 @@ impl ConfigBuilder {
         )?;
         within("passive_view", self.passive_view, self.active_view.max(8), 1_000)?;
         span("shuffle_interval", self.shuffle_interval, ms(100), secs(3_600))?;
+        span("epoch_interval", self.epoch_interval, secs(10), secs(86_400))?;
         span("gossip_interval", self.gossip_interval, ms(1), secs(60))?;
         at_least("gossip_interval_max", self.gossip_interval_max, self.gossip_interval, "gossip_interval")?;
         span("gossip_interval_max", self.gossip_interval_max, ms(1), secs(3_600))?;
@@ -413,8 +417,14 @@ impl ConfigBuilder {
     /// not join each other, because their replicas would differ for ever.
     pub(crate) fn shared_fingerprint(&self) -> u64 {
         let shared = format!(
-            "{:?} {:?} {:?} {} {} {:?}",
-            self.view, self.dead_ttl, self.tombstone_ttl, self.history_count, self.history_bytes, self.history_age
+            "{:?} {:?} {:?} {:?} {} {} {:?}",
+            self.view,
+            self.epoch_interval,
+            self.dead_ttl,
+            self.tombstone_ttl,
+            self.history_count,
+            self.history_bytes,
+            self.history_age
         );
         crate::hash::keyed(&[0; 16], shared.as_bytes())
     }

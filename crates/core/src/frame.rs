@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use crate::aggregate::count::Share;
 use crate::identity::NodeId;
 use crate::overlay::Peer;
 use crate::sketch::{SYMBOL_BYTES, Symbol};
@@ -44,6 +45,9 @@ pub(crate) const KIND_PAYLOAD: u8 = 0x29;
 pub(crate) const KIND_IHAVE: u8 = 0x2a;
 pub(crate) const KIND_GRAFT: u8 = 0x2b;
 pub(crate) const KIND_PRUNE: u8 = 0x2c;
+pub(crate) const KIND_AVERAGE: u8 = 0x2d;
+pub(crate) const KIND_AVERAGED: u8 = 0x2e;
+pub(crate) const KIND_SIZE: u8 = 0x2f;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -167,6 +171,12 @@ pub(crate) enum Frame<'a> {
     Graft { lacks: bool, ids: List<'a> },
     /// Do not send me what these origins say.
     Prune(List<'a>),
+    /// In that epoch I hold this of these instances: let us hold the same.
+    Average { epoch: u32, number: u16, offered: Shares<'a> },
+    /// This flows to you, or from you.
+    Averaged { epoch: u32, number: u16, flows: Shares<'a> },
+    /// So many nodes there are, by what I know; 0: tell me.
+    Size(f32),
     /// Of a newer minor version, or about a space that this version does not have.
     Unknown,
 }
@@ -208,6 +218,25 @@ impl Iterator for Peers<'_> {
 
     fn next(&mut self) -> Option<Peer> {
         read_peer(&mut self.0)
+    }
+}
+
+/// Shares of instances behind each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Shares<'a>(Reader<'a>);
+
+impl<'a> Shares<'a> {
+    fn new(mut content: Reader<'a>) -> Option<Self> {
+        let bytes = content.rest();
+        bytes.len().is_multiple_of(8).then_some(Self(Reader::new(bytes)))
+    }
+}
+
+impl Iterator for Shares<'_> {
+    type Item = Share;
+
+    fn next(&mut self) -> Option<Share> {
+        Some(Share { key: self.0.u32()?, value: f32::from_bits(self.0.u32()?) })
     }
 }
 
@@ -390,6 +419,13 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_IHAVE => Frame::Ihave(List::new(content.rest(), 9)?),
         KIND_GRAFT => Frame::Graft { lacks: content.u8()? & 1 != 0, ids: List::new(content.rest(), 8)? },
         KIND_PRUNE => Frame::Prune(List::new(content.rest(), 8)?),
+        KIND_AVERAGE => {
+            Frame::Average { epoch: content.u32()?, number: content.u16()?, offered: Shares::new(content)? }
+        }
+        KIND_AVERAGED => {
+            Frame::Averaged { epoch: content.u32()?, number: content.u16()?, flows: Shares::new(content)? }
+        }
+        KIND_SIZE => Frame::Size(f32::from_bits(content.u32()?)),
         _ => Frame::Unknown,
     };
     Some(frame)
@@ -450,6 +486,7 @@ mod tests {
                     Ok(Frame::Ihave(list)) => drop(list.with_hops().collect::<Vec<_>>()),
                     Ok(Frame::Roll { list, .. } | Frame::Graft { ids: list, .. } | Frame::Prune(list)) => drop(list.ids().collect::<Vec<_>>()),
                     Ok(Frame::Sketch { symbols, .. }) => drop(symbols.symbols().collect::<Vec<_>>()),
+                    Ok(Frame::Average { offered: shares, .. } | Frame::Averaged { flows: shares, .. }) => drop(shares.collect::<Vec<_>>()),
                     Ok(Frame::Shuffle { peers, .. } | Frame::Peers(peers)) => drop(peers.collect::<Vec<_>>()),
                     Ok(_) | Err(Malformed) => {}
                 }

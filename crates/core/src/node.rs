@@ -5,6 +5,7 @@
 //! and says in its return value what happened; the handlers carry that from one to the next.
 
 mod acquaint;
+mod averaging;
 mod claims;
 mod commands;
 mod exchanging;
@@ -51,6 +52,7 @@ use crate::update::{Interner, UpdateId};
 use crate::wire::{HEADER_BYTES, Header, Reader, VERSION, Version};
 
 pub use acquaint::FullView;
+use averaging::Averaging;
 use claims::Doubt;
 use gossip::Gossip;
 use intake::Want;
@@ -110,6 +112,7 @@ pub struct Node {
     hospitality: Hospitality,
     neighbourhood: Neighbourhood,
     planting: Planting,
+    averaging: Averaging,
     doubts: BTreeMap<NodeId, Doubt>,
     wants: BTreeMap<UpdateId, Want>,
     warned: BTreeMap<&'static str, Instant>,
@@ -190,6 +193,7 @@ impl Node {
             hospitality: Hospitality::new(now.instant),
             neighbourhood: Neighbourhood::new(now.instant),
             planting: Planting::default(),
+            averaging: Averaging::new(now.instant),
             doubts: BTreeMap::new(),
             wants: BTreeMap::new(),
             warned: BTreeMap::new(),
@@ -365,6 +369,9 @@ impl Node {
             Frame::Ihave(list) => self.on_ihave(list, letter),
             Frame::Graft { lacks, ids } => self.on_graft(lacks, ids, letter),
             Frame::Prune(origins) => self.on_prune(origins, letter),
+            Frame::Average { epoch, number, offered } => self.on_average(epoch, number, offered, letter),
+            Frame::Averaged { epoch, number, flows } => self.on_averaged(epoch, number, flows, letter),
+            Frame::Size(size) => self.on_size(size, letter),
             Frame::Unknown => {}
             Frame::Answered { sequence } => self.on_answered(Sequence(sequence), letter.peer),
         }
@@ -557,10 +564,14 @@ impl Node {
         if self.is_partial() { common } else { common ^ self.members.replica().root() }
     }
 
-    /// How many nodes there are, this one included: known with a full view, estimated with a partial one.
+    /// How many nodes there are, this one included: known with a full view, estimated with a partial one. Before the first
+    /// estimate it is as many as this node knows of.
     pub fn size(&self) -> usize {
+        if !self.is_partial() {
+            return self.members.alive();
+        }
         let overlay = &self.neighbourhood.overlay;
-        if self.is_partial() { 1 + overlay.len() } else { self.members.alive() }
+        self.estimated_size().map_or(1 + overlay.len(), |estimate| estimate.max(1 + overlay.active().len()))
     }
 
     /// Whom this node talks to: its neighbours with a partial view, every other live member with a full one.

@@ -20,9 +20,9 @@ pub(crate) const JOIN_WALK: u8 = 6;
 pub(crate) const JOIN_WALK_PASSIVE: u8 = 3;
 /// How many nodes a shuffle walks through.
 pub(crate) const SHUFFLE_WALK: u8 = 6;
-/// How many of the active view a shuffle carries (§5.1: k_a 3).
+/// How many of the active view a shuffle carries (§5.1: `k_a` 3).
 const SHUFFLE_ACTIVE: usize = 3;
-/// How many of the passive view (§5.1: k_p 4).
+/// How many of the passive view (§5.1: `k_p` 4).
 const SHUFFLE_PASSIVE: usize = 4;
 /// The most peers that one frame may name: those of a shuffle and its origin.
 pub(crate) const PEERS_MAX: usize = 1 + SHUFFLE_ACTIVE + SHUFFLE_PASSIVE;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::aggregate::count::Share;
 use crate::frame::{self, Accusation, Neighbour, ONE_WAY, SketchHead, Space};
 use crate::identity::NodeId;
 use crate::overlay::Peer;
@@ -207,12 +208,18 @@ impl Packet {
         self.sized(frame::KIND_SHUFFLE, |to| {
             to.push(ttl);
             put_peer(to, origin);
-            peers.iter().for_each(|peer| put_peer(to, *peer));
+            for peer in peers {
+                put_peer(to, *peer);
+            }
         });
     }
 
     pub(crate) fn peers(&mut self, peers: &[Peer]) {
-        self.sized(frame::KIND_PEERS, |to| peers.iter().for_each(|peer| put_peer(to, *peer)));
+        self.sized(frame::KIND_PEERS, |to| {
+            for peer in peers {
+                put_peer(to, *peer);
+            }
+        });
     }
 
     /// Items as [`item`](frame::item) wrote them.
@@ -232,14 +239,41 @@ impl Packet {
     pub(crate) fn graft(&mut self, lacks: bool, messages: &[UpdateId]) {
         self.sized(frame::KIND_GRAFT, |to| {
             to.push(lacks.into());
-            messages.iter().for_each(|id| to.extend_from_slice(&id.0.to_le_bytes()));
+            for id in messages {
+                to.extend_from_slice(&id.0.to_le_bytes());
+            }
         });
     }
 
     pub(crate) fn prune(&mut self, origins: &[NodeId]) {
         self.sized(frame::KIND_PRUNE, |to| {
-            origins.iter().for_each(|origin| to.extend_from_slice(&origin.0.to_le_bytes()))
+            for origin in origins {
+                to.extend_from_slice(&origin.0.to_le_bytes());
+            }
         });
+    }
+
+    pub(crate) fn average(&mut self, epoch: u32, number: u16, offered: &[Share]) {
+        self.shares(frame::KIND_AVERAGE, epoch, number, offered);
+    }
+
+    pub(crate) fn averaged(&mut self, epoch: u32, number: u16, flows: &[Share]) {
+        self.shares(frame::KIND_AVERAGED, epoch, number, flows);
+    }
+
+    fn shares(&mut self, kind: u8, epoch: u32, number: u16, shares: &[Share]) {
+        self.sized(kind, |to| {
+            to.extend_from_slice(&epoch.to_le_bytes());
+            to.extend_from_slice(&number.to_le_bytes());
+            for share in shares {
+                to.extend_from_slice(&share.key.to_le_bytes());
+                to.extend_from_slice(&share.value.to_le_bytes());
+            }
+        });
+    }
+
+    pub(crate) fn size(&mut self, nodes: f32) {
+        self.sized(frame::KIND_SIZE, |to| to.extend_from_slice(&nodes.to_le_bytes()));
     }
 
     pub(crate) fn challenge(&mut self, token: u64) {
@@ -405,5 +439,9 @@ mod tests {
         assert_eq!(frames(|to| to.held(4, true)), "2209040000000000000001");
         assert_eq!(frames(|to| to.reunion(Seconds(5), 4, true)), "230d05000000040000000000000001");
         assert_eq!(frames(|to| to.roll(1, &[4])), "240c010000000400000000000000");
+        let share = Share { key: 3, value: 0.5 };
+        assert_eq!(frames(|to| to.average(1, 2, &[share])), "2d0e010000000200030000000000003f");
+        assert_eq!(frames(|to| to.averaged(1, 2, &[share])), "2e0e010000000200030000000000003f");
+        assert_eq!(frames(|to| to.size(2.0)), "2f0400000040");
     }
 }

@@ -159,7 +159,12 @@ impl Node {
         member.state = match why {
             MemberChange::Failed => State::Dead,
             MemberChange::Left => State::Left,
-            _ => State::Removed,
+            MemberChange::Joined
+            | MemberChange::Updated
+            | MemberChange::Suspected
+            | MemberChange::Refuted
+            | MemberChange::Removed
+            | MemberChange::Replaced => State::Removed,
         };
         self.members.release(id);
         self.detector.abandon(id, &mut self.fx);
@@ -297,8 +302,8 @@ impl Node {
             self.fx.counters.dropped.unexpected += 1;
             return;
         };
-        let is_free = is_active || has_room;
-        if !is_free && !(is_urgent && self.neighbourhood.joins.take(JOIN_PAUSE, self.fx.now.instant)) {
+        let mut gets_place = || is_urgent && self.neighbourhood.joins.take(JOIN_PAUSE, self.fx.now.instant);
+        if !is_active && !has_room && !gets_place() {
             letter.packet.neighbour(Neighbour::Refuse);
             return;
         }
@@ -479,11 +484,13 @@ impl Node {
         }
     }
 
-    /// Probes the neighbour that was silent for longest, if that was for a whole pass.
+    /// Probes the neighbour that was silent for longest, if that was for a whole pass, or if there is something to ask.
     pub(super) fn probe_neighbour(&mut self) {
         let neighbours = u32::try_from(self.members.live()).unwrap_or(u32::MAX);
-        let pass = self.config.probe_interval * neighbours;
-        if let Some(target) = self.neighbourhood.overlay.silent(pass, self.fx.now.instant).next() {
+        let asks = self.on_averaging_cycle();
+        let span = if asks { Duration::ZERO } else { self.config.probe_interval * neighbours };
+        let mut silent = self.neighbourhood.overlay.silent(span, self.fx.now.instant);
+        if let Some(target) = silent.find(|id| !self.detector.is_probing(*id)) {
             self.probe_at_turn(target);
         }
     }

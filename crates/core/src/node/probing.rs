@@ -46,6 +46,7 @@ impl Node {
     fn ping(&mut self, number: u16, target: NodeId, address: SocketAddr) {
         let mut letter = self.letter(target, address).urgent();
         letter.packet.ping(number, self.root());
+        self.put_averaging(&mut letter);
         self.put_challenge(&mut letter);
         if let Some(claim) = self.doubted_claim(target).cloned() {
             letter.put_claim(claim.bytes());
