@@ -81,6 +81,8 @@ impl Failure {
     /// The agent's own words about what it did not do.
     pub(crate) fn from_agent(status: u16, problem: Problem) -> Self {
         let (kind, outcome) = match status {
+            // What an agent that stops had begun may still be done, and a disk that failed may keep it all the same.
+            503 if ["stopped", "not_stored"].contains(&&*problem.code) => (Kind::NotAnswered, Outcome::Unknown),
             503 => (Kind::NotAnswered, Outcome::None),
             // What did not get its turn in time was not begun.
             504 if problem.code == "late" => (Kind::NotAnswered, Outcome::None),

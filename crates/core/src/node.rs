@@ -579,6 +579,11 @@ impl Node {
         self.members.live_ids()
     }
 
+    /// How many others a node with a partial view keeps in mind, to have as neighbours instead.
+    pub fn passive_count(&self) -> usize {
+        self.neighbourhood.overlay.passive().count()
+    }
+
     /// Whether updates had to be refused for which no room was left, so that this node may differ from others.
     pub const fn is_degraded(&self) -> bool {
         self.members.replica().is_degraded()

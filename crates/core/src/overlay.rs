@@ -20,9 +20,9 @@ pub(crate) const JOIN_WALK: u8 = 6;
 pub(crate) const JOIN_WALK_PASSIVE: u8 = 3;
 /// How many nodes a shuffle walks through.
 pub(crate) const SHUFFLE_WALK: u8 = 6;
-/// How many of the active view a shuffle carries (§5.1: k_a 3).
+/// How many of the active view a shuffle carries (§5.1: `k_a` 3).
 const SHUFFLE_ACTIVE: usize = 3;
-/// How many of the passive view (§5.1: k_p 4).
+/// How many of the passive view (§5.1: `k_p` 4).
 const SHUFFLE_PASSIVE: usize = 4;
 /// The most peers that one frame may name: those of a shuffle and its origin.
 pub(crate) const PEERS_MAX: usize = 1 + SHUFFLE_ACTIVE + SHUFFLE_PASSIVE;
@@ -328,5 +328,140 @@ impl Allowance {
         let has_one = self.left > 0;
         self.left -= u32::from(has_one);
         has_one
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACTIVE: usize = 5;
+    const PASSIVE: usize = 30;
+    const NOW: Instant = Instant::from_micros(1);
+
+    fn peer(number: u16) -> Peer {
+        let [high, low] = number.to_be_bytes();
+        Peer { id: NodeId(u64::from(number) + 1), address: SocketAddr::from(([10, 0, high, low], 4747)) }
+    }
+
+    fn rng() -> Rng {
+        Rng::new(1)
+    }
+
+    #[test]
+    fn a_flood_of_made_up_peers_leaves_those_that_were_met() {
+        let (mut overlay, rng) = (Overlay::default(), &mut rng());
+        for number in 0..10 {
+            overlay.keep(peer(number), true, PASSIVE, rng);
+        }
+        for number in 100..10_100 {
+            overlay.keep(peer(number), false, PASSIVE, rng);
+            assert!(overlay.passive().count() <= PASSIVE);
+        }
+        let met = overlay.passive().filter(|known| known.id.0 <= 10).count();
+        assert_eq!((met, overlay.passive().count()), (10, PASSIVE));
+    }
+
+    #[test]
+    fn a_flood_of_joins_that_were_met_takes_no_more_than_a_third() {
+        let (mut overlay, rng) = (Overlay::default(), &mut rng());
+        for number in 0..30 {
+            overlay.keep(peer(number), false, PASSIVE, rng);
+        }
+        for number in 100..10_100 {
+            overlay.keep(peer(number), true, PASSIVE, rng);
+        }
+        let heard_of = overlay.passive().filter(|known| known.id.0 <= 30).count();
+        assert_eq!((heard_of, overlay.passive().count()), (PASSIVE - PASSIVE / MET_PART, PASSIVE));
+    }
+
+    #[test]
+    fn nobody_stands_twice_in_the_views() {
+        let (mut overlay, rng) = (Overlay::default(), &mut rng());
+        for _ in 0..3 {
+            overlay.keep(peer(1), false, PASSIVE, rng);
+            overlay.keep(peer(1), true, PASSIVE, rng);
+        }
+        assert_eq!(overlay.len(), 1);
+        assert_eq!(overlay.enter(peer(1), ACTIVE, NOW, rng), None);
+        assert_eq!(overlay.enter(peer(1), ACTIVE, NOW, rng), None);
+        overlay.keep(peer(1), true, PASSIVE, rng);
+        assert_eq!((overlay.active().len(), overlay.len()), (1, 1), "a neighbour is not kept in mind as well");
+        assert!(!overlay.ask(peer(1), Reason::Walk), "a neighbour is not asked to be one");
+    }
+
+    #[test]
+    fn what_cannot_be_a_node_is_neither_kept_nor_asked() {
+        let (mut overlay, rng) = (Overlay::default(), &mut rng());
+        let good = peer(1);
+        for bad in [
+            Peer { id: NodeId::NONE, ..good },
+            Peer { address: SocketAddr::from(([10, 0, 0, 1], 0)), ..good },
+            Peer { address: SocketAddr::from(([0, 0, 0, 0], 4747)), ..good },
+            Peer { address: SocketAddr::from(([224, 0, 0, 1], 4747)), ..good },
+        ] {
+            overlay.keep(bad, false, PASSIVE, rng);
+            assert!(!overlay.ask(bad, Reason::Walk), "{bad:?}");
+        }
+        assert_eq!(overlay.len(), 0);
+    }
+
+    #[test]
+    fn who_enters_a_full_active_view_pushes_one_out() {
+        let (mut overlay, rng) = (Overlay::default(), &mut rng());
+        for number in 0..5 {
+            assert_eq!(overlay.enter(peer(number), ACTIVE, NOW, rng), None);
+        }
+        let pushed_out = overlay.enter(peer(9), ACTIVE, NOW, rng).expect("it was full");
+        assert!(!overlay.is_active(pushed_out.id) && overlay.is_active(peer(9).id));
+        assert_eq!(overlay.active().len(), ACTIVE);
+    }
+
+    #[test]
+    fn who_never_answers_is_asked_three_times_and_forgotten_while_few_are_asked_at_once() {
+        let (mut overlay, rng) = (Overlay::default(), &mut rng());
+        for number in 0..20 {
+            overlay.keep(peer(number), false, PASSIVE, rng);
+        }
+        let mut asked = Vec::new();
+        while let Some(candidate) = overlay.candidate(ACTIVE, rng) {
+            assert!(overlay.ask(candidate, Reason::Search));
+            asked.push(candidate);
+        }
+        assert_eq!(asked.len(), ASKED_MAX);
+        let first = asked[0];
+        assert_eq!(overlay.unanswered(first.id), Some((first, 2)));
+        assert_eq!(overlay.unanswered(first.id), Some((first, 3)));
+        assert_eq!(overlay.unanswered(first.id), None);
+        assert!(overlay.passive().all(|known| known.id != first.id), "it is forgotten");
+        let next = overlay.candidate(ACTIVE, rng).expect("others are left");
+        assert!(!asked.contains(&next), "each is asked once in a search");
+    }
+
+    #[test]
+    fn a_shuffle_names_at_most_seven_and_never_its_receiver() {
+        let (mut overlay, rng) = (Overlay::default(), &mut rng());
+        for number in 0..5 {
+            overlay.enter(peer(number), ACTIVE, NOW, rng);
+        }
+        for number in 100..130 {
+            overlay.keep(peer(number), false, PASSIVE, rng);
+        }
+        for _ in 0..100 {
+            let named = overlay.shuffle(peer(2).id, rng);
+            assert_eq!(named.len(), SHUFFLE_ACTIVE + SHUFFLE_PASSIVE);
+            assert!(!named.contains(&peer(2)));
+            assert!(overlay.answer_shuffle(peer(2).id, usize::MAX, rng).len() <= PEERS_MAX);
+        }
+    }
+
+    #[test]
+    fn an_allowance_gives_so_many_at_once_and_then_one_in_each_interval() {
+        let second = Duration::from_secs(1);
+        let mut allowance = Allowance::new(3, NOW);
+        let taken = |allowance: &mut Allowance, now| (0..10).filter(|_| allowance.take(second, now)).count();
+        assert_eq!(taken(&mut allowance, NOW), 3);
+        assert_eq!(taken(&mut allowance, NOW + second), 1);
+        assert_eq!(taken(&mut allowance, NOW + second * 100), 3, "what was not used is not saved up beyond that");
     }
 }

@@ -208,12 +208,18 @@ impl Packet {
         self.sized(frame::KIND_SHUFFLE, |to| {
             to.push(ttl);
             put_peer(to, origin);
-            peers.iter().for_each(|peer| put_peer(to, *peer));
+            for peer in peers {
+                put_peer(to, *peer);
+            }
         });
     }
 
     pub(crate) fn peers(&mut self, peers: &[Peer]) {
-        self.sized(frame::KIND_PEERS, |to| peers.iter().for_each(|peer| put_peer(to, *peer)));
+        self.sized(frame::KIND_PEERS, |to| {
+            for peer in peers {
+                put_peer(to, *peer);
+            }
+        });
     }
 
     /// Items as [`item`](frame::item) wrote them.
@@ -233,13 +239,17 @@ impl Packet {
     pub(crate) fn graft(&mut self, lacks: bool, messages: &[UpdateId]) {
         self.sized(frame::KIND_GRAFT, |to| {
             to.push(lacks.into());
-            messages.iter().for_each(|id| to.extend_from_slice(&id.0.to_le_bytes()));
+            for id in messages {
+                to.extend_from_slice(&id.0.to_le_bytes());
+            }
         });
     }
 
     pub(crate) fn prune(&mut self, origins: &[NodeId]) {
         self.sized(frame::KIND_PRUNE, |to| {
-            origins.iter().for_each(|origin| to.extend_from_slice(&origin.0.to_le_bytes()))
+            for origin in origins {
+                to.extend_from_slice(&origin.0.to_le_bytes());
+            }
         });
     }
 

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::error::StartError;
 use crate::events::Warning;
 use crate::key::NodeKey;
+use crate::store::file::HEADER_BYTES;
 use crate::store::{Store, StoreError, sync_directory};
 
 const LOCK: &str = "lock";
@@ -43,8 +44,9 @@ pub(crate) fn open(path: &Path) -> Result<Opened, StartError> {
     let (key_path, store_path) = (path.join(KEY), path.join(STORE));
     let mut key = read_key(&key_path)?;
     let mut warning = None;
-    if key.is_some() && !store_path.try_exists().map_err(failed)? {
-        warning = Some(set_aside(&key_path, &store_path, "the store is missing".to_owned()).map_err(failed)?);
+    if key.is_some() && is_missing(&store_path).map_err(failed)? {
+        let reason = "the store is missing, or nothing is in it".to_owned();
+        warning = Some(set_aside(&key_path, &store_path, reason).map_err(failed)?);
         key = None;
     }
     let (store, stored) = match Store::open(&store_path) {
@@ -63,6 +65,15 @@ pub(crate) fn open(path: &Path) -> Result<Opened, StartError> {
         None => make_key(&key_path)?,
     };
     Ok(Opened { directory: DataDir { store, _lock: lock }, key, stored, warning })
+}
+
+/// Whether there is no store, or no database in it: one was made before the key was.
+fn is_missing(store: &Path) -> io::Result<bool> {
+    match fs::metadata(store) {
+        Ok(metadata) => Ok(metadata.len() <= HEADER_BYTES),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 fn lock(path: &Path) -> Result<File, StartError> {
@@ -188,6 +199,19 @@ pub(crate) mod tests {
         assert_ne!(first, second.key.id());
         let Some(Warning::StoreSetAside { path, .. }) = second.warning else { panic!("nothing was reported") };
         assert_eq!(fs::read(path).unwrap(), [1; 9_999]);
+    }
+
+    #[test]
+    fn a_key_whose_store_was_emptied_is_not_used_again() {
+        for length in [0, HEADER_BYTES] {
+            let directory = tempfile::tempdir().unwrap();
+            let key = open(directory.path()).unwrap().key;
+            let store = File::options().write(true).open(directory.path().join(STORE)).unwrap();
+            store.set_len(length).unwrap();
+            let opened = open(directory.path()).unwrap();
+            assert_ne!(opened.key.id(), key.id(), "{length} bytes");
+            assert!(opened.warning.is_some(), "{length} bytes");
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::directory::DataDir;
 /// How many bytes may wait for the disk; what comes on top is refused.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 
+/// A request of no more than this is never refused: a node that cannot store its boot stops.
+const SMALL_BYTES: usize = 4 << 10;
+
 /// From so many on the driver should take in less.
 const WAITING_BYTES_MANY: usize = 16 << 20;
 
@@ -109,7 +112,7 @@ impl Keeper {
             Way::Disk(jobs) => {
                 let bytes: usize = records.iter().map(size).sum();
                 let waiting = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
-                let is_refused = waiting > 0 && waiting + bytes > WAITING_BYTES_MAX;
+                let is_refused = waiting > 0 && waiting + bytes > WAITING_BYTES_MAX && bytes > SMALL_BYTES;
                 let (records, bytes) = if is_refused {
                     self.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
                     (Vec::new(), 0)

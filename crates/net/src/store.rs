@@ -108,17 +108,48 @@ impl Store {
         records: impl Iterator<Item = &'a Record>,
         compact_bytes_min: u64,
     ) -> Result<(), StoreError> {
-        let (kept, mut extent) = (self.database.take(), self.extent);
-        let is_reopened = kept.is_none();
-        let database = kept.map_or_else(|| check(StoreFile::open(&self.place)?.0), Ok)?;
+        let database = self.database.take().map_or_else(|| self.reopen(), Ok)?;
+        let result = self.append(&database, records, compact_bytes_min);
+        // A commit that failed may have reached the file nevertheless. Without another it would be there after a restart.
+        self.database = if result.is_ok() {
+            Some(database)
+        } else {
+            drop(database);
+            self.reopen().ok()
+        };
+        result
+    }
+
+    /// Opens the database again after a commit that failed, and takes out what that may have left.
+    fn reopen(&mut self) -> Result<Database, StoreError> {
+        let database = check(StoreFile::reopen(&self.place)?)?;
+        let transaction = database.begin_write().map_err(Error::from)?;
+        {
+            let mut extent = self.extent;
+            Log::new(transaction.open_table(GROUPS).map_err(Error::from)?, &mut extent).cut()?;
+        }
+        transaction.commit().map_err(Error::from)?;
+        let (_, extent) = read(&database)?;
+        if extent.bytes == 0 && self.extent.bytes > 0 {
+            return Err(StoreError::Damaged("another file is in its place".to_owned()));
+        }
+        // What was not needed any more may be gone already.
+        self.extent = Extent { next: self.extent.next, ..extent };
+        Ok(database)
+    }
+
+    fn append<'a>(
+        &mut self,
+        database: &Database,
+        records: impl Iterator<Item = &'a Record>,
+        compact_bytes_min: u64,
+    ) -> Result<(), StoreError> {
+        let mut extent = self.extent;
         let is_due = extent.bytes > 2 * extent.needed + COMPACT_SLACK;
         let mut compaction = self.compaction.take().or_else(|| is_due.then(|| Compaction::begin(extent)));
         let transaction = database.begin_write().map_err(Error::from)?;
         {
             let mut log = Log::new(transaction.open_table(GROUPS).map_err(Error::from)?, &mut extent);
-            if is_reopened {
-                log.cut()?;
-            }
             for entry in records.map(Entry::from) {
                 if let Some(compaction) = &mut compaction {
                     compaction.note(&entry);
@@ -130,7 +161,7 @@ impl Store {
             log.flush()?;
         }
         transaction.commit().map_err(Error::from)?;
-        (self.database, self.extent, self.compaction) = (Some(database), extent, compaction);
+        (self.extent, self.compaction) = (extent, compaction);
         Ok(())
     }
 }

@@ -62,7 +62,11 @@ fn explained(error: WriteError, numbers: &[u64]) -> Refused {
             let words = format!("all up to line {} is imported, and may be imported again", numbers[made - 1]);
             in_its_line(*error, numbers).map(|problem| problem.and(&words))
         }
-        error @ (WriteError::Refused(_) | WriteError::Unconfirmed(_) | WriteError::Closed(_)) => {
+        // It may be imported nevertheless.
+        error @ (WriteError::Refused(Refusal::NotConfirmed | Refusal::NotStored { .. }) | WriteError::Closed(_)) => {
+            in_its_line(error, numbers)
+        }
+        error @ (WriteError::Refused(_) | WriteError::Unconfirmed(_)) => {
             in_its_line(error, numbers).map(|problem| problem.and(NOTHING))
         }
     }

@@ -92,12 +92,14 @@ pub struct Change {
 
 impl Change {
     /// What the key holds now. Of a set of many elements, what it holds as this is asked: the same, or what a later change of
-    /// the key made of it.
+    /// the set made of it; `None` if it is no set any more.
     pub fn entry(&self) -> Option<Cow<'_, Entry>> {
         match &self.holds {
             Holds::Nothing => None,
             Holds::Entry(entry) => Some(Cow::Borrowed(entry)),
-            Holds::Large(shelf, now) => shelf.get(&self.key, *now).map(Cow::Owned),
+            Holds::Large(shelf, now) => {
+                shelf.get(&self.key, *now).filter(|entry| entry.value.kind() == self.kind).map(Cow::Owned)
+            }
         }
     }
 

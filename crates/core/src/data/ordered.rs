@@ -108,6 +108,10 @@ impl Ordered {
         if self.blocks.is_empty() {
             self.blocks.push(Vec::new());
         }
+        if at == BLOCK && self.blocks.get(block + 1).is_some_and(|next| next.len() < BLOCK) {
+            // Behind a full block, also of what comes in falling order.
+            (block, at) = (block + 1, 0);
+        }
         if self.blocks[block].len() == BLOCK {
             // What comes in order leaves full blocks behind.
             let kept = if at == BLOCK { BLOCK } else { BLOCK / 2 };
@@ -228,5 +232,14 @@ mod tests {
         }
         assert_eq!(ordered.len(), 50);
         assert_eq!(ordered.blocks.len(), 1);
+    }
+
+    #[test]
+    fn what_comes_in_falling_order_behind_a_full_block_fills_blocks_too() {
+        let mut ordered = Ordered::default();
+        for key in (0..256).chain((256..1_000).rev()) {
+            ordered.replace(update(key, 0));
+        }
+        assert_eq!(ordered.blocks.len(), 4);
     }
 }

@@ -289,7 +289,7 @@ impl Node {
     pub(super) fn note_heard(&mut self) {
         let Some(complete_at) = self.apart.complete_at() else { return };
         let is_due = self.reunions.heard_at.is_none_or(|at| at.plus(HEARD_PAUSE) <= complete_at);
-        if !self.identity.durable || !is_due || self.saving.unsaved() > 0 {
+        if !self.identity.durable || !is_due || !self.saving.is_settled() {
             return;
         }
         self.reunions.heard_at = Some(complete_at);

@@ -26,6 +26,8 @@ const RETRIES_AT_ONCE: usize = 4_096;
 const HOLDS_MAX: usize = 4_096;
 /// Bytes of the keys that all of them are about: more than one packet has.
 const HOLDS_BYTES_MAX: usize = 4 << 20;
+/// What requests to the disk may keep in memory together; beyond it only keys are remembered, each once.
+const SAVING_BYTES_MAX: usize = 64 << 20;
 /// What remembering a key takes beside it.
 const KEY_OVERHEAD: usize = 32;
 
@@ -58,6 +60,12 @@ impl Load {
         Self { updates: Vec::new(), keys: records.iter().map(|record| record.key.clone()).collect() }
     }
 
+    /// What it keeps in memory.
+    fn size(&self) -> usize {
+        let updates: usize = self.updates.iter().map(|update| update.bytes().len() + KEY_OVERHEAD).sum();
+        updates + self.keys.iter().map(|key| key.len() + KEY_OVERHEAD).sum::<usize>()
+    }
+
     fn into_keys(self) -> impl Iterator<Item = Vec<u8>> {
         self.updates.into_iter().map(|update| Data::record_key(&update.subject())).chain(self.keys)
     }
@@ -71,6 +79,8 @@ pub(super) struct Saving {
     /// Left just now.
     gone: Vec<Vec<u8>>,
     under_way: VecDeque<(Token, Load)>,
+    /// What they keep in memory, superseded updates included.
+    under_way_bytes: usize,
     /// Keys of records that the disk did not take.
     unsaved: BTreeSet<Vec<u8>>,
     holds: VecDeque<Hold>,
@@ -109,11 +119,23 @@ impl Saving {
         }
     }
 
+    /// A request to the disk has ended.
+    fn take_under_way(&mut self, token: Token) -> Option<Load> {
+        let (_, load) = self.under_way.pop_front_if(|(first, _)| *first == token)?;
+        self.under_way_bytes -= load.size();
+        Some(load)
+    }
+
     /// The next confirmation that waited for that token or one before it.
     fn take_hold(&mut self, token: Token) -> Option<Hold> {
         let hold = self.holds.pop_front_if(|hold| hold.after.is_some_and(|after| after <= token))?;
         self.holds_bytes -= hold.size();
         Some(hold)
+    }
+
+    /// Whether the disk has all that is held of others' updates.
+    pub(super) fn is_settled(&self) -> bool {
+        self.under_way.is_empty() && self.unsaved.is_empty()
     }
 
     /// How many records the disk has not taken.
@@ -139,7 +161,10 @@ impl Node {
         let count = records.len();
         let records = self.without_overtaken(records);
         let load = if records.len() == count { Load { updates: fresh, keys: gone } } else { Load::of(&records) };
-        if !records.is_empty() {
+        if self.saving.under_way_bytes > SAVING_BYTES_MAX {
+            // The disk hangs. What is held by then is stored once it goes on.
+            self.saving.unsaved.extend(load.into_keys());
+        } else if !records.is_empty() {
             self.save(records, load);
         }
         let last = self.saving.under_way.back().map(|(token, _)| *token);
@@ -167,11 +192,12 @@ impl Node {
 
     fn save(&mut self, records: Vec<Record>, load: Load) {
         let token = self.fx.persist(records);
+        self.saving.under_way_bytes += load.size();
         self.saving.under_way.push_back((token, load));
     }
 
     pub(super) fn on_saved(&mut self, token: Token) {
-        if let Some((_, load)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token)
+        if let Some(load) = self.saving.take_under_way(token)
             && !self.saving.unsaved.is_empty()
         {
             for key in load.into_keys() {
@@ -184,7 +210,7 @@ impl Node {
     }
 
     pub(super) fn on_save_failed(&mut self, token: Token) {
-        if let Some((_, load)) = self.saving.under_way.pop_front_if(|(first, _)| *first == token) {
+        if let Some(load) = self.saving.take_under_way(token) {
             self.saving.unsaved.extend(load.into_keys());
             self.fx.arm_once(RETRY_PAUSE, Timer::Save);
         }

@@ -176,7 +176,8 @@ impl Node {
     pub(super) fn check_writes(&mut self, writes: &[Write], growth: usize) -> Result<usize, Refusal> {
         self.check_clock()?;
         let shelf = self.data.shelf().clone();
-        let mut draft = Draft::new(shelf, self.identity.id, &self.config, self.fx.now.wall).on_top_of(growth);
+        let draft = Draft::new(shelf, self.identity.id, &self.config, self.fx.now.wall).on_top_of(growth);
+        let mut draft = draft.beside(self.writing.under_way.growth);
         draft.write(&mut self.data, writes)?;
         Ok(draft.growth())
     }

@@ -2,7 +2,7 @@
 //!
 //! The header can be read without the engine, so that a store of a newer format is refused before a byte of it changes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 #[cfg(test)]
@@ -17,7 +17,7 @@ use crate::store::{StoreError, sync_directory};
 pub(crate) const FORMAT: u32 = 2;
 
 /// One page of the database, so that its own pages stay aligned.
-const HEADER_BYTES: u64 = 4_096;
+pub(crate) const HEADER_BYTES: u64 = 4_096;
 const MAGIC: [u8; 16] = *b"rumormill store\n";
 /// How the file of a database without our header begins.
 const DATABASE_MAGIC: [u8; 4] = *b"redb";
@@ -38,6 +38,12 @@ impl Place {
             #[cfg(test)]
             room: Arc::new(AtomicU64::new(u64::MAX)),
         }
+    }
+
+    /// The next commit reaches the file, and fails.
+    #[cfg(test)]
+    pub(crate) fn fail_next_sync(&self) {
+        self.room.store(tests::UNSYNCED_ONCE, std::sync::atomic::Ordering::Relaxed);
     }
 
     #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only tests have disks that are full"))]
@@ -63,6 +69,14 @@ pub(crate) struct StoreFile {
 }
 
 impl StoreFile {
+    /// Opens a file again that was a store a moment ago, and must still be one: none is made.
+    pub(crate) fn reopen(place: &Place) -> Result<Self, StoreError> {
+        if fs::metadata(&place.path)?.len() <= HEADER_BYTES {
+            return Err(StoreError::Damaged("it was emptied while it was in use".to_owned()));
+        }
+        Self::open(place).map(|(file, _)| file)
+    }
+
     /// Opens a file for reading and writing, made anew where there is none; also says whether it is of format 1.
     /// Nothing in it has changed when this fails.
     pub(crate) fn open(place: &Place) -> Result<(Self, bool), StoreError> {
@@ -121,8 +135,16 @@ impl StorageBackend for StoreFile {
 
     fn sync_data(&self) -> io::Result<()> {
         #[cfg(test)]
-        if self.room.load(std::sync::atomic::Ordering::Relaxed) == tests::UNSYNCED {
-            return Err(io::ErrorKind::Other.into());
+        {
+            use std::sync::atomic::Ordering::Relaxed;
+            if self.room.load(Relaxed) == tests::UNSYNCED {
+                return Err(io::ErrorKind::Other.into());
+            }
+            if self.room.load(Relaxed) == tests::UNSYNCED_ONCE {
+                self.file.sync_data()?;
+                self.room.store(u64::MAX, Relaxed);
+                return Err(io::ErrorKind::Other.into());
+            }
         }
         self.file.sync_data()
     }
@@ -140,4 +162,6 @@ impl StorageBackend for StoreFile {
 pub(crate) mod tests {
     /// A disk that fails only at the end.
     pub(crate) const UNSYNCED: u64 = u64::MAX - 1;
+    /// A disk that fails once at the end, although it has it all.
+    pub(crate) const UNSYNCED_ONCE: u64 = u64::MAX - 2;
 }

@@ -253,6 +253,41 @@ fn is_whole_or_damaged(path: &Path, expected: &Contents) -> Result<bool, String>
     }
 }
 
+/// Nothing else follows: not even a restart may find what was refused.
+#[test]
+fn what_a_failed_commit_left_in_the_file_is_taken_out_at_once() {
+    let (_directory, path) = place();
+    {
+        let (mut store, _) = Store::open(&path).unwrap();
+        store.commit([record("a", Some("1"))].iter()).unwrap();
+        store.place.fail_next_sync();
+        store.commit([record("b", Some("2"))].iter()).unwrap_err();
+    }
+    assert_eq!(contents(&Store::open(&path).unwrap().0), [(b"a".to_vec(), b"1".to_vec())].into());
+}
+
+#[test]
+fn a_store_whose_file_went_away_takes_no_writes() {
+    let (_directory, path) = place();
+    let (mut store, _) = Store::open(&path).unwrap();
+    store.commit([record("a", Some("1"))].iter()).unwrap();
+    store.place.room.store(1, Ordering::Relaxed);
+    store.commit([record("b", Some("2"))].iter()).unwrap_err();
+    store.place.room.store(u64::MAX, Ordering::Relaxed);
+    for replacement in [None, Some(&b""[..]), Some(&[0; 4_096])] {
+        fs::remove_file(&path).unwrap_or_default();
+        if let Some(bytes) = replacement {
+            fs::write(&path, bytes).unwrap();
+        }
+        store.database = None;
+        store.commit([record("c", Some("3"))].iter()).unwrap_err();
+        assert_eq!(fs::read(&path).ok().as_deref(), replacement);
+    }
+    fs::remove_file(&path).unwrap();
+    drop(Store::open(&path).unwrap());
+    store.commit([record("c", Some("3"))].iter()).unwrap_err();
+}
+
 #[test]
 fn a_store_that_was_cut_short_is_damaged() {
     let (_directory, path) = place();
