@@ -37,7 +37,8 @@ fn network(seed: u64, nodes: usize) -> Network {
 /// Until nodes stop asking in the epoch of that number, the one at the start being 0.
 fn run_through(net: &mut Network, number: u32) {
     let until = epoch() * number + ASKING;
-    net.run_for(until.checked_sub(net.now()).expect("that epoch is not over")).unwrap();
+    let left = until.checked_sub(net.now()).expect("that epoch is not over");
+    net.run_for(left).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 /// The largest error of the estimate of any of `nodes`, as a share of how many are up.
