@@ -13,7 +13,7 @@ fn overlay(seed: u64, tree: TreeUse) -> Network {
     let line = seeds::replay_line(env!("CARGO_CRATE_NAME"), seed);
     let net = Network::new(seed).nodes(NODES).config(config).replay(line).without_disks().unchecked();
     let mut net = net.start_cold(0, Duration::from_secs(10));
-    net.run_for(Duration::from_secs(120)).expect("nobody looks for faults here");
+    net.run_for(Duration::from_mins(2)).expect("nobody looks for faults here");
     net
 }
 
