@@ -62,14 +62,14 @@ pub(crate) enum Timer {
     OwnSums,
     /// Somebody who was out of touch is asked to reconcile.
     Reunion,
-    /// What came lately is announced on lazy links.
-    Lazy,
-    /// A message that was announced has not come.
-    Graft(UpdateId),
     /// The next shuffle of a partial view.
     Shuffle,
     /// A free place among neighbours is to be filled.
     Search,
+    /// What came lately is announced on lazy links.
+    Lazy,
+    /// A message that was announced has not come.
+    Graft(UpdateId),
     /// Somebody who was asked to be a neighbour has not answered.
     Neighbour(NodeId),
     /// Others have not confirmed that they hold a write.

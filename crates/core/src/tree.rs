@@ -16,9 +16,6 @@ use crate::update::UpdateId;
 
 /// Origins whose trees are remembered; the one that was not used for longest gives way.
 const TREES_MAX: usize = 128;
-/// By how many hops an announcement must be shorter than the way that the payload took (§3.8: 7 for many origins on one
-/// tree; here each has its own).
-const SHORTER_BY: u8 = 2;
 /// Messages that are announced and waited for.
 const MISSING_MAX: usize = 1_024;
 /// Announcers that are remembered for each of them.
@@ -31,8 +28,10 @@ const UNTOLD_MAX: usize = 4_096;
 struct Tree {
     /// Neighbours to whom payloads are announced only.
     lazy: Vec<NodeId>,
-    /// Who sent the last payload.
+    /// Who sent the last payload, or announced it with fewer hops.
     parent: Option<NodeId>,
+    /// How many hops it takes by way of that one.
+    hop: u8,
     /// When it was used last.
     used: Instant,
 }
@@ -76,7 +75,7 @@ impl Trees {
             {
                 self.by_origin.remove(&oldest);
             }
-            self.by_origin.insert(origin, Tree { lazy, parent: None, used: now });
+            self.by_origin.insert(origin, Tree { lazy, parent: None, hop: 0, used: now });
         }
         let tree = self.by_origin.get_mut(&origin).expect("it was just put there");
         tree.used = now;
@@ -93,7 +92,7 @@ impl Trees {
         now: Instant,
     ) -> Vec<NodeId> {
         let tree = self.tree(origin, now);
-        tree.parent = from;
+        (tree.parent, tree.hop) = (from, hop.saturating_sub(1));
         tree.lazy.retain(|lazy| Some(*lazy) != from);
         let eager =
             neighbours.iter().copied().filter(|peer| Some(*peer) != from && !tree.lazy.contains(peer)).collect();
@@ -137,11 +136,14 @@ impl Trees {
     ) -> Heard {
         if let Some((origin, taken)) = held {
             let tree = self.tree(origin, now);
-            let is_shorter = tree.parent.is_some_and(|parent| parent != from) && hop.saturating_add(SHORTER_BY) < taken;
+            // Whoever announces has fewer hops than this node: however many change their parents at once, no circle comes of
+            // it. (§3.8 asks for 7 hops less, as one tree serves many origins there.)
+            let is_shorter = tree.parent.is_some_and(|parent| parent != from) && hop < taken.min(tree.hop);
             if !is_shorter {
                 return Heard::Nothing;
             }
             let parent = tree.parent.replace(from);
+            tree.hop = hop;
             tree.lazy.retain(|lazy| *lazy != from);
             tree.lazy.extend(parent);
             return Heard::Shorter(parent);

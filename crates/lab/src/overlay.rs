@@ -210,7 +210,7 @@ impl<'a> Trial<'a> {
             if !watch.goes_on() {
                 return Err(Error::Stopped);
             }
-            self.net.run_for(LOOK_EVERY.min(end - self.net.now()))?;
+            self.net.run_for(LOOK_EVERY.min(end.saturating_sub(self.net.now())))?;
         }
         Ok(())
     }

@@ -59,7 +59,7 @@ pub(super) fn run(flags: Overlay, output: Output) -> Result<(), Failure> {
     let done = outcomes.len();
     if let ([outcome], 1) = (outcomes.as_mut_slice(), parameters.len()) {
         outcome.elapsed = Some(begun.elapsed().as_secs_f64());
-        show(outcome, output, |outcome| tell(outcome))?;
+        show(outcome, output, tell)?;
     } else {
         show(&Runs { runs: &outcomes }, output, |runs| table(runs.runs))?;
     }
