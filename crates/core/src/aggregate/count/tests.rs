@@ -105,7 +105,10 @@ fn what_no_honest_node_says_is_refused_and_changes_nothing() {
         assert_eq!(count.shares, [(10, 1.0)]);
         ask(&mut count, A, 1);
         // Half of an offer of 1 is the most that an answer takes; of what was not offered it takes nothing.
-        let answers_lie = lie.iter().any(|share| share.value.is_nan()) || lie.len() > 1 || lie[0].value != 1.1;
+        let answers_lie = lie.iter().any(|share| share.value.is_nan())
+            || lie.len() > 1
+            || lie[0].value < 1.0
+            || lie[0].value.is_infinite();
         if answers_lie {
             assert_eq!(count.settle(A, 1, lie.iter().copied()), Err(Refused::Senseless), "{lie:?}");
         }
@@ -126,7 +129,10 @@ fn a_liar_with_all_keys_moves_the_estimate_to_its_bounds_and_no_further() {
         answer(&mut count, A, number, &everything).unwrap();
     }
     assert!((1.0..1.01).contains(&count.estimate().unwrap()));
-    assert_eq!([f64::NAN, f64::INFINITY, -1.0].map(bounded), [1.0, SIZE_MAX, 1.0]);
+    assert_eq!(
+        [f64::NAN, f64::INFINITY, -1.0].map(|value| bounded(value).to_bits()),
+        [1.0, SIZE_MAX, 1.0].map(f64::to_bits)
+    );
 }
 
 #[test]
