@@ -384,7 +384,7 @@ proptest! {
 }
 
 fn partial() -> Config {
-    ConfigBuilder { view: View::Partial, ..ConfigBuilder::lan() }.build().unwrap()
+    ConfigBuilder { view: View::Partial, ..ConfigBuilder::lan() }.build().expect("a valid setting")
 }
 
 /// A peer as walks and shuffles name it.
@@ -394,7 +394,7 @@ fn named(id: u64, [a, b, c, d]: [u8; 4], port: u16) -> Vec<u8> {
 
 /// A frame in the envelope of a datagram that was sent in earnest.
 fn forged(envelope: &[u8], kind: u8, content: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(content.len()).unwrap();
+    let length = u8::try_from(content.len()).expect("a short frame");
     assert!(length < 0x80, "one byte of length");
     [&envelope[..=HEADER], &[kind, length], content].concat()
 }

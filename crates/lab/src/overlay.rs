@@ -1,10 +1,10 @@
 //! What a crash of many at once leaves of an overlay, and what it makes of it: partial views of real nodes on the virtual
 //! network (HyParView: Leitao, Pereira and Rodrigues, DSN 2007, §5).
 //!
-//! Nodes start cold within [`START_WITHIN`] and are left alone for [`REST`] shuffle intervals. Then a share of them loses
-//! power in one instant, and each of [`MESSAGES`] random survivors publishes a message in that instant: how many survivors
+//! Nodes start cold within `START_WITHIN` and are left alone for `REST` shuffle intervals. Then a share of them loses
+//! power in one instant, and each of `MESSAGES` random survivors publishes a message in that instant: how many survivors
 //! have it a probe interval later, before any neighbour can be replaced, is the reliability *before* repair. The survivors
-//! get [`REPAIR`] shuffle intervals, or as long as it takes until they hang together again, up to [`PATIENCE`]; the same
+//! get `REPAIR` shuffle intervals, or as long as it takes until they hang together again, up to `PATIENCE`; the same
 //! measurement then gives the reliability *after* repair.
 
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Leitao, Pereira and Rodrigues, "Epidemic broadcast trees" (Plumtree), SRDS 2007, on real nodes with partial views.
+#![expect(clippy::print_stdout, reason = "the figures of the documentation come from here")]
 
 use std::time::Duration;
 
