@@ -120,7 +120,7 @@ pub(crate) struct Dev {
     /// To how many random peers a rumor goes at each round
     #[arg(long, value_name = "F")]
     pub(crate) fanout: Option<String>,
-    /// Whom a node knows: full
+    /// Whom a node knows: full or partial
     #[arg(long, value_name = "V")]
     pub(crate) view: Option<String>,
     /// The share of datagrams that gets lost on the way to each agent, 0 to 1
@@ -173,7 +173,7 @@ pub(crate) struct Agent {
     /// To how many random peers a rumor goes at each round
     #[arg(long, value_name = "F")]
     pub(crate) fanout: Option<String>,
-    /// Whom a node knows: full
+    /// Whom a node knows: full or partial
     #[arg(long, value_name = "V")]
     pub(crate) view: Option<String>,
     /// Any other setting, see `rumor config show`; may be given often

@@ -210,7 +210,7 @@ impl Agent {
                     data_dir,
                     uptime: uptime.as_secs_f64(),
                     health: node.health(),
-                    size_estimate: (counts.alive + counts.suspect) as u64,
+                    size_estimate: node.size() as u64,
                     members: counts.into(),
                     sent: Traffic { datagrams: counters.datagrams_sent, bytes: counters.bytes_sent },
                     received: Traffic { datagrams: counters.datagrams_received, bytes: counters.bytes_received },

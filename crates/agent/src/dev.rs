@@ -7,7 +7,7 @@ mod news;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rumormill_core::config::Mode;
+use rumormill_core::config::{Mode, View};
 use tokio::sync::mpsc;
 use ureq::http::Method;
 
@@ -52,7 +52,7 @@ pub(crate) fn run(flags: &cli::Dev, json: bool) -> Result<(), Failure> {
             }
         }
         let result = tokio::select! {
-            result = live(&mut fleet, &mut hear, flags, json) => result,
+            result = live(&mut fleet, &mut hear, flags, settings.node.view, json) => result,
             _ = tokio::signal::ctrl_c() => Ok(()),
         };
         fleet.stop(&mut hear).await;
@@ -64,16 +64,20 @@ async fn live(
     fleet: &mut Fleet,
     hear: &mut mpsc::Receiver<Report>,
     flags: &cli::Dev,
+    view: View,
     json: bool,
 ) -> Result<(), Failure> {
-    let took = fleet.until_all_know_all(hear).await?;
+    let is_partial = view == View::Partial;
+    let took =
+        if is_partial { fleet.until_all_have_neighbours(hear).await? } else { fleet.until_all_know_all(hear).await? };
     if json {
         print::json(&Ready::new(fleet.nodes.iter().map(|node| node.ready.clone()).collect()))?;
         return follow_as_documents(fleet, hear).await;
     }
     let nodes = fleet.nodes.len();
     let took = took.max(SHOWN_MIN).as_secs_f64();
-    print::line(format!("all {nodes} know all {nodes}, {took:.2} s after the last one started"))?;
+    let state = if is_partial { "have neighbours".to_owned() } else { format!("know all {nodes}") };
+    print::line(format!("all {nodes} {state}, {took:.2} s after the last one started"))?;
     for line in hints(fleet, flags) {
         print::line(line)?;
     }

@@ -42,7 +42,7 @@ pub(crate) struct MemberDocument {
     pub(crate) is_self: bool,
     /// The protocol versions that it speaks.
     pub(crate) protocol: Protocol,
-    /// In which view of the agent it is: `full`.
+    /// In which view of the agent it is: `full`, `active` or `passive`. Of one in the passive view only id and address are known.
     pub(crate) view: String,
 }
 
@@ -60,7 +60,7 @@ impl From<&Member> for MemberDocument {
             rtt: member.rtt.map(|rtt| rtt.as_secs_f64()),
             is_self: member.is_self,
             protocol: Protocol { min, max },
-            view: "full".to_owned(),
+            view: member.view.as_str().to_owned(),
         }
     }
 }
@@ -564,6 +564,7 @@ mod tests {
             rtt: None,
             is_self: true,
             protocol: (1, 1),
+            view: rumormill_core::io::InView::Full,
         };
         assert_eq!(
             serde_json::to_value(MemberDocument::from(&member)).unwrap(),

@@ -3,6 +3,7 @@
 
 mod average;
 mod detection;
+mod overlay;
 mod plan;
 mod run;
 mod sketch;
@@ -36,6 +37,9 @@ pub(crate) enum Lab {
     /// Reconcile two sets with sketches: symbols, bytes and time for each difference
     #[command(mut_args(signed))]
     Sketch(sketch::Sketch),
+    /// Crash many of an overlay of partial views at once, and see what is left and how it heals
+    #[command(mut_args(signed))]
+    Overlay(overlay::Overlay),
     /// Average a number over all nodes, in pairs or by push-sum, beside the theory
     #[command(mut_args(signed))]
     Average(average::Average),
@@ -61,6 +65,7 @@ pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
         Lab::Spread(flags) => spread::run(flags, output),
         Lab::Run(flags) => run::run(*flags, output),
         Lab::Sketch(flags) => sketch::run(flags, output),
+        Lab::Overlay(flags) => overlay::run(flags, output),
         Lab::Average(flags) => average::run(flags, output),
         Lab::Detection(flags) => detection::run(flags, output),
         Lab::Sweep(sweep) => sweep::run(sweep, output),

@@ -151,7 +151,7 @@ fn what_is_impossible_is_refused_with_field_value_and_rule() {
         (&["--nodes", "1"], "nodes", "1", "from 2"),
         (&["--nodes", "many"], "nodes", "many", "whole number"),
         (&["--duration", "0s"], "duration", "0s", "above 0"),
-        (&["--view", "partial"], "view", "partial", "full"),
+        (&["--view", "partial", "--start", "joined"], "start", "joined", "cold"),
         (&["--mode", "sideways"], "mode", "sideways", "one of push, pull, push-pull"),
         (&["--start", "warm"], "start", "warm", "cold"),
         (&["--set", "fanuot=3"], "fanuot", "3", "perhaps fanout"),

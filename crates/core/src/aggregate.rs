@@ -6,7 +6,9 @@
 //!
 //! **Invariant:** what all nodes hold together is what they began with. That is the whole reason why the estimates go to
 //! the average; a step that is done by one side only, because its other half got lost, breaks it. Epochs that
-//! begin anew repair that, and are not part of these steps. These types hold no names, no time and no bytes.
+//! begin anew repair that, and are not part of these steps but of the machine in `count`. These types hold no time and no bytes.
+
+pub(crate) mod count;
 
 /// What both nodes hold after one exchange of push-pull averaging, given what they held before (Jelasity et al. 2005,
 /// `UPDATE`).
@@ -22,6 +24,21 @@
 #[must_use]
 pub fn average(ours: f64, theirs: f64) -> f64 {
     ours / 2.0 + theirs / 2.0
+}
+
+/// What flows from ours to theirs in such an exchange; where it is negative, the other way.
+///
+/// Who hears of an exchange late adds what flowed to whatever it holds by then; with [`average`] it would undo what
+/// happened in between.
+///
+/// ```
+/// use rumormill_core::aggregate::flow;
+/// assert_eq!(flow(4.0, 1.0), 1.5);
+/// ```
+#[inline]
+#[must_use]
+pub fn flow(ours: f64, theirs: f64) -> f64 {
+    ours / 2.0 - theirs / 2.0
 }
 
 /// What one node holds in push-sum: its share of the sum of all values, and its share of the number of nodes.

@@ -88,6 +88,11 @@ impl Clock {
         Duration::from_secs(u64::try_from(lead).unwrap_or(0))
     }
 
+    /// By how many seconds this node's clock is ahead of the median of its peers; negative if it is behind.
+    pub(crate) fn offset(&self) -> i32 {
+        self.median()
+    }
+
     fn median(&self) -> i32 {
         let mut offsets: Vec<i32> = self.offsets.iter().map(|(_, offset)| *offset).collect();
         offsets.sort_unstable();

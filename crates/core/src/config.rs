@@ -41,6 +41,30 @@ impl Mode {
 pub enum View {
     /// Every member.
     Full,
+    /// A few neighbours, and some whom it could have instead.
+    Partial,
+}
+
+impl View {
+    /// As it is written in settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// Which messages go along trees rather than as rumors.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TreeUse {
+    /// With a partial view all, with a full one those of origins that publish often.
+    Auto,
+    /// All.
+    Always,
+    /// None.
+    Never,
 }
 
 /// When a node passes on an update that it has just learned.
@@ -127,8 +151,18 @@ settings! {
     cluster: String = ["rumor".to_owned(), "rumor".to_owned(), "rumor".to_owned()], "1 to 128 bytes", "convention";
     /// How fresh news travels: push, pull or push-pull.
     mode: Mode = [Mode::PushPull, Mode::PushPull, Mode::PushPull], "word", "Karp et al. 2000: fewest rounds and messages";
-    /// Whom a node knows: full, that is every member.
+    /// Whom a node knows: full, that is every member, or partial, that is a few neighbours. Shared.
     view: View = [View::Full, View::Full, View::Full], "word", "design: to some tens of thousands of nodes";
+    /// How many neighbours a node with a partial view has; 0 for log10 of the cluster's size, plus one.
+    active_view: usize = [5, 5, 5], "peers", "HyParView §5.1: fanout 4 + 1";
+    /// How many others it knows whom it could have instead.
+    passive_view: usize = [30, 30, 30], "peers", "HyParView §5.1: 30, that is 6 (log10 n + 1) for 10,000 nodes";
+    /// How often it exchanges some of those with a random node.
+    #[serde(with = "duration::text")]
+    shuffle_interval: Duration = [secs(30), secs(60), secs(10)], "duration", "guess: a quarter of an idle node's bytes";
+    /// How often the size of the cluster is estimated anew, with a partial view. Shared.
+    #[serde(with = "duration::text")]
+    epoch_interval: Duration = [secs(300), secs(1_500), secs(300)], "duration", "guess: a third of an idle node's bytes, and four times as long as an estimate takes";
     /// To how many random peers a rumor goes at each round.
     fanout: usize = [3, 4, 3], "peers", "memberlist gossip_nodes: lan 3, wan 4";
     /// The time between two rounds while there is news.
@@ -144,6 +178,8 @@ settings! {
     stop: StopRule = [StopRule::TransmitLimit { lambda: 4.0 }, StopRule::TransmitLimit { lambda: 4.0 }, StopRule::TransmitLimit { lambda: 4.0 }], "rule", "memberlist retransmit_mult 4";
     /// Whether a new rumor is passed on at once or at the next round.
     forward: Forward = [Forward::AtOnce, Forward::AtOnce, Forward::AtOnce], "word", "design: pass a new one on at once";
+    /// Which messages go along trees rather than as rumors: auto, that is all with a partial view and those of busy origins with a full one, always or never.
+    tree: TreeUse = [TreeUse::Auto, TreeUse::Auto, TreeUse::Auto], "word", "Plumtree; busy: guess, eight a second";
     /// The largest datagram sent, UDP payload.
     mtu_bytes: usize = [1_200, 1_200, 1_200], "bytes", "IPv6's minimum of 1,280 less headers and a tunnel's";
     /// The most that this node sends in a second, streams included; 0 for no bound.
@@ -281,6 +317,15 @@ impl ConfigBuilder {
     fn check_epidemic(&self) -> Result<(), ConfigError> {
         check("cluster", quoted(&self.cluster), is_name(&self.cluster), "1 to 128 bytes without control characters")?;
         within("fanout", self.fanout, 1, 64)?;
+        check(
+            "active_view",
+            self.active_view,
+            self.active_view == 0 || (2..=16).contains(&self.active_view),
+            "from 2 to 16, or 0 for log10 of the cluster's size, plus one",
+        )?;
+        within("passive_view", self.passive_view, self.active_view.max(8), 1_000)?;
+        span("shuffle_interval", self.shuffle_interval, ms(100), secs(3_600))?;
+        span("epoch_interval", self.epoch_interval, secs(10), secs(86_400))?;
         span("gossip_interval", self.gossip_interval, ms(1), secs(60))?;
         at_least("gossip_interval_max", self.gossip_interval_max, self.gossip_interval, "gossip_interval")?;
         span("gossip_interval_max", self.gossip_interval_max, ms(1), secs(3_600))?;
@@ -372,8 +417,14 @@ impl ConfigBuilder {
     /// not join each other, because their replicas would differ for ever.
     pub(crate) fn shared_fingerprint(&self) -> u64 {
         let shared = format!(
-            "{:?} {:?} {} {} {:?}",
-            self.dead_ttl, self.tombstone_ttl, self.history_count, self.history_bytes, self.history_age
+            "{:?} {:?} {:?} {:?} {} {} {:?}",
+            self.view,
+            self.epoch_interval,
+            self.dead_ttl,
+            self.tombstone_ttl,
+            self.history_count,
+            self.history_bytes,
+            self.history_age
         );
         crate::hash::keyed(&[0; 16], shared.as_bytes())
     }

@@ -62,6 +62,16 @@ pub(crate) enum Timer {
     OwnSums,
     /// Somebody who was out of touch is asked to reconcile.
     Reunion,
+    /// The next shuffle of a partial view.
+    Shuffle,
+    /// A free place among neighbours is to be filled.
+    Search,
+    /// What came lately is announced on lazy links.
+    Lazy,
+    /// A message that was announced has not come.
+    Graft(UpdateId),
+    /// Somebody who was asked to be a neighbour has not answered.
+    Neighbour(NodeId),
     /// Others have not confirmed that they hold a write.
     Hold(u64),
 }
@@ -132,7 +142,7 @@ pub(crate) struct Timers {
 }
 
 /// The timers of which a node has one each, in their order.
-const SINGLE: [Timer; 12] = [
+const SINGLE: [Timer; 15] = [
     Timer::ProbeInterval,
     Timer::Round,
     Timer::Echo,
@@ -145,6 +155,9 @@ const SINGLE: [Timer; 12] = [
     Timer::Save,
     Timer::OwnSums,
     Timer::Reunion,
+    Timer::Shuffle,
+    Timer::Search,
+    Timer::Lazy,
 ];
 
 /// The place of a timer in the array, if it is one of those.
@@ -162,7 +175,12 @@ const fn place(timer: Timer) -> Option<usize> {
         Timer::Save => Some(9),
         Timer::OwnSums => Some(10),
         Timer::Reunion => Some(11),
+        Timer::Shuffle => Some(12),
+        Timer::Search => Some(13),
+        Timer::Lazy => Some(14),
         Timer::Probe(_)
+        | Timer::Neighbour(_)
+        | Timer::Graft(_)
         | Timer::Relay(_)
         | Timer::Suspicion(_)
         | Timer::Verdict(_)

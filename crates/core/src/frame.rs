@@ -4,7 +4,9 @@
 
 use std::net::SocketAddr;
 
+use crate::aggregate::count::Share;
 use crate::identity::NodeId;
+use crate::overlay::Peer;
 use crate::sketch::{SYMBOL_BYTES, Symbol};
 use crate::time::Seconds;
 use crate::update::UpdateId;
@@ -35,6 +37,17 @@ pub(crate) const KIND_HOLD: u8 = 0x21;
 pub(crate) const KIND_HELD: u8 = 0x22;
 pub(crate) const KIND_REUNION: u8 = 0x23;
 pub(crate) const KIND_ROLL: u8 = 0x24;
+pub(crate) const KIND_WALK: u8 = 0x25;
+pub(crate) const KIND_NEIGHBOUR: u8 = 0x26;
+pub(crate) const KIND_SHUFFLE: u8 = 0x27;
+pub(crate) const KIND_PEERS: u8 = 0x28;
+pub(crate) const KIND_PAYLOAD: u8 = 0x29;
+pub(crate) const KIND_IHAVE: u8 = 0x2a;
+pub(crate) const KIND_GRAFT: u8 = 0x2b;
+pub(crate) const KIND_PRUNE: u8 = 0x2c;
+pub(crate) const KIND_AVERAGE: u8 = 0x2d;
+pub(crate) const KIND_AVERAGED: u8 = 0x2e;
+pub(crate) const KIND_SIZE: u8 = 0x2f;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -142,8 +155,93 @@ pub(crate) enum Frame<'a> {
     Reunion { since: Seconds, root: u64, answers: bool },
     /// Part of what I hold, of so many updates in all.
     Roll { total: u32, list: List<'a> },
+    /// That node joins: be its neighbour, or pass this on while `ttl` lasts.
+    Walk { ttl: u8, joiner: Peer },
+    /// About the two of us.
+    Neighbour(Neighbour),
+    /// Some whom I know: tell its origin some whom you know, or pass this on while `ttl` lasts.
+    Shuffle { ttl: u8, origin: Peer, peers: Peers<'a> },
+    /// Some whom I know, to a joiner or in answer to a shuffle.
+    Peers(Peers<'a>),
+    /// Messages on an eager link of their origins' trees.
+    Payload(Items<'a>),
+    /// I have these, by so many hops: they come to you by another way, or ask me.
+    Ihave(List<'a>),
+    /// Send me what the origins of these say; these too, if I lack them.
+    Graft { lacks: bool, ids: List<'a> },
+    /// Do not send me what these origins say.
+    Prune(List<'a>),
+    /// In that epoch I hold this of these instances: let us hold the same.
+    Average { epoch: u32, number: u16, offered: Shares<'a> },
+    /// This flows to you, or from you.
+    Averaged { epoch: u32, number: u16, flows: Shares<'a> },
+    /// So many nodes there are, by what I know; 0: tell me.
+    Size(f32),
     /// Of a newer minor version, or about a space that this version does not have.
     Unknown,
+}
+
+/// What two nodes with a partial view say to each other about being neighbours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Neighbour {
+    /// Will you be mine, if you have room?
+    Ask = 0,
+    /// Will you? I have none.
+    AskUrgently = 1,
+    /// Yes.
+    Accept = 2,
+    /// No room.
+    Refuse = 3,
+    /// We are not neighbours, or not any more.
+    Part = 4,
+}
+
+impl Neighbour {
+    const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Ask),
+            1 => Some(Self::AskUrgently),
+            2 => Some(Self::Accept),
+            3 => Some(Self::Refuse),
+            4 => Some(Self::Part),
+            _ => None,
+        }
+    }
+}
+
+/// Peers behind each other: no more of them than a shuffle names.
+#[derive(Clone, Debug)]
+pub(crate) struct Peers<'a>(Reader<'a>);
+
+impl Iterator for Peers<'_> {
+    type Item = Peer;
+
+    fn next(&mut self) -> Option<Peer> {
+        read_peer(&mut self.0)
+    }
+}
+
+/// Shares of instances behind each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Shares<'a>(Reader<'a>);
+
+impl<'a> Shares<'a> {
+    fn new(mut content: Reader<'a>) -> Option<Self> {
+        let bytes = content.rest();
+        bytes.len().is_multiple_of(8).then_some(Self(Reader::new(bytes)))
+    }
+}
+
+impl Iterator for Shares<'_> {
+    type Item = Share;
+
+    fn next(&mut self) -> Option<Share> {
+        Some(Share { key: self.0.u32()?, value: f32::from_bits(self.0.u32()?) })
+    }
+}
+
+fn read_peer(content: &mut Reader<'_>) -> Option<Peer> {
+    Some(Peer { id: NodeId(content.u64()?), address: content.address()? })
 }
 
 /// Fixed-size entries behind each other.
@@ -168,6 +266,14 @@ impl<'a> List<'a> {
         self.0.chunks_exact(12).filter_map(|entry| {
             let mut entry = Reader::new(entry);
             Some((UpdateId(entry.u64()?), entry.u32()?))
+        })
+    }
+
+    /// Ids with hop counts.
+    pub(crate) fn with_hops(self) -> impl Iterator<Item = (UpdateId, u8)> + 'a {
+        self.0.chunks_exact(9).filter_map(|entry| {
+            let mut entry = Reader::new(entry);
+            Some((UpdateId(entry.u64()?), entry.u8()?))
         })
     }
 
@@ -302,6 +408,24 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         }
         KIND_ROLL => Frame::Roll { total: content.u32()?, list: List::new(content.rest(), 8)? },
         KIND_HELD => Frame::Held { number: content.u64()?, durable: content.u8()? & 1 != 0 },
+        KIND_WALK => Frame::Walk { ttl: content.u8()?, joiner: read_peer(&mut content)? },
+        KIND_NEIGHBOUR => Neighbour::from_byte(content.u8()?).map_or(Frame::Unknown, Frame::Neighbour),
+        KIND_SHUFFLE => {
+            let (ttl, origin) = (content.u8()?, read_peer(&mut content)?);
+            Frame::Shuffle { ttl, origin, peers: Peers(content) }
+        }
+        KIND_PEERS => Frame::Peers(Peers(content)),
+        KIND_PAYLOAD => Frame::Payload(Items::new(content)),
+        KIND_IHAVE => Frame::Ihave(List::new(content.rest(), 9)?),
+        KIND_GRAFT => Frame::Graft { lacks: content.u8()? & 1 != 0, ids: List::new(content.rest(), 8)? },
+        KIND_PRUNE => Frame::Prune(List::new(content.rest(), 8)?),
+        KIND_AVERAGE => {
+            Frame::Average { epoch: content.u32()?, number: content.u16()?, offered: Shares::new(content)? }
+        }
+        KIND_AVERAGED => {
+            Frame::Averaged { epoch: content.u32()?, number: content.u16()?, flows: Shares::new(content)? }
+        }
+        KIND_SIZE => Frame::Size(f32::from_bits(content.u32()?)),
         _ => Frame::Unknown,
     };
     Some(frame)
@@ -355,12 +479,15 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
             for frame in Frames::new(&bytes) {
                 match frame {
-                    Ok(Frame::Updates { items, .. } | Frame::Hold { items, .. }) => drop(items.collect::<Vec<_>>()),
+                    Ok(Frame::Updates { items, .. } | Frame::Hold { items, .. } | Frame::Payload(items)) => drop(items.collect::<Vec<_>>()),
                     Ok(Frame::Accusations(list)) => drop(list.accusations().collect::<Vec<_>>()),
                     Ok(Frame::Announce(list)) => drop(list.announced().collect::<Vec<_>>()),
                     Ok(Frame::Request(list)) => drop(list.short_ids().collect::<Vec<_>>()),
-                    Ok(Frame::Roll { list, .. }) => drop(list.ids().collect::<Vec<_>>()),
+                    Ok(Frame::Ihave(list)) => drop(list.with_hops().collect::<Vec<_>>()),
+                    Ok(Frame::Roll { list, .. } | Frame::Graft { ids: list, .. } | Frame::Prune(list)) => drop(list.ids().collect::<Vec<_>>()),
                     Ok(Frame::Sketch { symbols, .. }) => drop(symbols.symbols().collect::<Vec<_>>()),
+                    Ok(Frame::Average { offered: shares, .. } | Frame::Averaged { flows: shares, .. }) => drop(shares.collect::<Vec<_>>()),
+                    Ok(Frame::Shuffle { peers, .. } | Frame::Peers(peers)) => drop(peers.collect::<Vec<_>>()),
                     Ok(_) | Err(Malformed) => {}
                 }
             }

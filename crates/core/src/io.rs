@@ -260,6 +260,30 @@ pub struct Member {
     pub is_self: bool,
     /// The lowest and the highest protocol version that it speaks.
     pub protocol: (u8, u8),
+    /// In which view of the node it is.
+    pub view: InView,
+}
+
+/// In which view of a node a member is.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum InView {
+    /// The full one: the node knows every member.
+    Full,
+    /// The active one: it is a neighbour.
+    Active,
+    /// The passive one: it could be a neighbour. Only its id and its address are known, and that it was there.
+    Passive,
+}
+
+impl InView {
+    /// The word that documents use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Active => "active",
+            Self::Passive => "passive",
+        }
+    }
 }
 
 /// What changed about a member.
@@ -582,7 +606,9 @@ pub enum ContactError {
         ours: u8,
     },
     /// Settings that a cluster must share differ.
-    #[error("its shared settings differ from ours (history limits and certificate times must be the same everywhere)")]
+    #[error(
+        "its shared settings differ from ours (view, history limits and certificate times must be the same everywhere)"
+    )]
     Settings,
     /// It is this node itself.
     #[error("it is this node itself")]

@@ -20,6 +20,7 @@ mod map;
 mod membership;
 mod messages;
 mod node;
+mod overlay;
 mod packet;
 mod queries;
 mod replica;
@@ -31,6 +32,7 @@ pub mod stats;
 pub mod stop;
 mod streams;
 pub mod time;
+mod tree;
 mod update;
 pub mod wire;
 

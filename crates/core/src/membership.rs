@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::hash;
 use crate::identity::{Incarnation, NodeId};
-use crate::io::{Member, State};
+use crate::io::{InView, Member, State};
 use crate::replica::Replica;
 use crate::rng::Rng;
 use crate::slots::{Slot, SlotIndex, reserve_one};
@@ -64,6 +64,8 @@ pub(crate) struct Merged {
 #[derive(Clone, Debug)]
 pub(crate) struct Members {
     me: NodeId,
+    /// In which view its members are.
+    listed_as: InView,
     replica: Replica,
     /// Whose claim lies at each slot.
     ids: Arc<Vec<NodeId>>,
@@ -81,9 +83,10 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    pub(crate) fn new(me: NodeId, now: Wall) -> Self {
+    pub(crate) fn new(me: NodeId, listed_as: InView, now: Wall) -> Self {
         Self {
             me,
+            listed_as,
             replica: Replica::new(now),
             ids: Arc::default(),
             rows: Vec::new(),
@@ -334,9 +337,19 @@ impl Members {
         ids
     }
 
+    /// Takes a member out, whatever its state: a neighbour of a partial view that is none any more.
+    pub(crate) fn release(&mut self, id: NodeId) {
+        if let Some(slot) = self.slot_of(id) {
+            if self.rows[slot as usize].place != NOWHERE {
+                self.exit(slot);
+            }
+            self.drop_row(slot);
+        }
+    }
+
     fn drop_row(&mut self, slot: Slot) {
         let state = self.state_at(slot);
-        assert!(!state.is_live(), "live claims do not run out");
+        assert!(self.rows[slot as usize].place == NOWHERE, "who is still talked to does not run out");
         self.counts[state as usize] -= 1;
         let (id, name) = (self.id_at(slot), name_at(&self.replica, slot));
         let ids = Arc::make_mut(&mut self.ids);
@@ -375,6 +388,25 @@ impl Members {
     /// The live members but this node.
     pub(crate) fn live_ids(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.live.iter().map(|slot| self.id_at(*slot))
+    }
+
+    /// Some live members whose neighbour this node is likewise, as far as both hold the same view: those next to it on
+    /// `rings` rings, on each of which all members stand in an order of its own. Such a graph is connected, and as good as a
+    /// random one.
+    pub(crate) fn ring_neighbours(&self, rings: u64) -> Vec<NodeId> {
+        let mut neighbours = Vec::new();
+        for ring in 0..rings {
+            let at = |id: NodeId| hash::keyed(&[0; 16], &[ring.to_le_bytes(), id.0.to_le_bytes()].concat());
+            let own = at(self.me);
+            let after = self.live_ids().min_by_key(|id| at(*id).wrapping_sub(own));
+            let before = self.live_ids().min_by_key(|id| own.wrapping_sub(at(*id)));
+            for id in after.into_iter().chain(before) {
+                if !neighbours.contains(&id) {
+                    neighbours.push(id);
+                }
+            }
+        }
+        neighbours
     }
 
     /// Where the live members but this node are reached.
@@ -462,6 +494,7 @@ impl Members {
             rtt: (row.rtt_micros > 0).then(|| Duration::from_micros(row.rtt_micros.into())),
             is_self: id == self.me,
             protocol: body.protocol,
+            view: self.listed_as,
         }
     }
 }

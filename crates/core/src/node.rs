@@ -5,6 +5,7 @@
 //! and says in its return value what happened; the handlers carry that from one to the next.
 
 mod acquaint;
+mod averaging;
 mod claims;
 mod commands;
 mod exchanging;
@@ -12,6 +13,8 @@ mod gossip;
 mod intake;
 mod joining;
 mod letters;
+mod overlaying;
+mod planting;
 mod probing;
 mod questions;
 mod replicas;
@@ -28,7 +31,7 @@ use std::time::Duration;
 use crate::apart::Apart;
 use crate::budget::Budget;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, View};
 use crate::contacts::Contacts;
 use crate::data::{Change, Data, Position, Shelf};
 use crate::detector::Detector;
@@ -36,8 +39,8 @@ use crate::effects::{Effects, Timer};
 use crate::exchange::Exchanges;
 use crate::frame::{Frame, Frames, Malformed};
 use crate::hash;
-use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Sequence};
-use crate::io::{Event, Input, Member, Message, Output, State, StopReason, Ticket, Token, TraceStep, Warning};
+use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Sequence, Tags};
+use crate::io::{Event, InView, Input, Member, Message, Output, State, StopReason, Ticket, Token, TraceStep, Warning};
 use crate::membership::Members;
 use crate::messages::Messages;
 use crate::queries::Queries;
@@ -49,11 +52,14 @@ use crate::update::{Interner, UpdateId};
 use crate::wire::{HEADER_BYTES, Header, Reader, VERSION, Version};
 
 pub use acquaint::FullView;
+use averaging::Averaging;
 use claims::Doubt;
 use gossip::Gossip;
 use intake::Want;
 use joining::Hospitality;
 use letters::Letter;
+use overlaying::Neighbourhood;
+use planting::Planting;
 use replicas::Replicas;
 use reunion::Reunions;
 use saving::Saving;
@@ -104,6 +110,9 @@ pub struct Node {
     budget: Budget,
     gossip: Gossip,
     hospitality: Hospitality,
+    neighbourhood: Neighbourhood,
+    planting: Planting,
+    averaging: Averaging,
     doubts: BTreeMap<NodeId, Doubt>,
     wants: BTreeMap<UpdateId, Want>,
     warned: BTreeMap<&'static str, Instant>,
@@ -156,6 +165,7 @@ impl Node {
         let boot = (identity.stored.boot + 1).min(BOOT_MAX);
         let known = identity.stored.members.clone();
         let gone = identity.stored.gone.clone();
+        let listed_as = if config.view == View::Full { InView::Full } else { InView::Active };
         let mut node = Self {
             cluster: hash::short(&secret, config.cluster.as_bytes()),
             settings: config.shared_fingerprint(),
@@ -163,7 +173,7 @@ impl Node {
             incarnation: Incarnation::of_boot(boot),
             first_boot: identity.stored.first_boot.unwrap_or_else(|| now.wall.seconds()),
             raised_at: None,
-            members: Members::new(identity.id, now.wall),
+            members: Members::new(identity.id, listed_as, now.wall),
             detector: Detector::new(first_number),
             rumors: Rumors::new(&config),
             messages: Messages::new(now.wall),
@@ -181,6 +191,9 @@ impl Node {
             budget: Budget::new(config.bandwidth_max, now.instant),
             gossip: Gossip::new(&config, now.instant),
             hospitality: Hospitality::new(now.instant),
+            neighbourhood: Neighbourhood::new(now.instant),
+            planting: Planting::default(),
+            averaging: Averaging::new(now.instant),
             doubts: BTreeMap::new(),
             wants: BTreeMap::new(),
             warned: BTreeMap::new(),
@@ -229,6 +242,7 @@ impl Node {
             Input::PersistFailed { token, reason } => self.on_persist_failed(token, reason),
             Input::Command { ticket, command } => self.on_command(ticket, command),
         }
+        self.send_planted();
         self.forward_fresh();
         self.serve_peers();
         self.save_fresh();
@@ -320,6 +334,7 @@ impl Node {
                 Err(Malformed) => self.fx.counters.dropped.malformed += 1,
             }
         }
+        self.forget_introduction();
     }
 
     fn on_frame(&mut self, frame: Frame<'_>, letter: &mut Letter) {
@@ -346,6 +361,17 @@ impl Node {
             Frame::Roll { total, list } => self.on_roll(total, list, letter),
             Frame::Hold { number, items } => self.on_hold(number, items, letter),
             Frame::Held { number, durable } => self.on_held(number, durable, letter.peer),
+            Frame::Walk { ttl, joiner } => self.on_walk(ttl, joiner, letter),
+            Frame::Neighbour(word) => self.on_neighbour(word, letter),
+            Frame::Shuffle { ttl, origin, peers } => self.on_shuffle(ttl, origin, peers, letter),
+            Frame::Peers(peers) => self.on_peers(peers),
+            Frame::Payload(items) => self.on_payload(items, letter),
+            Frame::Ihave(list) => self.on_ihave(list, letter),
+            Frame::Graft { lacks, ids } => self.on_graft(lacks, ids, letter),
+            Frame::Prune(origins) => self.on_prune(origins, letter),
+            Frame::Average { epoch, number, offered } => self.on_average(epoch, number, offered, letter),
+            Frame::Averaged { epoch, number, flows } => self.on_averaged(epoch, number, flows, letter),
+            Frame::Size(size) => self.on_size(size, letter),
             Frame::Unknown => {}
             Frame::Answered { sequence } => self.on_answered(Sequence(sequence), letter.peer),
         }
@@ -377,6 +403,11 @@ impl Node {
                 Timer::Save => self.on_save_due(),
                 Timer::OwnSums => self.on_own_sums_due(),
                 Timer::Reunion => self.on_reunion_due(),
+                Timer::Shuffle => self.on_shuffle_due(),
+                Timer::Search => self.search(),
+                Timer::Lazy => self.on_lazy_due(),
+                Timer::Graft(id) => self.on_graft_due(id),
+                Timer::Neighbour(id) => self.on_neighbour_due(id),
                 Timer::Hold(number) => self.on_hold_due(number),
             }
             if self.phase == Phase::Stopped {
@@ -479,6 +510,23 @@ impl Node {
         self.members.versions().map(|(id, (incarnation, state, _))| (id, incarnation, state))
     }
 
+    /// Those of the passive view, as members of whom little is known.
+    pub fn passive_members(&self) -> impl Iterator<Item = Member> {
+        self.neighbourhood.overlay.passive().map(|peer| Member {
+            id: peer.id,
+            name: peer.id.to_string(),
+            addresses: vec![peer.address],
+            state: State::Alive,
+            incarnation: Incarnation::default(),
+            tags: Tags::default(),
+            since: self.fx.now.wall,
+            rtt: None,
+            is_self: false,
+            protocol: (VERSION.major, VERSION.major),
+            view: InView::Passive,
+        })
+    }
+
     /// One member.
     pub fn member(&self, id: NodeId) -> Option<Member> {
         self.members.member(id)
@@ -510,8 +558,30 @@ impl Node {
     }
 
     /// The xor of the ids of all updates held: equal on nodes that hold the same.
-    pub const fn root(&self) -> u64 {
-        self.members.replica().root() ^ self.data.replica().root() ^ self.messages.replica().root()
+    pub fn root(&self) -> u64 {
+        let common = self.data.replica().root() ^ self.messages.replica().root();
+        // Each node with a partial view has members of its own.
+        if self.is_partial() { common } else { common ^ self.members.replica().root() }
+    }
+
+    /// How many nodes there are, this one included: known with a full view, estimated with a partial one. Before the first
+    /// estimate it is as many as this node knows of.
+    pub fn size(&self) -> usize {
+        if !self.is_partial() {
+            return self.members.alive();
+        }
+        let overlay = &self.neighbourhood.overlay;
+        self.estimated_size().map_or(1 + overlay.len(), |estimate| estimate.max(1 + overlay.active().len()))
+    }
+
+    /// Whom this node talks to: its neighbours with a partial view, every other live member with a full one.
+    pub fn neighbours(&self) -> impl Iterator<Item = NodeId> {
+        self.members.live_ids()
+    }
+
+    /// How many others a node with a partial view keeps in mind, to have as neighbours instead.
+    pub fn passive_count(&self) -> usize {
+        self.neighbourhood.overlay.passive().count()
     }
 
     /// Whether updates had to be refused for which no room was left, so that this node may differ from others.

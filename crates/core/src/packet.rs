@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
-use crate::frame::{self, Accusation, ONE_WAY, SketchHead, Space};
+use crate::aggregate::count::Share;
+use crate::frame::{self, Accusation, Neighbour, ONE_WAY, SketchHead, Space};
 use crate::identity::NodeId;
+use crate::overlay::Peer;
 use crate::sketch::Symbol;
 use crate::time::Seconds;
 use crate::update::UpdateId;
@@ -191,6 +193,89 @@ impl Packet {
         });
     }
 
+    pub(crate) fn walk(&mut self, ttl: u8, joiner: Peer) {
+        self.sized(frame::KIND_WALK, |to| {
+            to.push(ttl);
+            put_peer(to, joiner);
+        });
+    }
+
+    pub(crate) fn neighbour(&mut self, word: Neighbour) {
+        self.sized(frame::KIND_NEIGHBOUR, |to| to.push(word as u8));
+    }
+
+    pub(crate) fn shuffle(&mut self, ttl: u8, origin: Peer, peers: &[Peer]) {
+        self.sized(frame::KIND_SHUFFLE, |to| {
+            to.push(ttl);
+            put_peer(to, origin);
+            for peer in peers {
+                put_peer(to, *peer);
+            }
+        });
+    }
+
+    pub(crate) fn peers(&mut self, peers: &[Peer]) {
+        self.sized(frame::KIND_PEERS, |to| {
+            for peer in peers {
+                put_peer(to, *peer);
+            }
+        });
+    }
+
+    /// Items as [`item`](frame::item) wrote them.
+    pub(crate) fn payload(&mut self, items: &[u8]) {
+        self.sized(frame::KIND_PAYLOAD, |to| to.extend_from_slice(items));
+    }
+
+    pub(crate) fn ihave(&mut self, messages: &[(UpdateId, u8)]) {
+        self.sized(frame::KIND_IHAVE, |to| {
+            for (id, hop) in messages {
+                to.extend_from_slice(&id.0.to_le_bytes());
+                to.push(*hop);
+            }
+        });
+    }
+
+    pub(crate) fn graft(&mut self, lacks: bool, messages: &[UpdateId]) {
+        self.sized(frame::KIND_GRAFT, |to| {
+            to.push(lacks.into());
+            for id in messages {
+                to.extend_from_slice(&id.0.to_le_bytes());
+            }
+        });
+    }
+
+    pub(crate) fn prune(&mut self, origins: &[NodeId]) {
+        self.sized(frame::KIND_PRUNE, |to| {
+            for origin in origins {
+                to.extend_from_slice(&origin.0.to_le_bytes());
+            }
+        });
+    }
+
+    pub(crate) fn average(&mut self, epoch: u32, number: u16, offered: &[Share]) {
+        self.shares(frame::KIND_AVERAGE, epoch, number, offered);
+    }
+
+    pub(crate) fn averaged(&mut self, epoch: u32, number: u16, flows: &[Share]) {
+        self.shares(frame::KIND_AVERAGED, epoch, number, flows);
+    }
+
+    fn shares(&mut self, kind: u8, epoch: u32, number: u16, shares: &[Share]) {
+        self.sized(kind, |to| {
+            to.extend_from_slice(&epoch.to_le_bytes());
+            to.extend_from_slice(&number.to_le_bytes());
+            for share in shares {
+                to.extend_from_slice(&share.key.to_le_bytes());
+                to.extend_from_slice(&share.value.to_le_bytes());
+            }
+        });
+    }
+
+    pub(crate) fn size(&mut self, nodes: f32) {
+        self.sized(frame::KIND_SIZE, |to| to.extend_from_slice(&nodes.to_le_bytes()));
+    }
+
     pub(crate) fn challenge(&mut self, token: u64) {
         self.sized(frame::KIND_CHALLENGE, |to| to.extend_from_slice(&token.to_le_bytes()));
     }
@@ -277,6 +362,11 @@ impl Packet {
     }
 }
 
+fn put_peer(to: &mut Vec<u8>, peer: Peer) {
+    to.extend_from_slice(&peer.id.0.to_le_bytes());
+    to.put_address(peer.address);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,5 +439,9 @@ mod tests {
         assert_eq!(frames(|to| to.held(4, true)), "2209040000000000000001");
         assert_eq!(frames(|to| to.reunion(Seconds(5), 4, true)), "230d05000000040000000000000001");
         assert_eq!(frames(|to| to.roll(1, &[4])), "240c010000000400000000000000");
+        let share = Share { key: 3, value: 0.5 };
+        assert_eq!(frames(|to| to.average(1, 2, &[share])), "2d0e010000000200030000000000003f");
+        assert_eq!(frames(|to| to.averaged(1, 2, &[share])), "2e0e010000000200030000000000003f");
+        assert_eq!(frames(|to| to.size(2.0)), "2f0400000040");
     }
 }

@@ -46,11 +46,13 @@ pub struct Dropped {
     pub unproven: u64,
     /// Streams refused because `streams_max` are open.
     pub streams: u64,
+    /// Walks and shuffles of a partial view that did not come from a neighbour, were longer than any honest one, or too many.
+    pub walks: u64,
 }
 
 impl Dropped {
     /// The causes by name, for documents and metrics.
-    pub const fn by_cause(&self) -> [(&'static str, u64); 9] {
+    pub const fn by_cause(&self) -> [(&'static str, u64); 10] {
         [
             ("foreign", self.foreign),
             ("malformed", self.malformed),
@@ -61,6 +63,7 @@ impl Dropped {
             ("refused", self.refused),
             ("unproven", self.unproven),
             ("streams", self.streams),
+            ("walks", self.walks),
         ]
     }
 }

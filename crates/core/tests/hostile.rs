@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
+use rumormill_core::config::View;
 use rumormill_core::io::{Command, StreamId, Ticket, Warning};
 use rumormill_core::{
     Channel, Config, ConfigBuilder, Event, Identity, Input, Instant, Node, NodeId, Now, Output, Stored, Tags, Wall,
@@ -380,4 +381,71 @@ proptest! {
         drain(&mut node);
         prop_assert_eq!(node.member(node.id()).map(|me| me.state), Some(rumormill_core::State::Alive));
     }
+}
+
+fn partial() -> Config {
+    ConfigBuilder { view: View::Partial, ..ConfigBuilder::lan() }.build().expect("a valid setting")
+}
+
+/// A peer as walks and shuffles name it.
+fn named(id: u64, [a, b, c, d]: [u8; 4], port: u16) -> Vec<u8> {
+    [&id.to_le_bytes()[..], &[4, a, b, c, d], &port.to_le_bytes()].concat()
+}
+
+/// A frame in the envelope of a datagram that was sent in earnest.
+fn forged(envelope: &[u8], kind: u8, content: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(content.len()).expect("a short frame");
+    assert!(length < 0x80, "one byte of length");
+    [&envelope[..=HEADER], &[kind, length], content].concat()
+}
+
+const WALK: u8 = 0x25;
+const SHUFFLE: u8 = 0x27;
+
+#[test]
+fn walks_that_are_too_long_or_lead_nowhere_or_come_from_strangers_are_counted_and_end() {
+    let (mut node, mut neighbour) = acquainted(partial);
+    let (ping, when) = next_datagram(&mut neighbour, is_ping);
+    let joiner = named(77, [10, 0, 0, 77], 4747);
+    let mut give = |datagram: &[u8]| {
+        node.handle_input(when, Input::Datagram { from: address(2), bytes: datagram });
+        (node.counters().dropped.walks, datagrams(drain(&mut node)))
+    };
+    // What an honest walk leads to: the joiner is asked to be a neighbour.
+    let (dropped, sent) = give(&forged(&ping, WALK, &[&[0], &joiner[..]].concat()));
+    assert_eq!((dropped, sent.len(), sent[0].0), (0, 1, SocketAddr::from(([10, 0, 0, 77], 4747))));
+    let itself = named(2, [10, 0, 0, 1], 4747);
+    let mut strange = ping.clone();
+    strange[4] ^= 0xff;
+    for (count, datagram) in [
+        (1, forged(&ping, WALK, &[&[7], &joiner[..]].concat())),
+        (2, forged(&ping, WALK, &[&[0], &named(78, [10, 0, 0, 78], 0)[..]].concat())),
+        (3, forged(&ping, WALK, &[&[0], &named(79, [224, 0, 0, 1], 4747)[..]].concat())),
+        (4, forged(&ping, WALK, &[&[0], &named(0, [10, 0, 0, 80], 4747)[..]].concat())),
+        (5, forged(&strange, WALK, &[&[0], &named(81, [10, 0, 0, 81], 4747)[..]].concat())),
+        (5, forged(&ping, WALK, &[&[0], &itself[..]].concat())),
+        (5, forged(&ping, WALK, &[&[0], &joiner[..]].concat())),
+    ] {
+        let (dropped, sent) = give(&datagram);
+        assert_eq!((dropped, sent), (count, vec![]), "{datagram:?}");
+    }
+}
+
+#[test]
+fn a_flood_of_shuffles_from_a_neighbour_is_passed_on_in_part_and_takes_no_more_than_the_passive_view() {
+    let (mut node, mut neighbour) = acquainted(partial);
+    let (ping, when) = next_datagram(&mut neighbour, is_ping);
+    let mut sent = 0;
+    for number in 0..1_000_u16 {
+        let [low, high] = number.to_le_bytes();
+        let origin = named(1_000 + u64::from(number), [10, 1, high, low], 4747);
+        let other = named(5_000 + u64::from(number), [10, 2, high, low], 4747);
+        let shuffle = forged(&ping, SHUFFLE, &[&[0], &origin[..], &other[..]].concat());
+        node.handle_input(when, Input::Datagram { from: address(2), bytes: &shuffle });
+        sent += datagrams(drain(&mut node)).len();
+    }
+    assert!(sent <= 64 * 5, "{sent} datagrams for a thousand shuffles");
+    assert!(node.counters().dropped.walks >= 900, "{:?}", node.counters().dropped);
+    assert!(node.passive_members().count() <= 30);
+    assert_eq!(node.neighbours().collect::<Vec<_>>(), [NodeId(3)], "the neighbour stays");
 }

@@ -23,6 +23,7 @@ mod error;
 pub mod jobs;
 pub mod memory;
 mod network;
+pub mod overlay;
 pub mod planner;
 pub mod published;
 pub mod scenario;

@@ -17,6 +17,7 @@ mod suspicions;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use rumormill_core::config::View;
 use rumormill_core::{ConfigBuilder, duration};
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +122,9 @@ pub fn run(scenario: &Scenario, watch: &dyn Watch) -> Result<Outcome, Error> {
 /// Times are counted in microseconds and printed exactly up to here.
 const TIME_MAX: Duration = Duration::from_hours(30 * 24);
 
+/// With partial views nodes know few members, however many there are.
+const NODES_MAX: usize = 10_000_000;
+
 /// What a stream can carry, in bytes per second, and that as a rule.
 const STREAM_SPEED: RangeInclusive<u64> = 1_000..=1_000_000_000_000;
 const STREAM_SPEED_RULE: &str = "from 1000 to 1000000000000 bytes per second";
@@ -146,16 +150,29 @@ impl Scenario {
     pub fn check(&self) -> Result<(), Error> {
         self.config.clone().build()?;
         self.check_size()?;
+        self.check_start()?;
         self.check_network()?;
         self.check_times()?;
         plan::check(self)?;
         self.check_memory()
     }
 
+    fn is_partial(&self) -> bool {
+        self.config.view == View::Partial
+    }
+
     fn check_size(&self) -> Result<(), Error> {
+        if self.is_partial() {
+            return Error::unless((2..=NODES_MAX).contains(&self.nodes), "nodes", self.nodes, "from 2 to 10000000");
+        }
         let most = self.config.members_max;
         let rule = format!("from 2 to {most} (members_max)");
         Error::unless((2..=most).contains(&self.nodes), "nodes", self.nodes, &rule)
+    }
+
+    fn check_start(&self) -> Result<(), Error> {
+        let rule = "cold with view = partial: only complete views can be given to nodes";
+        Error::unless(self.start == Start::Cold || !self.is_partial(), "start", "joined", rule)
     }
 
     fn check_network(&self) -> Result<(), Error> {
@@ -274,7 +291,8 @@ impl Scenario {
             .map(|&(count, bytes)| if bytes > self.config.announce_bytes { count * bytes as u64 } else { 0 });
         let payload = messages.iter().map(|&(count, bytes)| count * bytes as u64).sum::<u64>();
         let count = news + messages.iter().map(|&(count, _)| count).sum::<u64>();
-        let node = NODE_BYTES + nodes * member + count * MESSAGE_BYTES + announced.sum::<u64>() / ANNOUNCED_PART;
+        let known = if self.is_partial() { (self.config.active_view + self.config.passive_view) as u64 } else { nodes };
+        let node = NODE_BYTES + known * member + count * MESSAGE_BYTES + announced.sum::<u64>() / ANNOUNCED_PART;
         (nodes * node).saturating_add(payload)
     }
 }
@@ -332,6 +350,9 @@ mod tests {
             1_000 * (600 + 10_000) + 30_000,
             "a third of what is announced is on its way to each"
         );
+        let partial =
+            Scenario { config: ConfigBuilder { view: View::Partial, ..quiet.config.clone() }, ..quiet.clone() };
+        assert_eq!(partial.bytes(), 1_000 * (32_768 + 64 * (5 + 30)), "it knows few, however many there are");
         let grown = of(|scenario| scenario.fault = vec!["add:1000@1s".parse().unwrap()]);
         assert_eq!(grown + quiet.bytes(), 2_000 * (32_768 + 64 * 2_000));
     }

@@ -123,12 +123,13 @@ impl Cluster {
         result.await.map_err(|_| Closed)
     }
 
-    /// Every member that is listed, this node included, by name.
+    /// Every member that is listed, this node included, by name. With a partial view these are the node itself, its
+    /// neighbours, and those of whom it knows only where they are.
     ///
     /// # Errors
     /// [`Closed`] if the node has stopped.
     pub async fn members(&self) -> Result<Vec<Member>, Closed> {
-        let mut members = self.inspect(|node| node.members().collect::<Vec<_>>()).await?;
+        let mut members = self.inspect(|node| node.members().chain(node.passive_members()).collect::<Vec<_>>()).await?;
         members.sort_unstable_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         Ok(members)
     }

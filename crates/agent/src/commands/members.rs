@@ -19,7 +19,7 @@ pub(super) fn list(flags: &cli::Members, output: Output) -> Result<(), Failure> 
     for line in table(&members) {
         print::line(line)?;
     }
-    print::note(format!("{}, full view of {this_agent}", summary(&members)));
+    print::note(format!("{} of {this_agent}", summary(&members)));
     Ok(())
 }
 
@@ -34,6 +34,12 @@ fn table(members: &[MemberDocument]) -> Vec<String> {
     let rows: Vec<Vec<String>> = members
         .iter()
         .map(|member| {
+            if member.view == "passive" {
+                // Nothing else is known of it.
+                let address = member.address.clone().unwrap_or_default();
+                let dash = || "-".to_owned();
+                return vec![member.name.clone(), "passive".to_owned(), address, dash(), dash(), dash(), String::new()];
+            }
             vec![
                 member.name.clone(),
                 member.state.clone(),
@@ -55,12 +61,17 @@ fn table(members: &[MemberDocument]) -> Vec<String> {
     lines
 }
 
-/// `4 alive, 1 dead`.
+/// `4 alive, 1 dead, full view`, or `5 active, 30 passive, partial view`.
 fn summary(members: &[MemberDocument]) -> String {
     let count = |state: &str| members.iter().filter(|member| member.state == state).count();
     let others = ["suspect", "dead", "left"].map(|state| (count(state), state));
     let words = others.iter().filter(|(count, _)| *count > 0).map(|(count, state)| format!(", {count} {state}"));
-    format!("{} alive{}", count("alive"), words.collect::<String>())
+    let is_full = members.iter().all(|member| member.view == "full");
+    if is_full {
+        return format!("{} alive{}, full view", count("alive"), words.collect::<String>());
+    }
+    let viewed = |view: &str| members.iter().filter(|member| member.view == view && !member.is_self).count();
+    format!("{} active, {} passive, partial view", viewed("active"), viewed("passive"))
 }
 
 pub(super) fn join(flags: cli::Join, output: Output) -> Result<(), Failure> {
@@ -129,6 +140,6 @@ mod tests {
     #[test]
     fn the_summary_counts_only_the_states_that_occur() {
         let dead = MemberDocument { state: "dead".to_owned(), ..member("n3", false, None) };
-        assert_eq!(summary(&[member("n1", true, None), dead]), "1 alive, 1 dead");
+        assert_eq!(summary(&[member("n1", true, None), dead]), "1 alive, 1 dead, full view");
     }
 }

@@ -71,8 +71,20 @@ impl Fleet {
 
     /// Waits until every agent knows every other, and says how long that took from the last start.
     pub(super) async fn until_all_know_all(&mut self, hear: &mut mpsc::Receiver<Report>) -> Result<Duration, Failure> {
+        self.until_all_know(self.nodes.len(), hear).await
+    }
+
+    /// Waits until every agent has a neighbour, which is all that partial views promise.
+    pub(super) async fn until_all_have_neighbours(
+        &mut self,
+        hear: &mut mpsc::Receiver<Report>,
+    ) -> Result<Duration, Failure> {
+        self.until_all_know(self.nodes.len().min(2), hear).await
+    }
+
+    async fn until_all_know(&mut self, count: usize, hear: &mut mpsc::Receiver<Report>) -> Result<Duration, Failure> {
         let mut last = self.last_started;
-        while self.known.iter().any(|known| known.len() < self.nodes.len()) {
+        while self.known.iter().any(|known| known.len() < count) {
             let Some(report) = hear.recv().await else { break };
             match report.kind {
                 ReportKind::Event(event) => {

@@ -80,6 +80,10 @@ impl News {
 
     fn on_change(&mut self, from: usize, at: Instant, change: Change) -> Result<(), Failure> {
         let Change { event, seen, by, member } = change;
+        if event == "removed" && member.view == "active" {
+            // A neighbour of a partial view gave way to another: that is no news.
+            return Ok(());
+        }
         let key = (member.id.clone(), event.clone(), member.incarnation.clone());
         if let Some(pending) = self.pending.get_mut(&key) {
             pending.knowers.insert(from);

@@ -47,7 +47,7 @@ pub(crate) struct Run {
     /// To how many random peers a rumor goes at each round [default: 3]
     #[arg(long, value_name = "F", allow_hyphen_values = true)]
     fanout: Option<String>,
-    /// Whom a node knows: full [default: full]
+    /// Whom a node knows: full or partial [default: full]
     #[arg(long, value_name = "V")]
     view: Option<String>,
     /// What the settings of the nodes start from: lan, wan or local [default: lan]

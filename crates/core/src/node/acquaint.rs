@@ -4,6 +4,7 @@ use super::claims::REMEMBER_AFTER;
 use super::{Node, Phase};
 use crate::effects::Timer;
 use crate::identity::NodeId;
+use crate::io::InView;
 use crate::membership::Members;
 use crate::rng::Rng;
 use crate::time::Now;
@@ -22,7 +23,7 @@ impl FullView {
     /// # Panics
     /// If one of them has no boot yet, or two share an id.
     pub fn of<'a>(nodes: impl IntoIterator<Item = &'a Node>, now: Now) -> Self {
-        let mut members = Members::new(NodeId::NONE, now.wall);
+        let mut members = Members::new(NodeId::NONE, InView::Full, now.wall);
         // The order in which this view would probe is nobody's: each node draws its own.
         let mut rng = Rng::new(0);
         for node in nodes {

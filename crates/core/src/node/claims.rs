@@ -45,6 +45,7 @@ impl Node {
             self.try_contact(address);
         }
         self.start_writing();
+        self.start_overlay();
     }
 
     pub(super) fn boot_records(&self, boot: u64) -> Vec<Record> {
@@ -95,6 +96,9 @@ impl Node {
         if member == self.identity.id {
             return self.hear_of_self(claim);
         }
+        if self.is_partial() {
+            return self.take_claim_of_peer(claim, by);
+        }
         match self.members.standing(claim) {
             Standing::Known | Standing::Stale => return true,
             Standing::News => {}
@@ -118,7 +122,7 @@ impl Node {
     }
 
     /// Takes in a claim that is news, and everything that follows from it.
-    fn merge_claim(&mut self, claim: Arc<Update>, by: NodeId, hot: bool) {
+    pub(super) fn merge_claim(&mut self, claim: Arc<Update>, by: NodeId, hot: bool) {
         let Head::Claim { member, .. } = claim.parts().head else { unreachable!("a claim is merged") };
         if let Some(old) = self.members.claim(member) {
             self.rumors.cool(old.id);
@@ -431,7 +435,7 @@ impl Node {
     }
 
     pub(super) fn arm_rejoin(&mut self) {
-        let wait = contacts::rejoin_wait(self.config.rejoin_interval, self.members.alive(), &mut self.fx.rng);
+        let wait = contacts::rejoin_wait(self.config.rejoin_interval, self.size(), &mut self.fx.rng);
         self.fx.arm(wait, Timer::Rejoin);
     }
 

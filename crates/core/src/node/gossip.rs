@@ -128,6 +128,11 @@ impl Gossip {
         now.since(self.news_at) > config.gossip_interval * FUTILE_INTERVALS
     }
 
+    /// When a space last changed.
+    pub(super) const fn changed_at(&self, space: Space) -> Option<Instant> {
+        self.changed_at[space.place()]
+    }
+
     fn changed_lately(&self, space: Space, now: Instant, config: &Config) -> bool {
         self.changed_at[space.place()].is_some_and(|at| now.since(at) < config.repair_interval)
     }
@@ -173,7 +178,7 @@ impl Node {
         if storms && from.is_some_and(|from| from != self.identity.id) && rumors::is_claim(&update) {
             return;
         }
-        let members = self.members.live() + 1;
+        let members = self.size();
         self.rumors.heat(update, hop, from, members);
         self.gossip.fresh = true;
     }
@@ -257,8 +262,10 @@ impl Node {
 
     fn push_to_some(&mut self) {
         let already = std::mem::take(&mut self.gossip.told);
-        let picked = self.members.pick(&mut self.fx.rng, self.config.fanout + already.len(), None);
-        let others = picked.into_iter().filter(|peer| !already.contains(peer)).take(self.config.fanout);
+        // Few neighbours are all told, as HyParView has it (§4.1).
+        let fanout = if self.is_partial() { self.members.live() } else { self.config.fanout };
+        let picked = self.members.pick(&mut self.fx.rng, fanout + already.len(), None);
+        let others = picked.into_iter().filter(|peer| !already.contains(peer)).take(fanout);
         for peer in others {
             self.push_to(peer);
             self.gossip.told.push(peer);

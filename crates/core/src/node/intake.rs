@@ -131,7 +131,9 @@ impl Node {
             return;
         }
         self.note_change(Space::Messages);
-        if hot {
+        if hot && self.uses_trees(origin) {
+            self.plant(&update, origin, &step);
+        } else if hot {
             self.heat(Arc::clone(&update), step.hop.saturating_add(1), step.from);
         }
         if topic == queries::TOPIC {
@@ -144,6 +146,9 @@ impl Node {
 
     /// An update that was waited for is here.
     pub(super) fn note_arrival(&mut self, id: UpdateId) {
+        if self.planting.trees.note_arrival(id) {
+            self.fx.cancel(Timer::Graft(id));
+        }
         if self.wants.is_empty() {
             return;
         }
@@ -389,7 +394,7 @@ impl Node {
     }
 
     /// The hop count that an update has when it arrives at the next node.
-    fn hop_of(&self, update: &Update) -> u8 {
+    pub(super) fn hop_of(&self, update: &Update) -> u8 {
         let parts = update.parts();
         match parts.head {
             Head::Claim { .. } | Head::Data(_) => 0,

@@ -183,8 +183,9 @@ impl Node {
             return self.on_contact_failed(address, ContactError::Unreachable);
         };
         let mut letter = Letter::on_stream(stream, NodeId::NONE, address);
-        letter.packet.join();
+        // Who asks is known before what it asks for.
         self.put_own_claim(&mut letter);
+        letter.packet.join();
         self.post(letter);
     }
 
@@ -215,6 +216,9 @@ impl Node {
             self.fx.counters.dropped.unexpected += 1;
             return;
         }
+        if self.is_partial() {
+            return self.welcome_joiner(letter);
+        }
         let bytes: usize = self.members.replica().iter().map(|claim| claim.bytes().len() + 3).sum();
         let complete = self.hospitality.affords(bytes, self.fx.now.instant);
         let claims: Vec<Arc<Update>> = if complete {
@@ -243,6 +247,9 @@ impl Node {
             self.done(ticket, Ok(Reply::Joined { contact }));
         }
         self.remember();
+        if self.is_partial() {
+            return self.on_welcomed(complete, letter);
+        }
         self.announce_self();
         let peer = if complete {
             Some(letter.peer)
@@ -268,13 +275,23 @@ impl Node {
 
     /// Tries somebody who died, left or never answered: a partition looks the same (design §2).
     pub(super) fn on_rejoin_due(&mut self) {
+        if self.is_partial() && self.fx.rng.chance(0.5) {
+            self.ask_stranger();
+            // Contacts are seldom neighbours; who is none is not lost.
+            if !self.contacts.former().is_empty() {
+                self.arm_rejoin();
+            }
+            return;
+        }
         let live: std::collections::BTreeSet<SocketAddr> = self.members.live_addresses().collect();
         let own = self.identity.addresses.clone();
         let is_live = |address: SocketAddr| live.contains(&address) || own.contains(&address);
         if let Some(address) = self.contacts.pick_lost(&mut self.fx.rng, is_live) {
             self.try_contact(address);
         }
-        if self.contacts.has_lost(is_live) {
+        let has_lost =
+            if self.is_partial() { !self.contacts.former().is_empty() } else { self.contacts.has_lost(is_live) };
+        if has_lost {
             self.arm_rejoin();
         }
     }

@@ -252,6 +252,9 @@ impl Node {
     }
 
     pub(super) fn on_challenge(&mut self, token: u64, letter: &mut Letter) {
+        if self.repeat_ask(token, letter.peer) {
+            return;
+        }
         if letter.packet.room() >= TOKEN_FRAME_BYTES {
             letter.packet.echo(token);
         }

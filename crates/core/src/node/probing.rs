@@ -7,7 +7,7 @@ use super::letters::Letter;
 use crate::detector::{Acked, Purpose, Relay, Step};
 use crate::effects::Timer;
 use crate::identity::NodeId;
-use crate::io::{State, StreamId};
+use crate::io::{MemberChange, State, StreamId};
 use crate::streams;
 use crate::time::Instant;
 
@@ -17,7 +17,11 @@ impl Node {
             return;
         }
         self.fx.arm(self.detector.interval(&self.config), Timer::ProbeInterval);
-        self.probe_next();
+        if self.is_partial() {
+            self.probe_neighbour();
+        } else {
+            self.probe_next();
+        }
     }
 
     /// Probes those whose turn it is: one, or more while many fail.
@@ -42,6 +46,7 @@ impl Node {
     fn ping(&mut self, number: u16, target: NodeId, address: SocketAddr) {
         let mut letter = self.letter(target, address).urgent();
         letter.packet.ping(number, self.root());
+        self.put_averaging(&mut letter);
         self.put_challenge(&mut letter);
         if let Some(claim) = self.doubted_claim(target).cloned() {
             letter.put_claim(claim.bytes());
@@ -52,6 +57,9 @@ impl Node {
 
     pub(super) fn on_ping(&mut self, number: u16, root: u64, letter: &mut Letter) {
         letter.make_urgent();
+        if self.is_partial() && !self.neighbourhood.overlay.note_heard(letter.peer, self.fx.now.instant) {
+            return self.on_ping_of_stranger(letter);
+        }
         letter.packet.ack(number, self.root());
         self.hear_root(letter.peer, root);
     }
@@ -77,6 +85,7 @@ impl Node {
         if let Some(rtt) = acked.rtt {
             self.members.note_rtt(acked.target, rtt);
         }
+        self.neighbourhood.overlay.note_heard(acked.target, self.fx.now.instant);
         match acked.purpose {
             Purpose::LastChance => {
                 // It answers, so it has heard the suspicion with the ping and will contradict.
@@ -111,6 +120,9 @@ impl Node {
     }
 
     fn on_probe_failed(&mut self, target: NodeId, purpose: Purpose) {
+        if self.is_partial() {
+            return self.part_from(target, MemberChange::Failed);
+        }
         match purpose {
             Purpose::Turn => {
                 self.suspect(target);
@@ -124,7 +136,8 @@ impl Node {
 
     /// Asks others to ping the target, those first who answered lately, and tries a stream.
     fn probe_indirectly(&mut self, number: u16, target: NodeId, address: SocketAddr) {
-        let wanted = self.config.indirect_probes;
+        // Others know a neighbour of this node only by chance.
+        let wanted = if self.is_partial() { 0 } else { self.config.indirect_probes };
         let mut relays: Vec<NodeId> =
             self.detector.heard().filter(|id| *id != target && self.members.is_live(*id)).take(wanted).collect();
         for id in self.members.pick(&mut self.fx.rng, wanted, Some(target)) {

@@ -66,7 +66,11 @@ impl Node {
     }
 
     pub(super) fn withholds(&self, space: Space, peer: NodeId) -> bool {
-        space == Space::Data && self.withholds_data(peer)
+        match space {
+            Space::Members => self.is_partial(),
+            Space::Data => self.withholds_data(peer),
+            Space::Messages => false,
+        }
     }
 
     /// Whether an update comes from a peer with whom data are to be reconciled first.
@@ -80,6 +84,13 @@ impl Node {
             return;
         }
         let now = self.fx.now.wall.seconds();
+        if self.is_partial() {
+            // Who is no neighbour any more is not out of touch.
+            if is_live && self.apart.is_away() {
+                self.fx.arm_once(self.config.gossip_interval, Timer::Reunion);
+            }
+            return;
+        }
         match (was_live, is_live) {
             (true, false) => {
                 self.apart.note_gone(member, now, self.config.members_max);

@@ -12,6 +12,9 @@ pub mod delivery;
 pub mod messages;
 pub mod silence;
 
+use std::time::Duration;
+
+use rumormill_core::config::View;
 use rumormill_core::{Config, Event, Node};
 
 /// A rule that was broken.
@@ -44,7 +47,9 @@ pub(crate) struct Checkers {
 impl Checkers {
     /// A node starts, with settings of its own.
     pub(crate) fn started(&mut self, node: usize, durable: bool, config: &Config) {
-        self.claims.started(node, config.tombstone_ttl);
+        // Neighbours of a partial view come and go, with the same incarnation.
+        let remembers = if config.view == View::Partial { Duration::ZERO } else { config.tombstone_ttl };
+        self.claims.started(node, remembers);
         self.messages.started(node);
         self.bandwidth.started(node, config.bandwidth_max);
         self.caps.started(node, config);
@@ -87,6 +92,7 @@ impl Checkers {
         let counts = node.member_counts();
         let listed = counts.alive + counts.suspect + counts.dead + counts.left;
         self.caps.state(number, listed, streams)?;
+        self.caps.passive(number, node.passive_count())?;
         if self.claims.is_due(number, listed) { self.claims.look(now, number, node.claims()) } else { Ok(()) }
     }
 }

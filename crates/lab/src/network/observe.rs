@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rumormill_core::config::View;
 use rumormill_core::io::Ticket;
 use rumormill_core::{Config, Event, Node, NodeId, Refusal, Reply, State};
 
@@ -13,6 +14,10 @@ use super::host::address;
 use super::link::Link;
 use super::measure::{Change, Life, Measured, MessageKey};
 use crate::Failure;
+use crate::overlay::Graph;
+
+/// One link of so many nodes may be known to one end only.
+const ONE_SIDED_PART: usize = 50;
 
 /// Getters and questions; none changes the course of the run.
 impl Network {
@@ -126,15 +131,33 @@ impl Network {
         })
     }
 
+    /// Whether nodes have partial views, unless some have settings of their own.
+    pub fn is_partial(&self) -> bool {
+        self.config.view == View::Partial
+    }
+
+    /// Whether every node that is up knows all that are up; with partial views, whether all hang together.
+    pub fn everyone_has_joined(&self) -> bool {
+        if self.is_partial() { Graph::of(self).is_connected() } else { self.everyone_knows_everyone() }
+    }
+
     /// Whether all nodes that are up list the same members in the same states, see exactly those alive that are up,
-    /// and hold the same updates.
+    /// and hold the same updates. With partial views: whether they hold the same messages and data, and hang together by
+    /// links that both ends know of, but for one in fifty that is being made or ended.
     pub fn everyone_agrees(&self) -> bool {
+        if self.is_partial() {
+            return self.agreement().is_ok() && {
+                let graph = Graph::of(self);
+                graph.is_connected() && graph.one_sided() * ONE_SIDED_PART <= graph.len()
+            };
+        }
         self.everyone_knows_everyone() && self.agreement().is_ok()
     }
 
     /// The first difference between nodes that are up.
     pub(crate) fn agreement(&self) -> Result<(), Breach> {
-        agreement::check(self.up().filter_map(|node| self.node(node)))
+        let nodes = self.up().filter_map(|node| self.node(node));
+        if self.is_partial() { agreement::check_roots(nodes) } else { agreement::check(nodes) }
     }
 
     /// Whether every acknowledged message that a node still holds came to every node that was up when it was
@@ -200,8 +223,10 @@ impl Network {
     /// What a reader of a failure asks first.
     pub(crate) fn summary(&self) -> String {
         let up = self.up().count();
+        let lonely = Graph::of(self).lonely();
         let partial: Vec<_> = self
             .up()
+            .filter(|_| !self.is_partial())
             .filter_map(|node| {
                 let counts = self.node(node)?.member_counts();
                 (counts.alive != up || counts.suspect > 0).then(|| {
@@ -211,7 +236,8 @@ impl Network {
             .take(5)
             .collect();
         let differences = [self.agreement(), self.delivery(), self.same_data()].into_iter().filter_map(Result::err);
-        let details: Vec<_> = differences.map(|breach| breach.detail).chain(partial).collect();
+        let lonely = (self.is_partial() && lonely > 0).then(|| format!("{lonely} have no neighbour"));
+        let details: Vec<_> = differences.map(|breach| breach.detail).chain(partial).chain(lonely).collect();
         format!("{up} of {} up; {}", self.hosts.len(), details.join("; "))
     }
 

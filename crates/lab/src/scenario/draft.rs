@@ -119,10 +119,6 @@ impl Place {
 
 /// Whether a key exists and a value for it makes sense alone.
 fn alone(key: &str, value: &Value) -> Result<(), Error> {
-    if key == "view" && value.as_str() == Some("partial") {
-        let rule = "full: the overlay that gives nodes a partial view does not exist yet";
-        return Err(Error::value(key, "partial", rule));
-    }
     if default_of(key).is_none() {
         let own = settings::table_of(&Scenario::default());
         let own: Vec<_> = own.keys().map(String::as_str).collect();
@@ -221,13 +217,15 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_view_is_refused_until_it_exists() {
+    fn partial_views_begin_cold() {
         let mut draft = Draft::default();
-        let error = draft.set("view", "partial").unwrap_err().to_string();
+        draft.set("view", "partial").unwrap();
+        draft.scenario().unwrap().check().unwrap();
+        draft.set("start", "joined").unwrap();
+        let error = draft.scenario().unwrap().check().unwrap_err().to_string();
         assert_eq!(
             error,
-            "view is partial, must be full: the overlay that gives nodes a partial view does not exist yet"
+            "start is joined, must be cold with view = partial: only complete views can be given to nodes"
         );
-        draft.set("view", "full").unwrap();
     }
 }

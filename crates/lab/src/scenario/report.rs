@@ -21,8 +21,8 @@ pub struct Outcome {
     pub mode: Mode,
     /// What everything random came from.
     pub seed: u64,
-    /// When every node that was up knew all that were up, and nobody else; absent if that did not come, or the start was
-    /// a joined one.
+    /// When every node that was up knew all that were up, and nobody else, or with partial views all hung together, in
+    /// steps of 100 ms; absent if that did not come, or the start was a joined one.
     pub joined_after: Option<f64>,
     /// Every message that the plan had published.
     pub messages: Vec<Message>,
@@ -86,7 +86,8 @@ pub struct Message {
     pub average: Option<f64>,
     /// Through how many nodes it went to them.
     pub hops: Option<Extent>,
-    /// How many copies more than one each of them was sent, in the mean.
+    /// How many copies came to nodes for each of them but the origin, less the one that it needs (relative message
+    /// redundancy; Plumtree, SRDS 2007, §4).
     pub redundancy: Option<f64>,
 }
 
@@ -239,15 +240,18 @@ impl Spreading {
             traced: 0,
         };
         for arrival in arrivals {
-            if arrival.node == publication.node || lives[arrival.node] != arrival.life {
+            if lives[arrival.node] != arrival.life {
                 continue;
             }
-            spreading.after.push(arrival.at.saturating_sub(publication.at).as_secs_f64());
-            spreading.hops.push(f64::from(arrival.hops));
+            let is_origin = arrival.node == publication.node;
             let step = net.node(arrival.node).and_then(|node| node.trace_step(&key.topic, key.origin, key.sequence));
             if let Some(step) = step {
-                spreading.traced += 1;
+                spreading.traced += usize::from(!is_origin);
                 spreading.copies += step.payloads as usize;
+            }
+            if !is_origin {
+                spreading.after.push(arrival.at.saturating_sub(publication.at).as_secs_f64());
+                spreading.hops.push(f64::from(arrival.hops));
             }
         }
         Some(spreading)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rumormill_core::MemberChange;
+use rumormill_core::config::View;
 
 use super::failures::Failures;
 use super::report::{self, Outcome};
@@ -39,6 +40,8 @@ pub struct Run {
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often one looks whether all have joined, or agree.
 const LOOK_CLOSELY: Duration = Duration::from_millis(1);
+/// The same with partial views, where one has to look at the whole overlay.
+const LOOK_AT_OVERLAY: Duration = Duration::from_millis(100);
 
 impl Run {
     /// Checks a scenario, draws what is to be drawn, and starts the nodes.
@@ -140,12 +143,19 @@ impl Run {
 
     fn advance(&mut self, to: Duration) -> Result<(), Failure> {
         while self.is_joining() && self.elapsed() < to {
-            self.net.run_for(LOOK_CLOSELY.min(to.saturating_sub(self.elapsed())))?;
+            self.net.run_for(self.look_closely().min(to.saturating_sub(self.elapsed())))?;
             self.look_for_joined();
         }
         self.net.run_for(to.saturating_sub(self.elapsed()))?;
         self.observe();
         Ok(())
+    }
+
+    fn look_closely(&self) -> Duration {
+        match self.scenario.config.view {
+            View::Full => LOOK_CLOSELY,
+            View::Partial => LOOK_AT_OVERLAY,
+        }
     }
 
     fn is_joining(&self) -> bool {
@@ -155,7 +165,7 @@ impl Run {
     fn look_for_joined(&mut self) {
         let have_started = self.elapsed() >= self.scenario.start_within
             && (0..self.scenario.nodes).all(|node| self.net.life(node) > 0);
-        if have_started && self.net.everyone_knows_everyone() {
+        if have_started && self.net.everyone_has_joined() {
             self.joined_after = Some(self.elapsed());
         }
     }
@@ -199,7 +209,7 @@ impl Run {
                 let detail = format!("not within {budget:?} of peace; {}", self.net.summary());
                 return Err(self.net.failure(None, Breach { rule: "comes true in time", detail }).into());
             }
-            self.net.run_for(LOOK_CLOSELY)?;
+            self.net.run_for(self.look_closely())?;
             self.observe();
             tell(self.elapsed());
         }

@@ -34,6 +34,12 @@ pub(crate) fn check<'a>(mut nodes: impl Iterator<Item = &'a Node>) -> Verdict {
     nodes.try_for_each(|node| agree(&first, &View::of(node)))
 }
 
+/// Compares what nodes hold with what the first of them does: whom they know is of no interest where each knows others.
+pub(crate) fn check_roots<'a>(mut nodes: impl Iterator<Item = &'a Node>) -> Verdict {
+    let Some(first) = nodes.next() else { return Ok(()) };
+    nodes.try_for_each(|node| same_root((first.id(), first.root()), (node.id(), node.root())))
+}
+
 /// Compares two views.
 pub fn agree(a: &View, b: &View) -> Verdict {
     if a.claims != b.claims {
@@ -45,10 +51,14 @@ pub fn agree(a: &View, b: &View) -> Verdict {
         };
         return breach(CLAIMS, format!("{id} is {} at {} and {} at {}", show(a), a.node, show(b), b.node));
     }
-    if a.root == b.root {
+    same_root((a.node, a.root), (b.node, b.root))
+}
+
+fn same_root((a, root_of_a): (NodeId, u64), (b, root_of_b): (NodeId, u64)) -> Verdict {
+    if root_of_a == root_of_b {
         return Ok(());
     }
-    breach(ROOTS, format!("the root is {:016x} at {} and {:016x} at {}", a.root, a.node, b.root, b.node))
+    breach(ROOTS, format!("the root is {root_of_a:016x} at {a} and {root_of_b:016x} at {b}"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use rumormill_core::Config;
 
 use super::{Verdict, breach};
 
-/// Checks that datagrams fit `mtu_bytes`, the list of members `members_max`, and open streams `streams_max`.
+/// Checks that datagrams fit `mtu_bytes`, the list of members `members_max`, open streams `streams_max`, and who is kept in
+/// mind `passive_view`.
 #[derive(Debug, Default)]
 pub struct Caps {
     nodes: Vec<Limits>,
@@ -16,10 +17,12 @@ struct Limits {
     mtu_bytes: usize,
     members_max: usize,
     streams_max: usize,
+    passive_view: usize,
 }
 
 const DATAGRAM: &str = "no datagram is larger than mtu_bytes";
 const MEMBERS: &str = "no more than members_max members are listed";
+const PASSIVE: &str = "no more than passive_view are kept in mind";
 const STREAMS: &str = "no more than streams_max streams are open";
 
 impl Caps {
@@ -27,8 +30,12 @@ impl Caps {
     pub fn started(&mut self, node: usize, config: &Config) {
         let needed = self.nodes.len().max(node + 1);
         self.nodes.resize_with(needed, Limits::default);
-        self.nodes[node] =
-            Limits { mtu_bytes: config.mtu_bytes, members_max: config.members_max, streams_max: config.streams_max };
+        self.nodes[node] = Limits {
+            mtu_bytes: config.mtu_bytes,
+            members_max: config.members_max,
+            streams_max: config.streams_max,
+            passive_view: config.passive_view,
+        };
     }
 
     /// A node sends a datagram of so many bytes.
@@ -40,6 +47,13 @@ impl Caps {
     pub fn state(&self, node: usize, members: usize, streams: usize) -> Verdict {
         holds(MEMBERS, members, self.nodes[node].members_max)?;
         holds(STREAMS, streams, self.nodes[node].streams_max)
+    }
+}
+
+impl Caps {
+    /// A node with a partial view keeps so many others in mind.
+    pub fn passive(&self, node: usize, kept: usize) -> Verdict {
+        holds(PASSIVE, kept, self.nodes[node].passive_view)
     }
 }
 
@@ -60,6 +74,8 @@ mod tests {
         caps.state(0, config.members_max, config.streams_max).unwrap();
         assert_eq!(caps.datagram(0, config.mtu_bytes + 1).unwrap_err().rule, DATAGRAM);
         assert_eq!(caps.state(0, config.members_max + 1, 0).unwrap_err().rule, MEMBERS);
+        caps.passive(0, config.passive_view).unwrap();
+        assert_eq!(caps.passive(0, config.passive_view + 1).unwrap_err().rule, PASSIVE);
         assert_eq!(caps.state(0, 0, config.streams_max + 1).unwrap_err().rule, STREAMS);
     }
 }
