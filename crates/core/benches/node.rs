@@ -44,7 +44,7 @@ fn drain(node: &mut Node) -> Vec<Output> {
     std::iter::from_fn(|| node.poll_output()).collect()
 }
 
-/// What a node says on the stream to its contact: a greeting, and a packet that asks to join and claims it.
+/// What a node says on the stream to its contact: a greeting, and a packet that claims it and asks to join.
 fn introduction(number: u32) -> Vec<Vec<u8>> {
     let mut joiner = node(number, &Interner::default());
     drain(&mut joiner);
@@ -83,9 +83,9 @@ fn acquainted(introductions: &[Vec<Vec<u8>>], interner: &Interner) -> Node {
     node
 }
 
-/// Cuts the two bytes of the join frame out of a packet.
+/// Cuts the two bytes of the join frame off a packet.
 fn without_join(packet: &[u8]) -> Vec<u8> {
-    let frames = &packet[6..];
+    let frames = &packet[4..packet.len() - 2];
     let length = u32::try_from(frames.len()).expect("a claim is small");
     [&length.to_le_bytes(), frames].concat()
 }
@@ -93,8 +93,8 @@ fn without_join(packet: &[u8]) -> Vec<u8> {
 /// An item of a frame of updates: length, hop count, claim.
 fn item(introduction: &[Vec<u8>]) -> Vec<u8> {
     let packet = introduction.iter().find(|piece| piece.len() != GREETING).expect("there is a packet");
-    // Length of the packet 4, join 2, kind and length of the updates 2, packet number and flags 3.
-    packet[11..].to_vec()
+    // Length of the packet 4, kind and length of the updates 2, packet number and flags 3; at the end join 2.
+    packet[9..packet.len() - 2].to_vec()
 }
 
 /// A ping from member 1 to member 0, with these items of updates.
