@@ -5,11 +5,10 @@ mod database;
 
 use std::time::Duration;
 
-use database::{all_lack, all_show, done, register, result, set};
-use rumormill_core::config::ConfigBuilder;
+use database::{all_lack, all_show, done, forgetful, network, register, result, set, settle};
 use rumormill_core::data::{Edit, Value, Write};
 use rumormill_core::{Refusal, Wall};
-use rumormill_lab::{DiskFate, Failure, Network, Options, seeds};
+use rumormill_lab::{DiskFate, Network, Options, seeds};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -17,24 +16,6 @@ const fn ms(millis: u64) -> Duration {
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
-}
-
-/// A network for one seed, whose failures say how to replay them.
-fn network(seed: u64, nodes: usize) -> Network {
-    Network::new(seed).replay(seeds::replay_line(env!("CARGO_CRATE_NAME"), seed)).nodes(nodes)
-}
-
-/// The shortest time for which deletions may be remembered.
-const TOMBSTONE_TTL: Duration = secs(80);
-
-fn forgetful() -> ConfigBuilder {
-    ConfigBuilder { tombstone_ttl: TOMBSTONE_TTL, ..ConfigBuilder::lan() }
-}
-
-/// All nodes that are up come to hold the same.
-fn settle(net: &mut Network) -> Result<(), Failure> {
-    net.run_until(Network::data_has_settled, secs(60))?;
-    net.check_data()
 }
 
 #[test]

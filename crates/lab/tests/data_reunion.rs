@@ -1,12 +1,12 @@
 //! Away longer than deletions are remembered: what was deleted meanwhile stays deleted, and what was written on either side
 //! stays written.
 
+#[expect(dead_code, reason = "other tests share more of it")]
 mod database;
 
 use std::time::Duration;
 
-use database::{all_lack, all_show, done, register, set};
-use rumormill_core::config::ConfigBuilder;
+use database::{TOMBSTONE_TTL, all_lack, all_show, done, forgetful, network, register, set};
 use rumormill_core::data::{Edit, Value, Write};
 use rumormill_core::rng::Rng;
 use rumormill_lab::{DiskFate, Failure, Link, Network, Options, seeds};
@@ -19,8 +19,6 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// The shortest time for which deletions may be remembered.
-const TOMBSTONE_TTL: Duration = secs(80);
 /// What was written less than ten minutes before a separation may not have come over in time: it counts as younger.
 const MARGIN: Duration = secs(600);
 /// How often a node stores that it holds all that the others do: it may take itself to have been away for that much longer.
@@ -33,12 +31,8 @@ fn settled(seed: u64) -> Result<Network, Failure> {
 }
 
 fn settled_over(seed: u64, link: Link) -> Result<Network, Failure> {
-    let replay = seeds::replay_line(env!("CARGO_CRATE_NAME"), seed);
-    let config = ConfigBuilder { tombstone_ttl: TOMBSTONE_TTL, ..ConfigBuilder::lan() };
-    let mut net = Network::new(seed)
-        .replay(replay)
-        .options(Options { nodes: NODES, link, config, ..Options::default() })
-        .start_joined()?;
+    let options = Options { nodes: NODES, link, config: forgetful(), ..Options::default() };
+    let mut net = network(seed, NODES).options(options).start_joined()?;
     for key in ["kept", "deleted-here", "deleted-there", "overwritten"] {
         let put = net.put(0, key, b"old");
         done(&mut net, put)?;
@@ -224,10 +218,8 @@ fn many(n: usize) -> String {
 
 /// Two nodes that hold many keys, and then part for long. Each deletes some and writes others; both see the other one return.
 fn two_with_much(seed: u64, stream_bytes_per_second: u64) -> Result<Network, Failure> {
-    let replay = seeds::replay_line(env!("CARGO_CRATE_NAME"), seed);
-    let config = ConfigBuilder { tombstone_ttl: TOMBSTONE_TTL, ..ConfigBuilder::lan() };
-    let options = Options { nodes: 2, config, stream_bytes_per_second, ..Options::default() };
-    let mut net = Network::new(seed).options(options).replay(replay).start_joined()?;
+    let options = Options { nodes: 2, config: forgetful(), stream_bytes_per_second, ..Options::default() };
+    let mut net = network(seed, 2).options(options).start_joined()?;
     let put = |n: usize| Write::new(many(n), Edit::Put { value: b"old".to_vec(), ttl: None });
     for n in (0..MANY).step_by(1_000) {
         let write = net.write_all(0, (n..n + 1_000).map(put).collect(), 0, secs(10));

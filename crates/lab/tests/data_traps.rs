@@ -5,7 +5,7 @@ mod database;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use database::{all_lack, all_show, done, register, result, set};
+use database::{TOMBSTONE_TTL, all_lack, all_show, done, forgetful, network, register, result, set, settle};
 use rumormill_core::Refusal;
 use rumormill_core::config::ConfigBuilder;
 use rumormill_core::data::{Entry, Kind, Value};
@@ -17,24 +17,6 @@ const fn ms(millis: u64) -> Duration {
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
-}
-
-/// A network for one seed, whose failures say how to replay them.
-fn network(seed: u64, nodes: usize) -> Network {
-    Network::new(seed).replay(seeds::replay_line(env!("CARGO_CRATE_NAME"), seed)).nodes(nodes)
-}
-
-/// The shortest time for which deletions may be remembered.
-const TOMBSTONE_TTL: Duration = secs(80);
-
-fn forgetful() -> ConfigBuilder {
-    ConfigBuilder { tombstone_ttl: TOMBSTONE_TTL, ..ConfigBuilder::lan() }
-}
-
-/// All nodes that are up come to hold the same.
-fn settle(net: &mut Network) -> Result<(), Failure> {
-    net.run_until(Network::data_has_settled, secs(60))?;
-    net.check_data()
 }
 
 #[test]
@@ -58,20 +40,26 @@ fn an_overwritten_value_does_not_return_when_the_overwriting_one_ran_out_while_a
     }
 }
 
+/// Node 3 writes while its clock is two minutes ahead, cut off, as where nobody else is nobody says what time it is. Then its
+/// clock is right, and it sees the others again.
+fn write_from_tomorrow(net: &mut Network) -> Result<(), Failure> {
+    net.partition(&[vec![3]]);
+    net.crash(3);
+    net.set_clock_ahead(3, secs(120));
+    net.restart(3, DiskFate::Kept);
+    net.run_for(secs(30))?;
+    let early = net.put(3, "k", b"from tomorrow");
+    done(net, early)?;
+    net.set_clock_ahead(3, secs(0));
+    net.heal();
+    Ok(())
+}
+
 #[test]
 fn a_value_far_ahead_of_the_clock_is_refused_and_taken_once_its_time_has_come() {
     for seed in seeds::chosen(&[1, 2]) {
         let mut net = network(seed, 4).start_joined().unwrap();
-        // Where nobody else is, nobody says what time it is.
-        net.partition(&[vec![3]]);
-        net.crash(3);
-        net.set_clock_ahead(3, secs(120));
-        net.restart(3, DiskFate::Kept);
-        net.run_for(secs(30)).unwrap();
-        let early = net.put(3, "k", b"from tomorrow");
-        done(&mut net, early).unwrap();
-        net.set_clock_ahead(3, secs(0));
-        net.heal();
+        write_from_tomorrow(&mut net).unwrap();
         net.run_for(secs(25)).unwrap();
         for node in 0..3 {
             assert_eq!(net.get(node, "k"), None, "it is 65 s ahead");
@@ -133,16 +121,8 @@ fn a_node_that_starts_with_a_clock_far_ahead_accepts_no_write_before_it_has_hear
 fn a_node_whose_stamps_are_ahead_refuses_to_write_until_its_peers_would_take_that() {
     for seed in seeds::chosen(&[1, 2]) {
         let mut net = network(seed, 4).start_joined().unwrap();
-        net.partition(&[vec![3]]);
-        net.crash(3);
-        net.set_clock_ahead(3, secs(120));
-        net.restart(3, DiskFate::Kept);
-        net.run_for(secs(30)).unwrap();
-        let early = net.put(3, "k", b"from tomorrow");
-        done(&mut net, early).unwrap();
-        // The clock is right now, but whatever is written comes after that.
-        net.set_clock_ahead(3, secs(0));
-        net.heal();
+        // Its clock is right by then, but whatever it writes comes after that.
+        write_from_tomorrow(&mut net).unwrap();
         net.run_for(secs(10)).unwrap();
         let late = net.put(3, "other", b"v");
         let refused = result(&mut net, late).unwrap().unwrap_err();

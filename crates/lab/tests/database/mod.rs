@@ -2,10 +2,30 @@
 
 use std::time::Duration;
 
+use rumormill_core::ConfigBuilder;
 use rumormill_core::data::{Value, Written};
 use rumormill_core::io::Ticket;
 use rumormill_core::{Refusal, Reply};
-use rumormill_lab::{Failure, Network};
+use rumormill_lab::{Failure, Network, seeds};
+
+/// A network for one seed, whose failures say how to replay them.
+pub(crate) fn network(seed: u64, nodes: usize) -> Network {
+    Network::new(seed).replay(seeds::replay_line(env!("CARGO_CRATE_NAME"), seed)).nodes(nodes)
+}
+
+/// The shortest time for which deletions may be remembered.
+pub(crate) const TOMBSTONE_TTL: Duration = Duration::from_secs(80);
+
+/// Settings under which it is that.
+pub(crate) fn forgetful() -> ConfigBuilder {
+    ConfigBuilder { tombstone_ttl: TOMBSTONE_TTL, ..ConfigBuilder::lan() }
+}
+
+/// All nodes that are up come to hold the same.
+pub(crate) fn settle(net: &mut Network) -> Result<(), Failure> {
+    net.run_until(Network::data_has_settled, Duration::from_mins(1))?;
+    net.check_data()
+}
 
 /// How a write ended.
 pub(crate) fn result(net: &mut Network, ticket: Ticket) -> Result<Result<Written, Refusal>, Failure> {

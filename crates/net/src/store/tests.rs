@@ -299,6 +299,16 @@ fn a_store_that_was_cut_short_is_damaged() {
     }
 }
 
+/// A copy of a file with one bit changed, and the byte in which. Headers and trees are small among all that data, so every
+/// third change is made near the front.
+fn with_a_bit_changed(whole: &[u8], turn: u32, state: &mut u64) -> (Vec<u8>, usize) {
+    let mut bytes = whole.to_vec();
+    let among = if turn.is_multiple_of(3) { 16_384 } else { bytes.len() as u64 };
+    let at = usize::try_from(random(state) % among).unwrap();
+    bytes[at] ^= 1 << (random(state) % 8);
+    (bytes, at)
+}
+
 /// The last commit before a kill may be taken for one that did not get through, and nothing else.
 #[test]
 fn a_store_that_was_not_closed_and_in_which_bytes_changed_is_damaged_or_whole() {
@@ -313,10 +323,7 @@ fn a_store_that_was_not_closed_and_in_which_bytes_changed_is_damaged_or_whole() 
     let changed = directory.path().join("changed");
     let (mut state, mut found) = (3, 0);
     for turn in 0..120 {
-        let mut bytes = whole.clone();
-        let among = if turn % 3 == 0 { 16_384 } else { bytes.len() as u64 };
-        let at = usize::try_from(random(&mut state) % among).unwrap();
-        bytes[at] ^= 1 << (random(&mut state) % 8);
+        let (bytes, at) = with_a_bit_changed(&whole, turn, &mut state);
         fs::write(&changed, &bytes).unwrap();
         let is_whole = is_whole_or_damaged(&changed, &newer);
         if is_whole.is_err() {
@@ -338,11 +345,7 @@ fn a_store_in_which_bytes_changed_is_damaged_or_whole() {
     let changed = directory.path().join("changed");
     let (mut state, mut found) = (2, 0);
     for turn in 0..120 {
-        let mut bytes = whole.clone();
-        // Headers and trees are small among all that data, so every third change is made near the front.
-        let among = if turn % 3 == 0 { 16_384 } else { bytes.len() as u64 };
-        let at = usize::try_from(random(&mut state) % among).unwrap();
-        bytes[at] ^= 1 << (random(&mut state) % 8);
+        let (bytes, at) = with_a_bit_changed(&whole, turn, &mut state);
         fs::write(&changed, &bytes).unwrap();
         let is_whole = is_whole_or_damaged(&changed, &expected);
         assert!(is_whole.is_ok(), "{} byte {at}", is_whole.unwrap_err());
