@@ -144,7 +144,7 @@ impl Trees {
             }
             let parent = tree.parent.replace(from);
             tree.hop = hop;
-            tree.lazy.retain(|lazy| *lazy != from);
+            tree.lazy.retain(|lazy| *lazy != from && Some(*lazy) != parent);
             tree.lazy.extend(parent);
             return Heard::Shorter(parent);
         }

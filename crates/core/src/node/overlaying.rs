@@ -25,7 +25,7 @@ use crate::update::{Head, Update, UpdateRef};
 const JOINS_AT_ONCE: u32 = 8;
 const JOIN_PAUSE: Duration = Duration::from_millis(500);
 /// Walks that pass through at once, and how many in each shuffle interval: a stable overlay has about twice
-/// [`SHUFFLE_WALK`] in each.
+/// [`SHUFFLE_WALK`] in each, one that settles [`SETTLING_SHUFFLES`] times as many.
 const WALKS_AT_ONCE: u32 = 64;
 const WALKS_PART: u32 = 128;
 /// So many of a node's first shuffles follow each other faster, by this factor, and after each it asks one of its passive
@@ -65,7 +65,7 @@ impl Node {
         self.config.view == View::Partial
     }
 
-    /// How many neighbours this node wants: as the setting says, or log10 n + 1 (§5.1).
+    /// How many neighbours this node wants: as the setting says, or log10 n + 1, rounded up (§5.1).
     fn active_max(&self) -> usize {
         match self.config.active_view {
             0 => (self.size().ilog10() as usize + 2).clamp(3, 16),
@@ -509,8 +509,8 @@ impl Node {
         }
     }
 
-    /// The overlay may have come apart when neighbours failed: one of the passive view is made a neighbour, whatever
-    /// there is room for. If it is in another part, the two parts are one again.
+    /// Makes one of the passive view a neighbour, whatever there is room for: while this node settles, and later when the overlay
+    /// may have come apart because neighbours failed. If it is in another part, the two parts are one again.
     pub(super) fn ask_stranger(&mut self) {
         if let Some(peer) = self.neighbourhood.overlay.stranger(&mut self.fx.rng) {
             self.ask_neighbour(peer, Reason::Reunion);

@@ -24,6 +24,8 @@ const GRAFT_PART: u32 = 2;
 /// costs to keep is less than what rumors send twice.
 const FREQUENT: u32 = 8;
 
+/// Origins whose messages are counted in one second; further ones count as quiet.
+const COUNTED_MAX: usize = 128;
 /// With a full view each node has a neighbour on either side on so many rings.
 const RINGS: u64 = 3;
 
@@ -52,7 +54,9 @@ impl Planting {
             *count += 1;
             return *count;
         }
-        self.counted.push((origin, 1));
+        if self.counted.len() < COUNTED_MAX {
+            self.counted.push((origin, 1));
+        }
         1
     }
 }
