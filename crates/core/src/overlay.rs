@@ -7,11 +7,13 @@
 //! kept for those whom this node has spoken to itself, and joins that push somebody out of the active view are paid for
 //! from an [`Allowance`].
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::few::Few;
 use crate::identity::NodeId;
 use crate::rng::Rng;
+use crate::slots::reserve_one;
 use crate::time::Instant;
 
 /// How many nodes a join walks through before it ends (§5.1: ARWL 6). No walk may be longer.
@@ -48,12 +50,38 @@ impl Peer {
     }
 }
 
-/// One of the passive view.
+/// An address without what is only of use on one machine: 20 bytes instead of 32.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    V4(Ipv4Addr, u16),
+    V6(Ipv6Addr, u16),
+}
+
+/// One of the passive view, of which a node has many more than of all others.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    peer: Peer,
+    id: NodeId,
+    place: Place,
     /// This node has spoken to it.
     is_met: bool,
+}
+
+impl Known {
+    const fn new(peer: Peer, is_met: bool) -> Self {
+        let place = match peer.address {
+            SocketAddr::V4(address) => Place::V4(*address.ip(), address.port()),
+            SocketAddr::V6(address) => Place::V6(*address.ip(), address.port()),
+        };
+        Self { id: peer.id, place, is_met }
+    }
+
+    fn peer(&self) -> Peer {
+        let address = match self.place {
+            Place::V4(ip, port) => (ip, port).into(),
+            Place::V6(ip, port) => (ip, port).into(),
+        };
+        Peer { id: self.id, address }
+    }
 }
 
 /// Why somebody is asked to be a neighbour.
@@ -83,7 +111,7 @@ pub(crate) struct Overlay {
     /// When each of them was last heard of.
     heard: Vec<Instant>,
     passive: Vec<Known>,
-    asked: Vec<Asked>,
+    asked: Few<NodeId, Asked>,
     /// Who was asked in the present search for neighbours.
     tried: Vec<NodeId>,
     /// Who was named in the last shuffle: they give way first (§4.4).
@@ -96,7 +124,7 @@ impl Overlay {
     }
 
     pub(crate) fn passive(&self) -> impl Iterator<Item = Peer> + '_ {
-        self.passive.iter().map(|known| known.peer)
+        self.passive.iter().map(Known::peer)
     }
 
     /// How many are in both views.
@@ -140,8 +168,8 @@ impl Overlay {
 
     /// Brings a peer into the active view of at most `most`. Returns who had to go for it: a random one (§4.2).
     pub(crate) fn enter(&mut self, peer: Peer, most: usize, now: Instant, rng: &mut Rng) -> Option<Peer> {
-        self.asked.retain(|asked| asked.peer.id != peer.id);
-        self.passive.retain(|known| known.peer.id != peer.id);
+        self.asked.remove(&peer.id);
+        self.passive.retain(|known| known.id != peer.id);
         if self.is_active(peer.id) {
             self.moved(peer);
             return None;
@@ -150,8 +178,14 @@ impl Overlay {
         if let Some(other) = pushed_out {
             self.exit(other.id);
         }
+        reserve_one(&mut self.active);
+        reserve_one(&mut self.heard);
         self.active.push(peer);
         self.heard.push(now);
+        if self.active.len() >= most {
+            // The search is over.
+            self.tried = Vec::new();
+        }
         pushed_out
     }
 
@@ -168,10 +202,9 @@ impl Overlay {
         if !peer.is_plausible() || self.is_active(peer.id) {
             return;
         }
-        if let Some(known) = self.passive.iter_mut().find(|known| known.peer.id == peer.id) {
-            known.is_met |= is_met;
+        if let Some(known) = self.passive.iter_mut().find(|known| known.id == peer.id) {
             if is_met {
-                known.peer = peer;
+                *known = Known::new(peer, true);
             }
             return;
         }
@@ -180,14 +213,15 @@ impl Overlay {
         }
         if self.passive.len() >= most {
             let shuffled = std::mem::take(&mut self.shuffled);
-            let given = |known: &Known| !known.is_met && shuffled.contains(&known.peer.id);
+            let given = |known: &Known| !known.is_met && shuffled.contains(&known.id);
             if !self.drop_random(given, rng) && !self.drop_random(|known| !known.is_met, rng) {
                 self.shuffled = shuffled;
                 return;
             }
             self.shuffled = shuffled;
         }
-        self.passive.push(Known { peer, is_met });
+        reserve_one(&mut self.passive);
+        self.passive.push(Known::new(peer, is_met));
     }
 
     fn drop_random(&mut self, is_it: impl Fn(&Known) -> bool, rng: &mut Rng) -> bool {
@@ -199,12 +233,12 @@ impl Overlay {
 
     /// A peer is gone for good.
     pub(crate) fn forget(&mut self, id: NodeId) {
-        self.passive.retain(|known| known.peer.id != id);
+        self.passive.retain(|known| known.id != id);
     }
 
     /// Somebody of the passive view, at random.
     pub(crate) fn stranger(&self, rng: &mut Rng) -> Option<Peer> {
-        (!self.passive.is_empty()).then(|| self.passive[rng.below(self.passive.len())].peer)
+        (!self.passive.is_empty()).then(|| self.passive[rng.below(self.passive.len())].peer())
     }
 
     /// A new search: those who refused may be asked again.
@@ -215,7 +249,7 @@ impl Overlay {
     /// Whom to ask next for a free place of the active view of at most `most`: a random one of the passive view, each once
     /// in a search (§4.3).
     pub(crate) fn candidate(&mut self, most: usize, rng: &mut Rng) -> Option<Peer> {
-        let searching = self.asked.iter().filter(|asked| asked.reason == Reason::Search).count();
+        let searching = self.asked.values().filter(|asked| asked.reason == Reason::Search).count();
         if searching + self.active.len() >= most || self.asked.len() >= ASKED_MAX {
             return None;
         }
@@ -227,26 +261,22 @@ impl Overlay {
 
     /// Notes that a peer is asked to be a neighbour; whether it may be.
     pub(crate) fn ask(&mut self, peer: Peer, reason: Reason) -> bool {
-        let known = self.is_active(peer.id) || self.asked.iter().any(|asked| asked.peer.id == peer.id);
+        let known = self.is_active(peer.id) || self.asked.contains_key(&peer.id);
         if known || self.asked.len() >= ASKED_MAX || !peer.is_plausible() {
             return false;
         }
-        self.asked.push(Asked { peer, reason, tries: 1 });
+        self.asked.insert(peer.id, Asked { peer, reason, tries: 1 });
         true
-    }
-
-    fn asked(&self, id: NodeId) -> Option<&Asked> {
-        self.asked.iter().find(|asked| asked.peer.id == id)
     }
 
     /// Why somebody was asked who has not answered.
     pub(crate) fn reason(&self, id: NodeId) -> Option<Reason> {
-        self.asked(id).map(|asked| asked.reason)
+        self.asked.get(&id).map(|asked| asked.reason)
     }
 
     /// Where that one was asked.
     pub(crate) fn asked_peer(&self, id: NodeId) -> Option<Peer> {
-        self.asked(id).map(|asked| asked.peer)
+        self.asked.get(&id).map(|asked| asked.peer)
     }
 
     /// Whether nobody is a neighbour, and nobody was asked.
@@ -256,14 +286,13 @@ impl Overlay {
 
     /// Somebody who was asked answered, one way or the other.
     pub(crate) fn answered(&mut self, id: NodeId) -> Option<Asked> {
-        let place = self.asked.iter().position(|asked| asked.peer.id == id)?;
-        Some(self.asked.remove(place))
+        self.asked.remove(&id)
     }
 
     /// Somebody who was asked has not answered: `Some` if it is to be asked again, and how often it was. Who does not
     /// answer for good is forgotten.
     pub(crate) fn unanswered(&mut self, id: NodeId) -> Option<(Peer, u32)> {
-        let asked = self.asked.iter_mut().find(|asked| asked.peer.id == id)?;
+        let asked = self.asked.get_mut(&id)?;
         if asked.tries < ASKS_MAX {
             asked.tries += 1;
             return Some((asked.peer, asked.tries));
