@@ -361,8 +361,8 @@ mod tests {
         );
         let partial =
             Scenario { config: ConfigBuilder { view: View::Partial, ..quiet.config.clone() }, ..quiet.clone() };
-        assert_eq!(partial.bytes(), 1_000 * (32_768 + 64 * (5 + 30)), "it knows few, however many there are");
+        assert_eq!(partial.bytes(), 1_000 * (12_288 + 64 * (5 + 30)), "it knows few, however many there are");
         let grown = of(|scenario| scenario.fault = vec!["add:1000@1s".parse().unwrap()]);
-        assert_eq!(grown + quiet.bytes(), 2_000 * (32_768 + 64 * 2_000));
+        assert_eq!(grown + quiet.bytes(), 2_000 * (12_288 + 64 * 2_000));
     }
 }
