@@ -12,6 +12,8 @@ pub(crate) mod count;
 pub(crate) mod gauge;
 pub(crate) mod histogram;
 
+pub use gauge::Aggregate;
+
 /// What both nodes hold after one exchange of push-pull averaging, given what they held before (Jelasity et al. 2005,
 /// `UPDATE`).
 ///

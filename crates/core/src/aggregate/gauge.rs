@@ -13,11 +13,14 @@
 //! for good. That error lasts to the end of the epoch; the next one begins anew.
 
 use super::flow;
-use super::histogram::{Histogram, Range, short};
+use super::histogram::{BUCKETS_MAX, Histogram, Range, short};
 use crate::identity::NodeId;
+use crate::wire::{Put, Reader};
 
 /// Peers whose last question is remembered; beyond it the oldest is forgotten. Of a full view anybody may ask.
 const ANSWERS_MAX: usize = 16;
+/// The most that a holding takes where it is sent.
+pub(crate) const HOLDING_BYTES_MAX: usize = 41 + 8 * BUCKETS_MAX;
 /// By how many of its last exchanges a node judges how far averaging has come.
 const JUDGED: usize = 4;
 
@@ -61,8 +64,31 @@ pub struct Aggregate {
     pub low: f64,
     /// The highest.
     pub high: f64,
-    /// By how much, as a part of itself, what this node holds still differed from what those held that it met last.
+    /// By how much what this node held differed at most from what those held that it met last, before they met: as a part
+    /// of itself; of the sum, as a part of `count` times the value that is farthest from 0.
     pub spread: f64,
+}
+
+impl Aggregate {
+    /// The value that is farthest from 0, as a distance.
+    fn scale(&self) -> f64 {
+        self.low.abs().max(self.high.abs())
+    }
+
+    /// By how much the average may be wrong: the spread, of the largest value.
+    pub fn average_error(&self) -> f64 {
+        self.spread * self.scale()
+    }
+
+    /// By how much the sum may be wrong: by what the average may be, and by what the count may be.
+    pub fn sum_error(&self) -> f64 {
+        2.0 * self.spread * self.scale() * self.count
+    }
+
+    /// By how much the count may be wrong: two parts of it may, that of the nodes and that of those with a value.
+    pub fn count_error(&self) -> f64 {
+        2.0 * self.spread * self.count
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +131,33 @@ impl Holding {
         }
     }
 
+    /// As it is sent: 41 bytes, and 8 for each bucket.
+    pub(crate) fn write(&self, to: &mut Vec<u8>) {
+        to.put_short_float(self.one);
+        to.put_short_float(self.weight);
+        for number in [self.sum, self.low, self.high] {
+            to.extend_from_slice(&number.to_bits().to_le_bytes());
+        }
+        to.push(self.histogram.level());
+        for (bucket, share) in self.histogram.shares() {
+            to.extend_from_slice(&bucket.to_le_bytes());
+            to.put_short_float(*share);
+        }
+    }
+
+    /// As somebody sent it; `None` if no honest node says that.
+    pub(crate) fn read(mut content: Reader<'_>) -> Option<Self> {
+        let (one, weight) = (content.short_float()?, content.short_float()?);
+        let [sum, low, high] = [content.u64()?, content.u64()?, content.u64()?].map(f64::from_bits);
+        let level = content.u8()?;
+        let mut shares = Vec::new();
+        while !content.is_empty() {
+            shares.push((content.u32()?, content.short_float()?));
+        }
+        let histogram = Histogram::read(level, shares)?;
+        Some(Self { one, weight, sum, low, high, histogram }).filter(Self::makes_sense)
+    }
+
     /// Whether an honest node could hold this, or let it flow.
     fn makes_sense(&self) -> bool {
         let part = -1.0..=1.0;
@@ -142,12 +195,17 @@ impl Holding {
 
     /// What this and the other are apart, as a part of what both hold: the most of all.
     fn spread(&self, other: &Self) -> f64 {
-        let apart = |ours: f64, theirs: f64| {
-            let mean = f64::midpoint(ours.abs(), theirs.abs());
-            if mean > 0.0 { (ours - theirs).abs() / mean } else { 0.0 }
-        };
-        let pairs = [(self.one, other.one), (self.weight, other.weight), (self.sum, other.sum)];
-        pairs.into_iter().map(|(ours, theirs)| apart(ours, theirs)).fold(0.0, f64::max)
+        let mean = |ours: f64, theirs: f64| f64::midpoint(ours.abs(), theirs.abs());
+        let extremes = [self.low, self.high, other.low, other.high].map(f64::abs);
+        let largest = extremes.into_iter().filter(|value| value.is_finite()).fold(0.0, f64::max);
+        let weight = mean(self.weight, other.weight);
+        let parts = [
+            (self.one - other.one, mean(self.one, other.one)),
+            (self.weight - other.weight, weight),
+            (self.sum - other.sum, largest * weight),
+        ];
+        let part = |(apart, of): (f64, f64)| if of > 0.0 { apart.abs() / of } else { 0.0 };
+        parts.into_iter().map(part).fold(0.0, f64::max)
     }
 }
 
