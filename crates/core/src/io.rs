@@ -147,7 +147,7 @@ pub enum Command {
         value: Option<f64>,
     },
     /// Find out what the values of a gauge on all nodes add up to, by an epoch of averaging in which all take part: done after
-    /// some twenty gossip intervals, and then every node has the answer. One that is under way already is waited for.
+    /// some twenty rounds, two in each gossip interval, and then every node has the answer. One that is under way already is waited for.
     Aggregate {
         /// Its name.
         gauge: String,

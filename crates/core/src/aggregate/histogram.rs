@@ -48,8 +48,9 @@ fn bucket_of(number: f64) -> u32 {
 fn range_of(bucket: u32, level: u8) -> Range {
     let shift = DROPPED_BITS + u32::from(level);
     let first = u64::from(bucket) << shift;
-    let last = first | ((1 << shift) - 1);
-    Range { low: unordered(first).max(f64::MIN), high: unordered(last).min(f64::MAX) }
+    // Where the next one begins: the numbers of this one lie below.
+    let end = (first | ((1 << shift) - 1)).saturating_add(1);
+    Range { low: unordered(first).max(f64::MIN), high: unordered(end).min(f64::MAX) }
 }
 
 impl Histogram {

@@ -1,7 +1,7 @@
 //! Aggregates of gauges: epochs of push-pull averaging in which all nodes take part, begun by whoever asks.
 //!
 //! Whoever wants to know publishes the beginning of an epoch as a query that nobody answers. With it each node takes part with its
-//! own value, and asks a random peer once in each gossip interval, for as many rounds as the beginning says. Then all
+//! own value, and asks a random peer twice in each gossip interval, for as many rounds as the beginning says. Then all
 //! hold the same, whoever began it included: nobody has collected anything. While nobody asks nothing is sent. Deviation from
 //! Jelasity et al. (2005, §4.1): epochs do not follow each other by the clock, but each begins with a question.
 
@@ -33,6 +33,8 @@ const WAITING_MAX: usize = 256;
 /// Rounds beside one for each doubling of the cluster. From a peak the error of n nodes after r rounds is about
 /// sqrt(n) (2 sqrt(e))^(-r/2) (Jelasity et al. 2005, §3.3): below 1 in 10,000 for any n.
 const ROUNDS_MIN: u32 = 16;
+/// So many rounds go into a gossip interval, so that an answer comes within seconds. Guess.
+const ROUNDS_AN_INTERVAL: u32 = 2;
 /// The most rounds that others may have this node go through.
 const ROUNDS_MAX: u32 = 96;
 /// Neighbours of a partial view mix more slowly than random members. Guess.
@@ -135,7 +137,7 @@ impl Node {
         let factor = if self.is_partial() { PARTIAL_FACTOR } else { 1 };
         let rounds = (ROUNDS_MIN + self.size().max(1).ilog2()) * factor;
         let rounds = rounds.min(ROUNDS_MAX);
-        let lasts = self.config.gossip_interval * rounds * BEGINNING_ROUNDS;
+        let lasts = self.config.gossip_interval * rounds / ROUNDS_AN_INTERVAL * BEGINNING_ROUNDS;
         let mut payload = vec![u8::try_from(rounds).expect("at most 96")];
         payload.extend_from_slice(gauge.as_bytes());
         let until = self.fx.now.wall + lasts + self.config.clock_skew_max;
@@ -183,7 +185,7 @@ impl Node {
         };
         gauging.running.insert(epoch, running);
         // Nodes that hear of it in one instant ask at different ones.
-        let first = self.config.gossip_interval.mul_f64(self.fx.rng.fraction());
+        let first = (self.config.gossip_interval / ROUNDS_AN_INTERVAL).mul_f64(self.fx.rng.fraction());
         self.fx.arm_once(first, Timer::Gauges);
     }
 
@@ -193,7 +195,7 @@ impl Node {
             self.go_round(epoch);
         }
         if self.gauging.as_ref().is_some_and(|gauging| !gauging.running.is_empty()) {
-            self.fx.arm(self.config.gossip_interval, Timer::Gauges);
+            self.fx.arm(self.config.gossip_interval / ROUNDS_AN_INTERVAL, Timer::Gauges);
         }
     }
 
