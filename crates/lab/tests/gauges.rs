@@ -30,7 +30,7 @@ fn run_for(net: &mut Network, span: Duration) {
 /// Node `n` of each `step` has the value `n`, from 1.
 fn set_gauges(net: &mut Network, step: usize) {
     for node in (0..net.len()).step_by(step) {
-        let value = f64::from(u32::try_from(node + 1).unwrap());
+        let value = f64::from(u32::try_from(node + 1).expect("few nodes"));
         net.command(node, Command::SetGauge { name: "load".to_owned(), value: Some(value) });
     }
 }
@@ -98,8 +98,8 @@ fn lost_datagrams_cost_little() {
 #[test]
 fn nodes_that_know_few_have_the_answer_too() {
     for seed in seeds::chosen(&FIXED) {
-        let mut net = network(seed, 300, View::Partial).start_cold(0, Duration::from_secs(60));
-        run_for(&mut net, Duration::from_secs(120));
+        let mut net = network(seed, 300, View::Partial).start_cold(0, Duration::from_mins(1));
+        run_for(&mut net, Duration::from_mins(2));
         set_gauges(&mut net, 1);
         let ticket = ask(&mut net, 150, None);
         run_for(&mut net, EPOCH);
@@ -167,7 +167,7 @@ fn nothing_is_sent_about_gauges_that_nobody_asks_for() {
         if set {
             set_gauges(&mut net, 1);
         }
-        run_for(&mut net, Duration::from_secs(60));
+        run_for(&mut net, Duration::from_mins(1));
         (0..20).map(|node| net.node(node).unwrap().counters().bytes_sent).sum::<u64>()
     };
     assert_eq!(sent(true), sent(false));

@@ -11,7 +11,8 @@ const MANTISSA_BITS: u32 = 6;
 /// Bits of a number below those that level 0 looks at.
 const DROPPED_BITS: u32 = f64::MANTISSA_DIGITS - 1 - MANTISSA_BITS;
 /// At this level there are two buckets, below zero and above; no histogram is coarser.
-const LEVEL_MAX: u8 = (u64::BITS - DROPPED_BITS - 1) as u8;
+const LEVEL_MAX: u8 = 17;
+const _: () = assert!(LEVEL_MAX as u32 == u64::BITS - DROPPED_BITS - 1);
 /// So many buckets at most, so that a histogram fits a datagram.
 pub(crate) const BUCKETS_MAX: usize = 96;
 

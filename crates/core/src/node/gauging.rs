@@ -174,7 +174,7 @@ impl Node {
             return;
         }
         #[expect(clippy::cast_precision_loss, reason = "members are far fewer than 2^53")]
-        let value = gauging.values.get(gauge).copied().or(members.map(|members| members as f64));
+        let value = gauging.values.get(gauge).copied().or_else(|| members.map(|members| members as f64));
         let running = Running {
             gauge: gauge.to_owned(),
             epoch: Epoch::new(value, begins),
