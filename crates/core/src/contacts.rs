@@ -151,7 +151,10 @@ mod tests {
         let rng = &mut Rng::new(7);
         for longest in [1, 2, 4, 5, 5].map(Duration::from_secs) {
             let wait = contacts.failed(address, min, max, rng).unwrap();
-            assert!(wait <= longest && wait >= longest / 2 && (longest > min || wait == min), "{wait:?} of {longest:?}");
+            assert!(
+                wait <= longest && wait >= longest / 2 && (longest > min || wait == min),
+                "{wait:?} of {longest:?}"
+            );
         }
     }
 

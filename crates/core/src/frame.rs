@@ -5,7 +5,8 @@
 use std::net::SocketAddr;
 
 use crate::aggregate::count::Share;
-use crate::identity::NodeId;
+use crate::identity::{NodeId, Sequence};
+use crate::io::QueryId;
 use crate::overlay::Peer;
 use crate::sketch::{SYMBOL_BYTES, Symbol};
 use crate::time::Seconds;
@@ -48,6 +49,8 @@ pub(crate) const KIND_PRUNE: u8 = 0x2c;
 pub(crate) const KIND_AVERAGE: u8 = 0x2d;
 pub(crate) const KIND_AVERAGED: u8 = 0x2e;
 pub(crate) const KIND_SIZE: u8 = 0x2f;
+pub(crate) const KIND_GAUGE: u8 = 0x38;
+pub(crate) const KIND_GAUGED: u8 = 0x39;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -177,6 +180,10 @@ pub(crate) enum Frame<'a> {
     Averaged { epoch: u32, number: u16, flows: Shares<'a> },
     /// So many nodes there are, by what I know; 0: tell me.
     Size(f32),
+    /// In that epoch of a gauge I hold this: let us hold the same.
+    Gauge { epoch: QueryId, number: u16, offered: Reader<'a> },
+    /// This flows to you, or from you.
+    Gauged { epoch: QueryId, number: u16, flows: Reader<'a> },
     /// Of a newer minor version, or about a space that this version does not have.
     Unknown,
 }
@@ -238,6 +245,10 @@ impl Iterator for Shares<'_> {
     fn next(&mut self) -> Option<Share> {
         Some(Share { key: self.0.u32()?, value: f32::from_bits(self.0.u32()?) })
     }
+}
+
+fn read_query(content: &mut Reader<'_>) -> Option<QueryId> {
+    Some(QueryId { origin: NodeId(content.u64()?), sequence: Sequence(content.u64()?) })
 }
 
 fn read_peer(content: &mut Reader<'_>) -> Option<Peer> {
@@ -425,6 +436,8 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_AVERAGED => {
             Frame::Averaged { epoch: content.u32()?, number: content.u16()?, flows: Shares::new(content)? }
         }
+        KIND_GAUGE => Frame::Gauge { epoch: read_query(&mut content)?, number: content.u16()?, offered: content },
+        KIND_GAUGED => Frame::Gauged { epoch: read_query(&mut content)?, number: content.u16()?, flows: content },
         KIND_SIZE => Frame::Size(f32::from_bits(content.u32()?)),
         _ => Frame::Unknown,
     };
