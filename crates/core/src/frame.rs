@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 
 use crate::aggregate::count::Share;
-use crate::identity::NodeId;
+use crate::config::is_name;
+use crate::identity::{NodeId, Sequence};
+use crate::io::QueryId;
 use crate::overlay::Peer;
 use crate::sketch::{SYMBOL_BYTES, Symbol};
 use crate::time::Seconds;
@@ -48,6 +50,8 @@ pub(crate) const KIND_PRUNE: u8 = 0x2c;
 pub(crate) const KIND_AVERAGE: u8 = 0x2d;
 pub(crate) const KIND_AVERAGED: u8 = 0x2e;
 pub(crate) const KIND_SIZE: u8 = 0x2f;
+pub(crate) const KIND_RETURN: u8 = 0x30;
+pub(crate) const KIND_RETURNED: u8 = 0x31;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -177,6 +181,10 @@ pub(crate) enum Frame<'a> {
     Averaged { epoch: u32, number: u16, flows: Shares<'a> },
     /// So many nodes there are, by what I know; 0: tell me.
     Size(f32),
+    /// An answer on its way back to who asked.
+    Return { number: u32, answer: ReturnRef<'a> },
+    /// I take that one further.
+    Returned { number: u32 },
     /// Of a newer minor version, or about a space that this version does not have.
     Unknown,
 }
@@ -238,6 +246,32 @@ impl Iterator for Shares<'_> {
     fn next(&mut self) -> Option<Share> {
         Some(Share { key: self.0.u32()?, value: f32::from_bits(self.0.u32()?) })
     }
+}
+
+/// An answer that neighbours hand to each other, where it came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReturnRef<'a> {
+    /// How many nodes it will have gone through.
+    pub(crate) hops: u8,
+    pub(crate) query: QueryId,
+    /// Whose it is.
+    pub(crate) by: NodeId,
+    pub(crate) name: &'a str,
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> ReturnRef<'a> {
+    fn read(mut content: Reader<'a>) -> Option<Self> {
+        let hops = content.u8()?;
+        let query = QueryId { origin: NodeId(content.u64()?), sequence: Sequence(content.u64()?) };
+        let (by, name) = (NodeId(content.u64()?), content.short_text()?);
+        is_name(name).then(|| Self { hops, query, by, name, payload: content.rest() })
+    }
+}
+
+/// How many bytes a frame of [`Frame::Return`] has at most.
+pub(crate) const fn return_bytes(name: usize, payload: usize) -> usize {
+    1 + 3 + 4 + 1 + 8 + 8 + 8 + 1 + name + payload
 }
 
 fn read_peer(content: &mut Reader<'_>) -> Option<Peer> {
@@ -426,6 +460,8 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
             Frame::Averaged { epoch: content.u32()?, number: content.u16()?, flows: Shares::new(content)? }
         }
         KIND_SIZE => Frame::Size(f32::from_bits(content.u32()?)),
+        KIND_RETURN => Frame::Return { number: content.u32()?, answer: ReturnRef::read(content)? },
+        KIND_RETURNED => Frame::Returned { number: content.u32()? },
         _ => Frame::Unknown,
     };
     Some(frame)

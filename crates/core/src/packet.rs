@@ -6,6 +6,7 @@ use crate::aggregate::count::Share;
 use crate::frame::{self, Accusation, Neighbour, ONE_WAY, SketchHead, Space};
 use crate::identity::NodeId;
 use crate::overlay::Peer;
+use crate::returns::Return;
 use crate::sketch::Symbol;
 use crate::time::Seconds;
 use crate::update::UpdateId;
@@ -301,6 +302,22 @@ impl Packet {
 
     pub(crate) fn answered(&mut self, sequence: u64) {
         self.sized(frame::KIND_ANSWERED, |to| to.extend_from_slice(&sequence.to_le_bytes()));
+    }
+
+    pub(crate) fn return_answer(&mut self, number: u32, answer: &Return) {
+        self.sized(frame::KIND_RETURN, |to| {
+            to.extend_from_slice(&number.to_le_bytes());
+            to.push(answer.hops.saturating_add(1));
+            to.extend_from_slice(&answer.query.origin.0.to_le_bytes());
+            to.extend_from_slice(&answer.query.sequence.0.to_le_bytes());
+            to.extend_from_slice(&answer.by.0.to_le_bytes());
+            to.put_short_block(answer.name.as_bytes());
+            to.extend_from_slice(&answer.payload);
+        });
+    }
+
+    pub(crate) fn returned(&mut self, number: u32) {
+        self.sized(frame::KIND_RETURNED, |to| to.extend_from_slice(&number.to_le_bytes()));
     }
 
     pub(crate) fn hold(&mut self, number: u64, items: &[u8]) {
