@@ -52,6 +52,7 @@ pub(crate) const KIND_AVERAGED: u8 = 0x2e;
 pub(crate) const KIND_SIZE: u8 = 0x2f;
 pub(crate) const KIND_RETURN: u8 = 0x30;
 pub(crate) const KIND_RETURNED: u8 = 0x31;
+pub(crate) const KIND_PADDING: u8 = 0x32;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -185,7 +186,7 @@ pub(crate) enum Frame<'a> {
     Return { number: u32, answer: ReturnRef<'a> },
     /// I take that one further.
     Returned { number: u32 },
-    /// Of a newer minor version, or about a space that this version does not have.
+    /// Of a newer minor version, or about a space that this version does not have; or padding.
     Unknown,
 }
 

@@ -4,8 +4,8 @@
 //! Here is who stands in which, and who comes in when somebody goes; `node/overlaying.rs` says it to others.
 //!
 //! What strangers may do to the views is bounded: only a third party's word fills the passive view, so a third of it is
-//! kept for those whom this node has spoken to itself, and joins that push somebody out of the active view are paid for
-//! from an [`Allowance`].
+//! kept for those whom this node has spoken to itself; joins that push somebody out of the active view are paid for from an
+//! [`Allowance`], and push out the younger half of it only.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -65,6 +65,15 @@ pub(crate) enum Reason {
     Walk,
     /// The overlay may have come apart, and this one may be in another part: it gets a place likewise.
     Reunion,
+}
+
+/// Who gives up its place for somebody who comes into a full active view.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Yields {
+    /// Anybody (§4.2): this node itself looked for the one who comes.
+    Any,
+    /// One of the younger half. Deviation: links that have lasted are kept, however many strangers want in.
+    Younger,
 }
 
 /// Somebody who was asked and has not answered.
@@ -138,15 +147,26 @@ impl Overlay {
         self.place(id).is_some()
     }
 
-    /// Brings a peer into the active view of at most `most`. Returns who had to go for it: a random one (§4.2).
-    pub(crate) fn enter(&mut self, peer: Peer, most: usize, now: Instant, rng: &mut Rng) -> Option<Peer> {
+    /// Brings a peer into the active view of at most `most`. Returns who had to go for it: a random one of those that may.
+    pub(crate) fn enter(
+        &mut self,
+        peer: Peer,
+        yields: Yields,
+        most: usize,
+        now: Instant,
+        rng: &mut Rng,
+    ) -> Option<Peer> {
         self.asked.retain(|asked| asked.peer.id != peer.id);
         self.passive.retain(|known| known.peer.id != peer.id);
         if self.is_active(peer.id) {
             self.moved(peer);
             return None;
         }
-        let pushed_out = (self.active.len() >= most).then(|| self.active[rng.below(self.active.len())]);
+        let kept = match yields {
+            Yields::Any => 0,
+            Yields::Younger => self.active.len() / 2,
+        };
+        let pushed_out = (self.active.len() >= most).then(|| self.active[kept + rng.below(self.active.len() - kept)]);
         if let Some(other) = pushed_out {
             self.exit(other.id);
         }
@@ -383,8 +403,8 @@ mod tests {
             overlay.keep(peer(1), true, PASSIVE, rng);
         }
         assert_eq!(overlay.len(), 1);
-        assert_eq!(overlay.enter(peer(1), ACTIVE, NOW, rng), None);
-        assert_eq!(overlay.enter(peer(1), ACTIVE, NOW, rng), None);
+        assert_eq!(overlay.enter(peer(1), Yields::Any, ACTIVE, NOW, rng), None);
+        assert_eq!(overlay.enter(peer(1), Yields::Any, ACTIVE, NOW, rng), None);
         overlay.keep(peer(1), true, PASSIVE, rng);
         assert_eq!((overlay.active().len(), overlay.len()), (1, 1), "a neighbour is not kept in mind as well");
         assert!(!overlay.ask(peer(1), Reason::Walk), "a neighbour is not asked to be one");
@@ -410,11 +430,25 @@ mod tests {
     fn who_enters_a_full_active_view_pushes_one_out() {
         let (mut overlay, rng) = (Overlay::default(), &mut rng());
         for number in 0..5 {
-            assert_eq!(overlay.enter(peer(number), ACTIVE, NOW, rng), None);
+            assert_eq!(overlay.enter(peer(number), Yields::Any, ACTIVE, NOW, rng), None);
         }
-        let pushed_out = overlay.enter(peer(9), ACTIVE, NOW, rng).expect("it was full");
+        let pushed_out = overlay.enter(peer(9), Yields::Any, ACTIVE, NOW, rng).expect("it was full");
         assert!(!overlay.is_active(pushed_out.id) && overlay.is_active(peer(9).id));
         assert_eq!(overlay.active().len(), ACTIVE);
+    }
+
+    #[test]
+    fn a_flood_of_strangers_who_want_in_leaves_the_links_that_have_lasted() {
+        let (mut overlay, rng) = (Overlay::default(), &mut rng());
+        for number in 0..ACTIVE {
+            overlay.enter(peer(u16::try_from(number).unwrap()), Yields::Any, ACTIVE, NOW, rng);
+        }
+        for number in 100..10_100 {
+            let pushed_out = overlay.enter(peer(number), Yields::Younger, ACTIVE, NOW, rng);
+            assert!(pushed_out.is_some(), "whoever is let in gets a place");
+        }
+        let lasting = overlay.active().iter().filter(|peer| peer.id.0 <= ACTIVE as u64).count();
+        assert_eq!((lasting, overlay.active().len()), (ACTIVE / 2, ACTIVE));
     }
 
     #[test]
@@ -442,7 +476,7 @@ mod tests {
     fn a_shuffle_names_at_most_seven_and_never_its_receiver() {
         let (mut overlay, rng) = (Overlay::default(), &mut rng());
         for number in 0..5 {
-            overlay.enter(peer(number), ACTIVE, NOW, rng);
+            overlay.enter(peer(number), Yields::Any, ACTIVE, NOW, rng);
         }
         for number in 100..130 {
             overlay.keep(peer(number), false, PASSIVE, rng);

@@ -277,6 +277,13 @@ impl Packet {
         self.sized(frame::KIND_SIZE, |to| to.extend_from_slice(&nodes.to_le_bytes()));
     }
 
+    /// Makes the frames so many bytes longer, from 2 to 129: a question that is as long as its answer is answered by who does not
+    /// know the asker.
+    pub(crate) fn padding(&mut self, bytes: usize) {
+        assert!((2..=129).contains(&bytes), "a frame whose length takes one byte");
+        self.sized(frame::KIND_PADDING, |to| to.resize(to.len() + bytes - 2, 0));
+    }
+
     pub(crate) fn challenge(&mut self, token: u64) {
         self.sized(frame::KIND_CHALLENGE, |to| to.extend_from_slice(&token.to_le_bytes()));
     }
