@@ -218,11 +218,20 @@ impl Node {
         if self.neighbourhood.overlay.active().len() >= most {
             return;
         }
-        while let Some(peer) = self.neighbourhood.overlay.candidate(most, &mut self.fx.rng) {
-            self.ask_neighbour(peer, Reason::Search);
+        self.ask_candidates(most);
+        if self.neighbourhood.overlay.is_alone()
+            && self.neighbourhood.overlay.recall(self.config.passive_view, &mut self.fx.rng)
+        {
+            self.ask_candidates(most);
         }
         if self.neighbourhood.overlay.is_alone() {
             self.ask_contacts();
+        }
+    }
+
+    fn ask_candidates(&mut self, most: usize) {
+        while let Some(peer) = self.neighbourhood.overlay.candidate(most, &mut self.fx.rng) {
+            self.ask_neighbour(peer, Reason::Search);
         }
     }
 
