@@ -1,11 +1,12 @@
 //! How a node finds the cluster, and finds it again: contacts, former members, and what is remembered of them.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::few::Few;
 use crate::io::Ticket;
 use crate::rng::Rng;
+use crate::slots::reserve_one;
 
 /// Addresses of members that died or left (design §2, partition).
 const FORMER_MAX: usize = 64;
@@ -24,7 +25,7 @@ struct Contact {
 #[derive(Debug, Default)]
 pub(crate) struct Contacts {
     /// Not answered yet.
-    waiting: BTreeMap<SocketAddr, Contact>,
+    waiting: Few<SocketAddr, Contact>,
     /// Every contact ever given: tried again when the node is alone.
     known: Vec<SocketAddr>,
     former: Vec<SocketAddr>,
@@ -32,7 +33,7 @@ pub(crate) struct Contacts {
 
 impl Contacts {
     pub(crate) fn new(known: Vec<SocketAddr>, former: Vec<SocketAddr>) -> Self {
-        let mut contacts = Self { waiting: BTreeMap::new(), known: Vec::new(), former: Vec::new() };
+        let mut contacts = Self { waiting: Few::new(), known: Vec::new(), former: Vec::new() };
         for address in known {
             contacts.add(address, None);
         }
@@ -49,8 +50,9 @@ impl Contacts {
             let oldest = self.known.remove(0);
             self.waiting.remove(&oldest);
         }
+        reserve_one(&mut self.known);
         self.known.push(address);
-        self.waiting.entry(address).or_default().tickets.extend(ticket);
+        self.waiting.get_or_default(address).tickets.extend(ticket);
     }
 
     /// Contacts that have not answered.

@@ -222,6 +222,10 @@ impl Timers {
             self.single[place] = NEVER;
         } else if self.armed.remove(&timer).is_some() {
             self.prune();
+            if self.armed.is_empty() {
+                // At rest there are none, and many nodes of one process take no memory for them.
+                (self.armed, self.queue) = Default::default();
+            }
         }
     }
 

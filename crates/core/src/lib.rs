@@ -12,6 +12,7 @@ mod detector;
 pub mod duration;
 mod effects;
 mod exchange;
+mod few;
 mod frame;
 mod hash;
 pub mod identity;

@@ -218,27 +218,21 @@ impl Node {
         if self.neighbourhood.overlay.active().len() >= most {
             return;
         }
-        self.ask_candidates(most);
-        if self.neighbourhood.overlay.is_alone()
-            && self.neighbourhood.overlay.recall(self.config.passive_view, &mut self.fx.rng)
-        {
-            self.ask_candidates(most);
+        while let Some(peer) = self.neighbourhood.overlay.candidate(most, &mut self.fx.rng) {
+            self.ask_neighbour(peer, Reason::Search);
         }
         if self.neighbourhood.overlay.is_alone() {
             self.ask_contacts();
         }
     }
 
-    fn ask_candidates(&mut self, most: usize) {
-        while let Some(peer) = self.neighbourhood.overlay.candidate(most, &mut self.fx.rng) {
-            self.ask_neighbour(peer, Reason::Search);
-        }
-    }
-
-    /// Nobody is left: whoever this node could once join through.
+    /// Nobody is left: whoever this node could once join through, and one of those who had to leave its passive view.
     fn ask_contacts(&mut self) {
         let own = self.identity.addresses.clone();
         if let Some(address) = self.contacts.pick_lost(&mut self.fx.rng, |address| own.contains(&address)) {
+            self.try_contact(address);
+        }
+        if let Some(address) = self.neighbourhood.overlay.take_spare(&mut self.fx.rng) {
             self.try_contact(address);
         }
         self.neighbourhood.overlay.begin_search();
