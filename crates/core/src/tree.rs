@@ -159,7 +159,9 @@ impl Trees {
             let parent = tree.parent.replace(from);
             tree.hop = hop;
             tree.lazy.retain(|lazy| *lazy != from && Some(*lazy) != parent);
-            parent.iter().for_each(|parent| tree.make_lazy(*parent));
+            if let Some(parent) = parent {
+                tree.make_lazy(parent);
+            }
             return Heard::Shorter(parent);
         }
         if let Some(announcers) = self.missing.get_mut(&id) {

@@ -5,7 +5,7 @@ mod support;
 use std::net::SocketAddr;
 
 use rumormill_core::io::{Command, MemberChange, Refusal, StreamId, Ticket};
-use rumormill_core::{Channel, Event, Input, Instant, Node, NodeId, Now, Output};
+use rumormill_core::{Channel, Event, Input, Instant, Node, NodeId, Output};
 use support::{HEADER, acquainted, address, carrying, datagrams, drain, frame, is_ping, next_datagram, now, partial};
 
 /// A peer as walks and shuffles name it.
@@ -81,9 +81,8 @@ const ACCEPT: u8 = 2;
 /// Of the second of a pair.
 const SECOND: NodeId = NodeId(3);
 
-fn at(millis: u64) -> Now {
-    now(millis)
-}
+/// What comes back of a datagram to somebody who is not of the pair.
+type Others<'a> = dyn FnMut(SocketAddr, &[u8]) -> Option<Vec<u8>> + 'a;
 
 /// Two neighbours and the clock that they share. What they send to each other arrives at once; streams are never answered.
 struct Pair {
@@ -105,8 +104,8 @@ impl Pair {
     }
 
     /// Gives a node an input, and both what comes of it. `others` says what comes back of a datagram to anybody else.
-    fn give(&mut self, node: usize, input: Input<'_>, others: &mut dyn FnMut(SocketAddr, &[u8]) -> Option<Vec<u8>>) {
-        self.nodes[node].handle_input(at(self.millis), input);
+    fn give(&mut self, node: usize, input: Input<'_>, others: &mut Others<'_>) {
+        self.nodes[node].handle_input(now(self.millis), input);
         let mut sent = vec![(node, drain(&mut self.nodes[node]))];
         while let Some((sender, outputs)) = sent.pop() {
             for output in outputs {
@@ -135,13 +134,13 @@ impl Pair {
                     self.heard.push(bytes.clone());
                 }
                 let input = Input::Datagram { from, bytes: &bytes };
-                self.nodes[receiver].handle_input(at(self.millis), input);
+                self.nodes[receiver].handle_input(now(self.millis), input);
                 sent.push((receiver, drain(&mut self.nodes[receiver])));
             }
         }
     }
 
-    fn run_until(&mut self, millis: u64, others: &mut dyn FnMut(SocketAddr, &[u8]) -> Option<Vec<u8>>) {
+    fn run_until(&mut self, millis: u64, others: &mut Others<'_>) {
         let due = |nodes: &[Node; 2], node: usize| Some((nodes[node].poll_timeout()?, node));
         while let Some((instant, node)) = (0..2).filter_map(|node| due(&self.nodes, node)).min()
             && instant <= Instant::from_micros(millis * 1_000)
@@ -324,21 +323,21 @@ fn shares_that_are_no_shares_and_epochs_that_are_none_are_counted_and_answered_b
     let mut pair = Pair::new();
     // Epochs are five minutes long; who was there when one began takes part in it.
     pair.run_until(310_000, &mut nobody);
-    let epoch = u32::try_from(at(310_000).wall.as_micros() / 300_000_000).unwrap();
+    let epoch = u32::try_from(now(310_000).wall.as_micros() / 300_000_000).unwrap();
     let (size, mut number) = (pair.nodes[0].size(), 30_000_u16);
     let mut give = |pair: &mut Pair, kind: u8, epoch: u32, content: &[u8]| {
         number = number.wrapping_add(1);
         let content = [&epoch.to_le_bytes()[..], &number.to_le_bytes(), content].concat();
         let bytes = [pair.envelope(SECOND), frame(kind, &content)].concat();
         let before = pair.nodes[0].counters().dropped;
-        pair.nodes[0].handle_input(at(pair.millis), Input::Datagram { from: address(2), bytes: &bytes });
+        pair.nodes[0].handle_input(now(pair.millis), Input::Datagram { from: address(2), bytes: &bytes });
         let sent = datagrams(drain(&mut pair.nodes[0])).len();
         let after = pair.nodes[0].counters().dropped;
         let counted = (after.malformed - before.malformed) + (after.refused - before.refused);
         (sent, counted + (after.unexpected - before.unexpected))
     };
     assert_eq!(give(&mut pair, AVERAGE, epoch, &shares(&[(5, 0.5)])), (1, 0), "what makes sense is answered");
-    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.25, 1.5, f32::MAX, f32::MIN_POSITIVE * -1.0] {
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.25, 1.5, f32::MAX, -f32::MIN_POSITIVE] {
         assert_eq!(give(&mut pair, AVERAGE, epoch, &shares(&[(5, value)])), (0, 1), "{value}");
         assert_eq!(give(&mut pair, AVERAGED, epoch, &shares(&[(5, value)])), (0, 1), "{value}");
     }
