@@ -46,6 +46,8 @@ pub(crate) enum Timer {
     Query(u64),
     /// An answer was not confirmed.
     Answer(NodeId, u64),
+    /// Answers on their way back go on, or their question has ended.
+    Return,
     /// A stream was silent for too long.
     Stream(StreamId),
     /// The bandwidth contract allows the next piece.
@@ -194,6 +196,7 @@ const fn place(timer: Timer) -> Option<usize> {
         | Timer::Want(_)
         | Timer::Query(_)
         | Timer::Answer(..)
+        | Timer::Return
         | Timer::Stream(_)
         | Timer::Hold(_) => None,
     }

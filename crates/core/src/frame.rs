@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::aggregate::count::Share;
+use crate::config::is_name;
 use crate::identity::{NodeId, Sequence};
 use crate::io::QueryId;
 use crate::overlay::Peer;
@@ -51,6 +52,9 @@ pub(crate) const KIND_AVERAGED: u8 = 0x2e;
 pub(crate) const KIND_SIZE: u8 = 0x2f;
 pub(crate) const KIND_GAUGE: u8 = 0x38;
 pub(crate) const KIND_GAUGED: u8 = 0x39;
+pub(crate) const KIND_RETURN: u8 = 0x30;
+pub(crate) const KIND_RETURNED: u8 = 0x31;
+pub(crate) const KIND_PADDING: u8 = 0x32;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -184,7 +188,11 @@ pub(crate) enum Frame<'a> {
     Gauge { epoch: QueryId, number: u16, offered: Reader<'a> },
     /// This flows to you, or from you.
     Gauged { epoch: QueryId, number: u16, flows: Reader<'a> },
-    /// Of a newer minor version, or about a space that this version does not have.
+    /// An answer on its way back to who asked.
+    Return { number: u32, answer: ReturnRef<'a> },
+    /// I take that one further.
+    Returned { number: u32 },
+    /// Of a newer minor version, or about a space that this version does not have; or padding.
     Unknown,
 }
 
@@ -249,6 +257,32 @@ impl Iterator for Shares<'_> {
 
 fn read_query(content: &mut Reader<'_>) -> Option<QueryId> {
     Some(QueryId { origin: NodeId(content.u64()?), sequence: Sequence(content.u64()?) })
+}
+
+/// An answer that neighbours hand to each other, where it came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReturnRef<'a> {
+    /// How many nodes it will have gone through.
+    pub(crate) hops: u8,
+    pub(crate) query: QueryId,
+    /// Whose it is.
+    pub(crate) by: NodeId,
+    pub(crate) name: &'a str,
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> ReturnRef<'a> {
+    fn read(mut content: Reader<'a>) -> Option<Self> {
+        let hops = content.u8()?;
+        let query = read_query(&mut content)?;
+        let (by, name) = (NodeId(content.u64()?), content.short_text()?);
+        is_name(name).then(|| Self { hops, query, by, name, payload: content.rest() })
+    }
+}
+
+/// How many bytes a frame of [`Frame::Return`] has at most.
+pub(crate) const fn return_bytes(name: usize, payload: usize) -> usize {
+    1 + 3 + 4 + 1 + 8 + 8 + 8 + 1 + name + payload
 }
 
 fn read_peer(content: &mut Reader<'_>) -> Option<Peer> {
@@ -439,6 +473,8 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_GAUGE => Frame::Gauge { epoch: read_query(&mut content)?, number: content.u16()?, offered: content },
         KIND_GAUGED => Frame::Gauged { epoch: read_query(&mut content)?, number: content.u16()?, flows: content },
         KIND_SIZE => Frame::Size(f32::from_bits(content.u32()?)),
+        KIND_RETURN => Frame::Return { number: content.u32()?, answer: ReturnRef::read(content)? },
+        KIND_RETURNED => Frame::Returned { number: content.u32()? },
         _ => Frame::Unknown,
     };
     Some(frame)

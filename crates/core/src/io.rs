@@ -445,6 +445,8 @@ pub enum Event {
         ticket: Ticket,
         /// Who answers.
         from: NodeId,
+        /// What that one is called.
+        name: String,
         /// What.
         payload: Vec<u8>,
         /// How long after the question.
@@ -454,15 +456,21 @@ pub enum Event {
     Trace {
         /// Of the command.
         ticket: Ticket,
-        /// What the member said.
+        /// What the member is called.
+        name: String,
+        /// What it said.
         step: TraceStep,
     },
-    /// A query or trace ended: everybody answered, or its time is over.
+    /// A query or trace ended: everybody answered, or its time is over. With a partial view, where nobody knows who everybody
+    /// is: its time is over, or nothing came any more after as many answers as the cluster has nodes by the estimate.
     Answered {
         /// Of the command.
         ticket: Ticket,
-        /// How many members were asked, this node included.
-        asked: usize,
+        /// How many members were asked, this node included. `None` if nobody knows: with a partial view and a filter, or before
+        /// the first estimate.
+        asked: Option<usize>,
+        /// `asked` is an estimate: the view is partial.
+        estimated: bool,
         /// How many answered.
         answered: usize,
         /// How long it took.

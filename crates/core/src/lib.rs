@@ -25,6 +25,7 @@ mod overlay;
 mod packet;
 mod queries;
 mod replica;
+mod returns;
 pub mod rng;
 mod rumors;
 pub mod sketch;

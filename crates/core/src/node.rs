@@ -19,6 +19,7 @@ mod planting;
 mod probing;
 mod questions;
 mod replicas;
+mod returning;
 mod reunion;
 mod saving;
 mod serving;
@@ -383,6 +384,8 @@ impl Node {
             Frame::Size(size) => self.on_size(size, letter),
             Frame::Gauge { epoch, number, offered } => self.on_gauge(epoch, number, offered, letter),
             Frame::Gauged { epoch, number, flows } => self.on_gauged(epoch, number, flows, letter),
+            Frame::Return { number, answer } => self.on_return(number, &answer, letter),
+            Frame::Returned { number } => self.on_returned(number, letter.peer),
             Frame::Unknown => {}
             Frame::Answered { sequence } => self.on_answered(Sequence(sequence), letter.peer),
         }
@@ -406,6 +409,7 @@ impl Node {
                 Timer::Want(id) => self.on_want_due(id),
                 Timer::Query(sequence) => self.on_query_due(Sequence(sequence)),
                 Timer::Answer(origin, sequence) => self.on_answer_due(origin, Sequence(sequence)),
+                Timer::Return => self.on_return_due(),
                 Timer::Stream(stream) => self.on_stream_idle(stream),
                 Timer::Pace => self.streams.on_pace_due(&mut self.fx, &mut self.budget),
                 Timer::Leave => self.on_leave_due(),

@@ -8,6 +8,7 @@ use crate::frame::{self, Accusation, Neighbour, ONE_WAY, SketchHead, Space};
 use crate::identity::NodeId;
 use crate::io::QueryId;
 use crate::overlay::Peer;
+use crate::returns::Return;
 use crate::sketch::Symbol;
 use crate::time::Seconds;
 use crate::update::UpdateId;
@@ -295,6 +296,13 @@ impl Packet {
         self.sized(frame::KIND_SIZE, |to| to.extend_from_slice(&nodes.to_le_bytes()));
     }
 
+    /// Makes the frames so many bytes longer, from 2 to 129: a question that is as long as its answer is answered by who does not
+    /// know the asker.
+    pub(crate) fn padding(&mut self, bytes: usize) {
+        assert!((2..=129).contains(&bytes), "a frame whose length takes one byte");
+        self.sized(frame::KIND_PADDING, |to| to.resize(to.len() + bytes - 2, 0));
+    }
+
     pub(crate) fn challenge(&mut self, token: u64) {
         self.sized(frame::KIND_CHALLENGE, |to| to.extend_from_slice(&token.to_le_bytes()));
     }
@@ -320,6 +328,22 @@ impl Packet {
 
     pub(crate) fn answered(&mut self, sequence: u64) {
         self.sized(frame::KIND_ANSWERED, |to| to.extend_from_slice(&sequence.to_le_bytes()));
+    }
+
+    pub(crate) fn return_answer(&mut self, number: u32, answer: &Return) {
+        self.sized(frame::KIND_RETURN, |to| {
+            to.extend_from_slice(&number.to_le_bytes());
+            to.push(answer.hops.saturating_add(1));
+            to.extend_from_slice(&answer.query.origin.0.to_le_bytes());
+            to.extend_from_slice(&answer.query.sequence.0.to_le_bytes());
+            to.extend_from_slice(&answer.by.0.to_le_bytes());
+            to.put_short_block(answer.name.as_bytes());
+            to.extend_from_slice(&answer.payload);
+        });
+    }
+
+    pub(crate) fn returned(&mut self, number: u32) {
+        self.sized(frame::KIND_RETURNED, |to| to.extend_from_slice(&number.to_le_bytes()));
     }
 
     pub(crate) fn hold(&mut self, number: u64, items: &[u8]) {

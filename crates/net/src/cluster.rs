@@ -205,7 +205,7 @@ impl Cluster {
     }
 
     /// Asks all members, or those that have all of `filter`'s tags, this node included, and gathers their answers until
-    /// all have come or `timeout` is over.
+    /// all have come or `timeout` is over. With a partial view nobody knows all: see [`Answers`].
     ///
     /// # Errors
     /// Where name or payload break their rules, or the node is leaving or has stopped.
