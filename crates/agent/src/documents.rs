@@ -598,6 +598,9 @@ mod tests {
     fn a_trace_is_its_steps_and_a_summary_on_one_level() {
         let summary = TraceSummary { done: true, reached: 5, members: Some(5), estimated: false, payloads: 6 };
         let document = serde_json::to_value(Trace { steps: vec![], summary }).unwrap();
-        assert_eq!(document, json!({ "steps": [], "done": true, "reached": 5, "members": 5, "payloads": 6 }));
+        assert_eq!(
+            document,
+            json!({ "steps": [], "done": true, "reached": 5, "members": 5, "estimated": false, "payloads": 6 })
+        );
     }
 }
