@@ -1,12 +1,14 @@
 //! The documents of the command line and of HTTP, which are the same. Absent is `null`, never missing.
 
 mod data;
+mod gauges;
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 pub(crate) use data::{EntryDocument, Imported, Misfit, WatchLine, WrittenDocument, beginning};
+pub(crate) use gauges::{AggregateDocument, Function, GaugeDocument};
 use rumormill::data::Revision;
 use rumormill::{Answer, Received, Summary, TraceLine};
 use rumormill_core::stats::MemberCounts;
@@ -531,6 +533,7 @@ impl From<Refusal> for Problem {
             Refusal::Full { .. } | Refusal::DataFull { .. } => Self::new("full", detail),
             Refusal::Unknown { .. } => Self::new("absent", detail),
             Refusal::StillAlive { .. } => Self::new("still_alive", detail),
+            Refusal::Alone => Self::new("alone", detail),
             Refusal::Leaving => Self::new("leaving", detail),
             Refusal::NotStored { .. } => Self::new("not_stored", detail),
             Refusal::NotDurable => Self::new("not_durable", detail),
@@ -595,6 +598,9 @@ mod tests {
     fn a_trace_is_its_steps_and_a_summary_on_one_level() {
         let summary = TraceSummary { done: true, reached: 5, members: Some(5), estimated: false, payloads: 6 };
         let document = serde_json::to_value(Trace { steps: vec![], summary }).unwrap();
-        assert_eq!(document, json!({ "steps": [], "done": true, "reached": 5, "members": 5, "payloads": 6 }));
+        assert_eq!(
+            document,
+            json!({ "steps": [], "done": true, "reached": 5, "members": 5, "estimated": false, "payloads": 6 })
+        );
     }
 }

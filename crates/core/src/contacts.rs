@@ -84,12 +84,20 @@ impl Contacts {
         contact.tickets.into_iter().filter(|ticket| !waits(ticket)).collect()
     }
 
-    /// A contact did not answer: how long to wait before it is tried again, doubling from `min` to `max`.
-    pub(crate) fn failed(&mut self, address: SocketAddr, min: Duration, max: Duration) -> Option<Duration> {
+    /// A contact did not answer: how long to wait before it is tried again, doubling from `min` to `max`. From the second
+    /// time on it is anything between half of that and all of it: many that were refused in one moment must not come back
+    /// in one.
+    pub(crate) fn failed(
+        &mut self,
+        address: SocketAddr,
+        min: Duration,
+        max: Duration,
+        rng: &mut Rng,
+    ) -> Option<Duration> {
         let contact = self.waiting.get_mut(&address)?;
-        let wait = min.saturating_mul(1 << contact.failures.min(20)).min(max);
+        let longest = min.saturating_mul(1 << contact.failures.min(20)).min(max);
         contact.failures = contact.failures.saturating_add(1);
-        Some(wait)
+        Some(if longest == min { min } else { longest.mul_f64(1.0 - rng.fraction() / 2.0) })
     }
 
     pub(crate) fn note_former(&mut self, address: SocketAddr) {
@@ -140,8 +148,14 @@ mod tests {
         let address = "127.0.0.1:1".parse().unwrap();
         let mut contacts = Contacts::new(vec![address], Vec::new());
         let (min, max) = (Duration::from_secs(1), Duration::from_secs(5));
-        let waits: Vec<u64> = (0..5).map(|_| contacts.failed(address, min, max).unwrap().as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 5, 5]);
+        let rng = &mut Rng::new(7);
+        for longest in [1, 2, 4, 5, 5].map(Duration::from_secs) {
+            let wait = contacts.failed(address, min, max, rng).unwrap();
+            assert!(
+                wait <= longest && wait >= longest / 2 && (longest > min || wait == min),
+                "{wait:?} of {longest:?}"
+            );
+        }
     }
 
     #[test]

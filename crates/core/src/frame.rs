@@ -50,6 +50,8 @@ pub(crate) const KIND_PRUNE: u8 = 0x2c;
 pub(crate) const KIND_AVERAGE: u8 = 0x2d;
 pub(crate) const KIND_AVERAGED: u8 = 0x2e;
 pub(crate) const KIND_SIZE: u8 = 0x2f;
+pub(crate) const KIND_GAUGE: u8 = 0x38;
+pub(crate) const KIND_GAUGED: u8 = 0x39;
 pub(crate) const KIND_RETURN: u8 = 0x30;
 pub(crate) const KIND_RETURNED: u8 = 0x31;
 pub(crate) const KIND_PADDING: u8 = 0x32;
@@ -182,6 +184,10 @@ pub(crate) enum Frame<'a> {
     Averaged { epoch: u32, number: u16, flows: Shares<'a> },
     /// So many nodes there are, by what I know; 0: tell me.
     Size(f32),
+    /// In that epoch of a gauge I hold this: let us hold the same.
+    Gauge { epoch: QueryId, number: u16, offered: Reader<'a> },
+    /// This flows to you, or from you.
+    Gauged { epoch: QueryId, number: u16, flows: Reader<'a> },
     /// An answer on its way back to who asked.
     Return { number: u32, answer: ReturnRef<'a> },
     /// I take that one further.
@@ -249,6 +255,10 @@ impl Iterator for Shares<'_> {
     }
 }
 
+fn read_query(content: &mut Reader<'_>) -> Option<QueryId> {
+    Some(QueryId { origin: NodeId(content.u64()?), sequence: Sequence(content.u64()?) })
+}
+
 /// An answer that neighbours hand to each other, where it came in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReturnRef<'a> {
@@ -264,7 +274,7 @@ pub(crate) struct ReturnRef<'a> {
 impl<'a> ReturnRef<'a> {
     fn read(mut content: Reader<'a>) -> Option<Self> {
         let hops = content.u8()?;
-        let query = QueryId { origin: NodeId(content.u64()?), sequence: Sequence(content.u64()?) };
+        let query = read_query(&mut content)?;
         let (by, name) = (NodeId(content.u64()?), content.short_text()?);
         is_name(name).then(|| Self { hops, query, by, name, payload: content.rest() })
     }
@@ -460,6 +470,8 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_AVERAGED => {
             Frame::Averaged { epoch: content.u32()?, number: content.u16()?, flows: Shares::new(content)? }
         }
+        KIND_GAUGE => Frame::Gauge { epoch: read_query(&mut content)?, number: content.u16()?, offered: content },
+        KIND_GAUGED => Frame::Gauged { epoch: read_query(&mut content)?, number: content.u16()?, flows: content },
         KIND_SIZE => Frame::Size(f32::from_bits(content.u32()?)),
         KIND_RETURN => Frame::Return { number: content.u32()?, answer: ReturnRef::read(content)? },
         KIND_RETURNED => Frame::Returned { number: content.u32()? },

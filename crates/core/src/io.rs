@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::aggregate::Aggregate;
 use crate::data::{Change, Revision, Write, Written};
 use crate::datum::Kind;
 use crate::identity::{Incarnation, NodeId, Record, Sequence, Tags};
@@ -137,6 +138,22 @@ pub enum Command {
         /// How long to wait for the turn of the write, and for confirmations.
         timeout: Duration,
     },
+    /// Give this node's gauge of a name a value, or take it away. Nothing is sent: it counts where somebody asks for an
+    /// aggregate.
+    SetGauge {
+        /// 1 to 64 bytes without control characters.
+        name: String,
+        /// A finite number, or none.
+        value: Option<f64>,
+    },
+    /// Find out what the values of a gauge on all nodes add up to, by an epoch of averaging in which all take part: done after
+    /// some twenty rounds, two in each gossip interval, and then every node has the answer. One that is under way already is waited for.
+    Aggregate {
+        /// Its name.
+        gauge: String,
+        /// From 0 to 1: below which number this part of the values lies is told as well.
+        quantile: Option<f64>,
+    },
     /// Find out whether [`Command::Write`] would be refused now; nothing is written.
     Check {
         /// What would be written, in this order.
@@ -156,6 +173,32 @@ pub enum Command {
         /// How long lines are waited for.
         timeout: Duration,
     },
+}
+
+/// What an epoch of a gauge has found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The gauge.
+    pub gauge: String,
+    /// What its values are together.
+    pub aggregate: Aggregate,
+    /// The one that was asked for; absent if no node has a value.
+    pub quantile: Option<Quantile>,
+    /// Which epoch: who began it, and a number of its own.
+    pub epoch: QueryId,
+    /// How many rounds it went through.
+    pub rounds: u32,
+}
+
+/// The number below which a part of the values lies, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantile {
+    /// The part.
+    pub part: f64,
+    /// It is not below this.
+    pub low: f64,
+    /// Nor above this.
+    pub high: f64,
 }
 
 /// A query: who asked, and a number of the asker's own.
@@ -459,7 +502,7 @@ pub enum Event {
 }
 
 /// What a command that succeeded gives back.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     /// A query or trace is on its way, or an answer, a tag change, a removal is accepted.
     Accepted,
@@ -477,6 +520,8 @@ pub enum Reply {
     },
     /// Data were changed.
     Written(Box<Written>),
+    /// What an epoch of a gauge has found.
+    Aggregated(Box<Found>),
     /// Data can be changed so.
     Checked {
         /// By how many bytes the store would grow, with what was to be written first.
@@ -487,6 +532,9 @@ pub enum Reply {
 /// Why a command was refused. Nothing was changed, except where it says that this is not known.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
+    /// Nobody took part in an epoch with whoever began it, and neither did that one to the end.
+    #[error("no other node took part")]
+    Alone,
     /// A value breaks a rule.
     #[error("{field} is {value}, must be {rule}")]
     Invalid {

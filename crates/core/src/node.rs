@@ -9,6 +9,7 @@ mod averaging;
 mod claims;
 mod commands;
 mod exchanging;
+mod gauging;
 mod gossip;
 mod intake;
 mod joining;
@@ -56,6 +57,7 @@ use crate::wire::{HEADER_BYTES, Header, Reader, VERSION, Version};
 pub use acquaint::FullView;
 use averaging::Averaging;
 use claims::Doubt;
+use gauging::Gauging;
 use gossip::Gossip;
 use intake::Want;
 use joining::Hospitality;
@@ -117,6 +119,8 @@ pub struct Node {
     neighbourhood: Neighbourhood,
     planting: Planting,
     averaging: Averaging,
+    /// Nothing until a gauge is set or asked for.
+    gauging: Option<Box<Gauging>>,
     doubts: BTreeMap<NodeId, Doubt>,
     wants: BTreeMap<UpdateId, Want>,
     warned: Few<&'static str, Instant>,
@@ -198,6 +202,7 @@ impl Node {
             neighbourhood: Neighbourhood::new(now.instant),
             planting: Planting::default(),
             averaging: Averaging::new(now.instant),
+            gauging: None,
             doubts: BTreeMap::new(),
             wants: BTreeMap::new(),
             warned: Few::new(),
@@ -377,6 +382,8 @@ impl Node {
             Frame::Average { epoch, number, offered } => self.on_average(epoch, number, offered, letter),
             Frame::Averaged { epoch, number, flows } => self.on_averaged(epoch, number, flows, letter),
             Frame::Size(size) => self.on_size(size, letter),
+            Frame::Gauge { epoch, number, offered } => self.on_gauge(epoch, number, offered, letter),
+            Frame::Gauged { epoch, number, flows } => self.on_gauged(epoch, number, flows, letter),
             Frame::Return { number, answer } => self.on_return(number, &answer, letter),
             Frame::Returned { number } => self.on_returned(number, letter.peer),
             Frame::Unknown => {}
@@ -414,6 +421,7 @@ impl Node {
                 Timer::Shuffle => self.on_shuffle_due(),
                 Timer::Search => self.search(),
                 Timer::Lazy => self.on_lazy_due(),
+                Timer::Gauges => self.on_gauges_due(),
                 Timer::Graft(id) => self.on_graft_due(id),
                 Timer::Neighbour(id) => self.on_neighbour_due(id),
                 Timer::Hold(number) => self.on_hold_due(number),

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use crate::aggregate::count::Share;
+use crate::aggregate::gauge::Holding;
 use crate::frame::{self, Accusation, Neighbour, ONE_WAY, SketchHead, Space};
 use crate::identity::NodeId;
+use crate::io::QueryId;
 use crate::overlay::Peer;
 use crate::returns::Return;
 use crate::sketch::Symbol;
@@ -270,6 +272,23 @@ impl Packet {
                 to.extend_from_slice(&share.key.to_le_bytes());
                 to.extend_from_slice(&share.value.to_le_bytes());
             }
+        });
+    }
+
+    pub(crate) fn gauge(&mut self, epoch: QueryId, number: u16, offered: &Holding) {
+        self.holding(frame::KIND_GAUGE, epoch, number, offered);
+    }
+
+    pub(crate) fn gauged(&mut self, epoch: QueryId, number: u16, flows: &Holding) {
+        self.holding(frame::KIND_GAUGED, epoch, number, flows);
+    }
+
+    fn holding(&mut self, kind: u8, epoch: QueryId, number: u16, holding: &Holding) {
+        self.sized(kind, |to| {
+            to.extend_from_slice(&epoch.origin.0.to_le_bytes());
+            to.extend_from_slice(&epoch.sequence.0.to_le_bytes());
+            to.extend_from_slice(&number.to_le_bytes());
+            holding.write(to);
         });
     }
 

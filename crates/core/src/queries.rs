@@ -16,6 +16,8 @@ pub(crate) const TOPIC: &str = ">query";
 pub(crate) const TRACE: &str = ">trace";
 /// The name of the built-in query that everybody answers with nothing.
 pub(crate) const PING: &str = "ping";
+/// The name of the built-in query that begins an epoch of a gauge. Nobody answers: they average.
+pub(crate) const AGGREGATE: &str = ">aggregate";
 /// An answer is sent again after this long, so many times.
 pub(crate) const ANSWER_RETRY: Duration = Duration::from_millis(500);
 pub(crate) const ANSWER_TRIES: u32 = 4;

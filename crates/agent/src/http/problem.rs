@@ -60,6 +60,7 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         Refusal::StillAlive { .. } | Refusal::WrongKind { .. } | Refusal::Mismatch { .. } => StatusCode::CONFLICT,
         Refusal::DataFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refusal::Leaving
+        | Refusal::Alone
         | Refusal::NotDurable
         | Refusal::NotStored { .. }
         | Refusal::WritesWaiting { .. }

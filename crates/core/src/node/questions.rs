@@ -110,6 +110,7 @@ impl Node {
                 }
             }
             queries::PING => self.send_answer(query, Vec::new()),
+            queries::AGGREGATE => self.begin_epoch_of_gauge(query, &question.payload),
             _ => {
                 self.queries.open(query, question.until);
                 self.fx.event(Event::Query { query, name: question.name, payload: question.payload });
