@@ -163,3 +163,17 @@ fn config_show_says_where_each_value_comes_from() {
     let said = ["value", "default", "unit", "set_by"].map(|key| fanout[key].to_string());
     assert_eq!(said, ["4", "3", "\"peers\"", "\"flag\""]);
 }
+
+#[test]
+fn a_contact_of_another_cluster_is_refused_and_both_sides_say_why() {
+    for view in ["full", "partial"] {
+        let contact = Agent::start("n1", &["--view", view]);
+        let stranger = Agent::join("n2", &contact, &["--view", view, "--cluster", "other"]);
+        for agent in [&contact, &stranger] {
+            agent.follow(&["logs"]).wait_for("a word about another cluster", |line| {
+                line["level"] == "warn" && line["message"].as_str().unwrap().contains("belongs to another cluster")
+            });
+            assert_eq!(agent.ask(&["members"]).as_array().unwrap().len(), 1, "{}", agent.name);
+        }
+    }
+}

@@ -674,8 +674,8 @@ pub enum ContactError {
 /// What an operator should know.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Warning {
-    /// A member of another cluster sends datagrams here.
-    #[error("datagrams of another cluster come from {from}")]
+    /// A node of another cluster speaks to this one.
+    #[error("{from} belongs to another cluster and is not listened to")]
     ForeignCluster {
         /// One of the senders.
         from: SocketAddr,

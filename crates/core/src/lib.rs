@@ -28,6 +28,7 @@ mod replica;
 mod returns;
 pub mod rng;
 mod rumors;
+mod seldom;
 pub mod sketch;
 mod slots;
 pub mod stats;

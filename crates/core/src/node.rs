@@ -48,6 +48,7 @@ use crate::membership::Members;
 use crate::messages::Messages;
 use crate::queries::Queries;
 use crate::rumors::Rumors;
+use crate::seldom::Seldom;
 use crate::stats::{Counters, MemberCounts};
 use crate::streams::Streams;
 use crate::time::{Instant, Now, Seconds};
@@ -112,15 +113,14 @@ pub struct Node {
     exchanges: Exchanges,
     streams: Streams,
     contacts: Contacts,
-    queries: Queries,
+    queries: Seldom<Queries>,
     budget: Budget,
     gossip: Gossip,
     hospitality: Hospitality,
     neighbourhood: Neighbourhood,
     planting: Planting,
     averaging: Averaging,
-    /// Nothing until a gauge is set or asked for.
-    gauging: Option<Box<Gauging>>,
+    gauging: Seldom<Gauging>,
     doubts: BTreeMap<NodeId, Doubt>,
     wants: BTreeMap<UpdateId, Want>,
     warned: Few<&'static str, Instant>,
@@ -195,14 +195,14 @@ impl Node {
             exchanges: Exchanges::default(),
             streams: Streams::new(config.streams_max),
             contacts: Contacts::new(known, former),
-            queries: Queries::default(),
+            queries: Seldom::new(),
             budget: Budget::new(config.bandwidth_max, now.instant),
             gossip: Gossip::new(&config, now.instant),
             hospitality: Hospitality::new(now.instant),
             neighbourhood: Neighbourhood::new(now.instant),
             planting: Planting::default(),
             averaging: Averaging::new(now.instant),
-            gauging: None,
+            gauging: Seldom::new(),
             doubts: BTreeMap::new(),
             wants: BTreeMap::new(),
             warned: Few::new(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::identity::{NodeId, Sequence, Tags};
 use crate::io::{QueryId, Ticket, TraceStep};
 use crate::returns::Returns;
+use crate::seldom::Vacant;
 use crate::time::{Instant, Wall};
 use crate::wire::{Put, Reader};
 
@@ -133,7 +134,7 @@ pub(crate) struct Answer {
 }
 
 /// Queries under way, this node's and others'.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Queries {
     /// Ours, by the sequence of the message that carries them.
     asked: BTreeMap<Sequence, Asked>,
@@ -142,6 +143,12 @@ pub(crate) struct Queries {
     answers: BTreeMap<QueryId, Answer>,
     /// Answers that go through this node, with a partial view.
     pub(crate) returns: Returns,
+}
+
+impl Vacant for Queries {
+    const VACANT: Self =
+        Self { asked: BTreeMap::new(), open: BTreeMap::new(), answers: BTreeMap::new(), returns: Returns::new() };
+    const SHARED: &'static Self = &Self::VACANT;
 }
 
 impl Queries {

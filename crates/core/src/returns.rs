@@ -76,7 +76,7 @@ struct Carried {
 }
 
 /// Ways of questions, and answers that go back on them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Returns {
     ways: BTreeMap<QueryId, Way>,
     carried: BTreeMap<(QueryId, NodeId), Carried>,
@@ -91,6 +91,17 @@ pub(crate) struct Returns {
 pub(crate) type Sending = (NodeId, u32, Return);
 
 impl Returns {
+    pub(crate) const fn new() -> Self {
+        Self {
+            ways: BTreeMap::new(),
+            carried: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            due: BTreeSet::new(),
+            bytes: 0,
+            last: 0,
+        }
+    }
+
     /// A question came from a neighbour; answers are wanted until then.
     pub(crate) fn note_question(&mut self, query: QueryId, from: Option<NodeId>, until: Wall) {
         if self.ways.len() >= WAYS_MAX
@@ -288,7 +299,7 @@ mod tests {
     }
 
     fn returns() -> Returns {
-        let mut returns = Returns::default();
+        let mut returns = Returns::new();
         returns.note_question(QUERY, Some(NodeId(2)), UNTIL);
         returns
     }
@@ -369,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_questions_is_remembered_up_to_a_bound() {
-        let mut returns = Returns::default();
+        let mut returns = Returns::new();
         for sequence in 0..10_000 {
             let query = QueryId { sequence: Sequence(sequence), ..QUERY };
             returns.note_question(query, None, Wall::from_micros(sequence));

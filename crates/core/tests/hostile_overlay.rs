@@ -75,6 +75,7 @@ const NEIGHBOUR: u8 = 0x26;
 const AVERAGE: u8 = 0x2d;
 const AVERAGED: u8 = 0x2e;
 const SIZE: u8 = 0x2f;
+const PEERS: u8 = 0x28;
 /// Words about being neighbours.
 const ASK_URGENTLY: u8 = 1;
 const ACCEPT: u8 = 2;
@@ -363,4 +364,23 @@ fn a_size_that_is_no_number_is_counted_and_a_huge_one_bounded() {
     let bytes = [pair.envelope(SECOND), frame(SIZE, &f32::MAX.to_le_bytes())].concat();
     pair.give(0, Input::Datagram { from: address(2), bytes: &bytes }, &mut nobody);
     assert_eq!(pair.nodes[0].size(), 1_000_000_000);
+}
+
+#[test]
+fn a_question_to_a_stranger_is_as_long_as_its_longest_answer() {
+    let mut pair = Pair::new();
+    let stranger = attacker(1);
+    let mut lengths = Vec::new();
+    // An epoch begins at five minutes. Who does not answer is forgotten, so the stranger is named again and again.
+    for second in 299..372 {
+        pair.run_until(second * 1_000, &mut |to, bytes| {
+            let asks = to == stranger.1 && bytes[HEADER + 1] == AVERAGE;
+            lengths.extend(asks.then_some(bytes.len()));
+            None
+        });
+        let peers = [pair.envelope(SECOND), frame(PEERS, &named(stranger.0.0, [10, 1, 0, 1], 4747))].concat();
+        pair.give(0, Input::Datagram { from: address(2), bytes: &peers }, &mut nobody);
+    }
+    // An answer names at most eight instances, of eight bytes each, behind epoch and number.
+    assert!(!lengths.is_empty() && lengths.iter().all(|bytes| *bytes == HEADER + 1 + 8 + 8 * 8), "{lengths:?}");
 }

@@ -54,6 +54,15 @@ pub(crate) struct Index {
 const LARGE: usize = 64;
 
 impl Index {
+    pub(crate) const fn new() -> Self {
+        Self {
+            ordered: Ordered::new(),
+            heads: Set::with_hasher(BuildHasherDefault::new()),
+            parts: Map::with_hasher(BuildHasherDefault::new()),
+            large: BTreeMap::new(),
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.ordered.len()
     }

@@ -31,6 +31,10 @@ pub(crate) struct Ordered {
 }
 
 impl Ordered {
+    pub(crate) const fn new() -> Self {
+        Self { blocks: Vec::new(), len: 0, last: Place { block: 0, at: 0 } }
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.len
     }

@@ -17,6 +17,7 @@ use crate::few::Few;
 use crate::identity::Tags;
 use crate::io::{Found, Quantile, QueryId, Refusal, Reply, Ticket};
 use crate::queries::{self, Question};
+use crate::seldom::Vacant;
 use crate::time::Instant;
 use crate::wire::Reader;
 
@@ -72,12 +73,17 @@ impl Running {
 }
 
 /// What a node has to do with gauges.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gauging {
     values: BTreeMap<String, f64>,
     running: Few<QueryId, Running>,
     /// The last answer of each gauge, and when it was found.
     found: BTreeMap<String, (Instant, Found)>,
+}
+
+impl Vacant for Gauging {
+    const VACANT: Self = Self { values: BTreeMap::new(), running: Few::new(), found: BTreeMap::new() };
+    const SHARED: &'static Self = &Self::VACANT;
 }
 
 /// What applications ask.
@@ -87,7 +93,7 @@ impl Node {
         if let Some(value) = value.filter(|value| !value.is_finite()) {
             return Err(invalid("value", value.to_string(), "a finite number"));
         }
-        let values = &mut self.gauging.get_or_insert_default().values;
+        let values = &mut self.gauging.values;
         match value {
             Some(_) if values.len() >= GAUGES_MAX && !values.contains_key(&name) => {
                 return Err(invalid(
@@ -109,7 +115,7 @@ impl Node {
             return Err(invalid("quantile", part.to_string(), "from 0 to 1"));
         }
         if self.under_way(gauge).is_none() {
-            let epochs = self.gauging.as_ref().map_or(0, |gauging| gauging.running.len());
+            let epochs = self.gauging.running.len();
             if epochs >= EPOCHS_MAX {
                 return Err(invalid(
                     "gauge",
@@ -128,7 +134,7 @@ impl Node {
     }
 
     fn under_way(&mut self, gauge: &str) -> Option<&mut Running> {
-        let running = self.gauging.as_mut()?.running.values_mut();
+        let running = self.gauging.running.values_mut();
         running.filter(|running| running.is_asking()).find(|running| running.gauge == gauge)
     }
 
@@ -148,13 +154,13 @@ impl Node {
     /// What the last epochs have found, with the time since, by gauge: those that this node asked for, and all others.
     pub fn aggregates(&self) -> impl Iterator<Item = (&Found, std::time::Duration)> {
         let now = self.fx.now.instant;
-        let found = self.gauging.iter().flat_map(|gauging| gauging.found.values());
+        let found = self.gauging.found.values();
         found.map(move |(at, found)| (found, now.since(*at)))
     }
 
     /// The values that this node gives to gauges.
     pub fn gauges(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.gauging.iter().flat_map(|gauging| &gauging.values).map(|(name, value)| (name.as_str(), *value))
+        self.gauging.values.iter().map(|(name, value)| (name.as_str(), *value))
     }
 }
 
@@ -168,7 +174,7 @@ impl Node {
         };
         let members = (gauge == MEMBERS).then(|| self.size());
         let begins = epoch.origin == self.identity.id;
-        let gauging = self.gauging.get_or_insert_default();
+        let gauging = &mut *self.gauging;
         if gauging.running.len() >= EPOCHS_MAX || gauging.running.contains_key(&epoch) {
             self.fx.counters.dropped.refused += 1;
             return;
@@ -190,19 +196,18 @@ impl Node {
     }
 
     pub(super) fn on_gauges_due(&mut self) {
-        let epochs: Vec<QueryId> = self.gauging.iter().flat_map(|gauging| gauging.running.keys().copied()).collect();
+        let epochs: Vec<QueryId> = self.gauging.running.keys().copied().collect();
         for epoch in epochs {
             self.go_round(epoch);
         }
-        if self.gauging.as_ref().is_some_and(|gauging| !gauging.running.is_empty()) {
+        if !self.gauging.running.is_empty() {
             self.fx.arm(self.config.gossip_interval / ROUNDS_AN_INTERVAL, Timer::Gauges);
         }
     }
 
     /// One round of an epoch.
     fn go_round(&mut self, epoch: QueryId) {
-        let Some(gauging) = &mut self.gauging else { return };
-        let Some(running) = gauging.running.get_mut(&epoch) else { return };
+        let Some(running) = self.gauging.running.get_mut(&epoch) else { return };
         if running.is_asking() {
             running.done += 1;
             return self.ask_about_gauge(epoch);
@@ -210,26 +215,24 @@ impl Node {
         if running.done == running.rounds {
             self.conclude(epoch);
         }
-        let Some(gauging) = &mut self.gauging else { return };
-        if let Some(running) = gauging.running.get_mut(&epoch) {
+        if let Some(running) = self.gauging.running.get_mut(&epoch) {
             running.done += 1;
             if running.is_over() {
-                gauging.running.remove(&epoch);
+                self.gauging.running.remove(&epoch);
             }
         }
     }
 
     /// Asks a random peer, or the last one again if it has not answered.
     fn ask_about_gauge(&mut self, epoch: QueryId) {
-        let Some(running) = self.gauging.as_ref().and_then(|gauging| gauging.running.get(&epoch)) else { return };
+        let Some(running) = self.gauging.running.get(&epoch) else { return };
         let again = running.epoch.waits_for().filter(|_| running.asks < ASKS_MAX);
         let Some(peer) = again.or_else(|| self.members.pick(&mut self.fx.rng, 1, None).first().copied()) else {
             return;
         };
         let Some(address) = self.members.address(peer) else { return };
         let mut letter = self.letter(peer, address);
-        let Some(gauging) = &mut self.gauging else { return };
-        let Some(running) = gauging.running.get_mut(&epoch) else { return };
+        let Some(running) = self.gauging.running.get_mut(&epoch) else { return };
         running.asks = if again.is_some() { running.asks + 1 } else { 1 };
         let (number, offered) = running.epoch.ask(peer);
         letter.packet.gauge(epoch, number, offered);
@@ -239,8 +242,7 @@ impl Node {
     /// What was found is what all have found.
     fn conclude(&mut self, epoch: QueryId) {
         let now = self.fx.now.instant;
-        let Some(gauging) = &mut self.gauging else { return };
-        let Some(running) = gauging.running.get_mut(&epoch) else { return };
+        let Some(running) = self.gauging.running.get_mut(&epoch) else { return };
         let waiting = std::mem::take(&mut running.waiting);
         let Some(aggregate) = running.epoch.aggregate() else {
             for (ticket, _) in waiting {
@@ -255,14 +257,14 @@ impl Node {
             .into_iter()
             .map(|(ticket, part)| (ticket, Found { quantile: part.and_then(quantile), ..found.clone() }))
             .collect();
-        keep(&mut gauging.found, now, found);
+        keep(&mut self.gauging.found, now, found);
         for (ticket, found) in replies {
             self.done(ticket, Ok(Reply::Aggregated(Box::new(found))));
         }
     }
 
     pub(super) fn on_gauge(&mut self, epoch: QueryId, number: u16, offered: Reader<'_>, letter: &mut Letter) {
-        let Some(running) = self.gauging.as_mut().and_then(|gauging| gauging.running.get_mut(&epoch)) else {
+        let Some(running) = self.gauging.running.get_mut(&epoch) else {
             self.fx.counters.dropped.unexpected += 1;
             return;
         };
@@ -281,7 +283,7 @@ impl Node {
     }
 
     pub(super) fn on_gauged(&mut self, epoch: QueryId, number: u16, flows: Reader<'_>, letter: &Letter) {
-        let Some(running) = self.gauging.as_mut().and_then(|gauging| gauging.running.get_mut(&epoch)) else {
+        let Some(running) = self.gauging.running.get_mut(&epoch) else {
             self.fx.counters.dropped.unexpected += 1;
             return;
         };

@@ -16,6 +16,7 @@ use crate::effects::Timer;
 use crate::frame::Space;
 use crate::identity::{NodeId, Record};
 use crate::io::{Refusal, Reply, Ticket, Token};
+use crate::seldom::{Seldom, Vacant};
 use crate::time::Instant;
 use crate::update::{Head, Update, UpdateId, UpdateRef};
 
@@ -55,13 +56,18 @@ struct Batch {
 }
 
 /// All batches on their way to the disk, in the order of their tokens.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct UnderWay {
     batches: VecDeque<Batch>,
     /// What they hold, each subject once.
     updates: Index,
     /// By how many bytes the store grows with them.
     growth: usize,
+}
+
+impl Vacant for UnderWay {
+    const VACANT: Self = Self { batches: VecDeque::new(), updates: Index::new(), growth: 0 };
+    const SHARED: &'static Self = &Self::VACANT;
 }
 
 impl UnderWay {
@@ -98,7 +104,7 @@ impl UnderWay {
 #[derive(Debug)]
 pub(super) struct Writing {
     queue: VecDeque<Asked>,
-    under_way: UnderWay,
+    under_way: Seldom<UnderWay>,
     /// Whether peers may know more of what this node added to counters than it does itself: its disk may be a backup that
     /// was restored.
     unsure_of_sums: bool,
@@ -113,7 +119,7 @@ impl Writing {
     pub(super) fn new(has_lived: bool) -> Self {
         Self {
             queue: VecDeque::new(),
-            under_way: UnderWay::default(),
+            under_way: Seldom::new(),
             unsure_of_sums: has_lived,
             lacking: None,
             trusts_own_clock: false,
