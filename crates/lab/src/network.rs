@@ -615,8 +615,7 @@ impl Network {
     /// Notes how a life ends, if the node is up.
     pub(crate) fn end_of_life(&mut self, node: usize, end: End) {
         if self.is_up(node) {
-            let latest = self.latest_wall();
-            if let Some(checkers) = &mut self.checkers {
+            if let Some((checkers, latest)) = self.checkers_now() {
                 checkers.data.clock(latest);
                 checkers.data.ended(node);
             }

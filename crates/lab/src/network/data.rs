@@ -10,7 +10,7 @@ use rumormill_core::{Reply, Wall};
 
 use super::Network;
 use super::check::data::{self, Writers};
-use super::check::{Breach, Verdict};
+use super::check::{Breach, Checkers, Verdict};
 use super::clock::Clock;
 use super::disk::Disk;
 use crate::Failure;
@@ -159,15 +159,21 @@ impl Network {
         Ok(())
     }
 
-    /// The latest time of day that any machine shows.
-    pub(crate) fn latest_wall(&self) -> Wall {
+    /// The latest time of day that any machine shows: all are looked at.
+    fn latest_wall(&self) -> Wall {
         (0..self.hosts.len()).map(|node| self.wall(node)).max().unwrap_or_default()
+    }
+
+    /// The checkers, if there are any, and the latest time of day that any machine shows.
+    pub(crate) fn checkers_now(&mut self) -> Option<(&mut Checkers, Wall)> {
+        let latest = self.checkers.as_ref().map(|_| self.latest_wall())?;
+        Some((self.checkers.as_mut()?, latest))
     }
 
     /// Shows the checkers what a node that has just started found on its disk.
     pub(crate) fn note_start(&mut self, node: usize) {
-        let (id, entries, latest) = (self.id(node), self.list(node), self.latest_wall());
-        if let Some(checkers) = &mut self.checkers {
+        let (id, entries) = (self.id(node), self.list(node));
+        if let Some((checkers, latest)) = self.checkers_now() {
             let verdict = checkers.data.started(node, id, latest, entries);
             self.judge(node, verdict);
         }

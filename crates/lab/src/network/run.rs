@@ -298,8 +298,7 @@ impl Network {
                 self.hosts[node].stopped = true;
             }
             Event::Done { ticket, ref result } => {
-                let latest = self.latest_wall();
-                if let Some(checkers) = &mut self.checkers {
+                if let Some((checkers, latest)) = self.checkers_now() {
                     checkers.data.answered(ticket, result, latest);
                 }
                 if let (Some(topic), Ok(Reply::Published { sequence })) = (self.publishing.remove(&ticket), result) {
