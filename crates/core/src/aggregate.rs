@@ -14,6 +14,15 @@ pub(crate) mod histogram;
 
 pub use gauge::Aggregate;
 
+/// Why a question or an answer was not taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Refused {
+    /// No honest node says that.
+    Senseless,
+    /// Nobody waits for it, or it is older than what is known.
+    Unexpected,
+}
+
 /// What both nodes hold after one exchange of push-pull averaging, given what they held before (Jelasity et al. 2005,
 /// `UPDATE`).
 ///

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::aggregate::count::CYCLES;
 use crate::datum::VALUE_BYTES_MAX;
 use crate::duration;
 use crate::stop::StopRule;
@@ -326,6 +327,12 @@ impl ConfigBuilder {
         within("passive_view", self.passive_view, self.active_view.max(8), 1_000)?;
         span("shuffle_interval", self.shuffle_interval, ms(100), secs(3_600))?;
         span("epoch_interval", self.epoch_interval, secs(10), secs(86_400))?;
+        check(
+            "epoch_interval",
+            duration::format(self.epoch_interval),
+            self.view == View::Full || self.epoch_interval >= self.probe_interval * (CYCLES + 1),
+            &format!("more than {CYCLES} times probe_interval, which an estimate takes"),
+        )?;
         span("gossip_interval", self.gossip_interval, ms(1), secs(60))?;
         at_least("gossip_interval_max", self.gossip_interval_max, self.gossip_interval, "gossip_interval")?;
         span("gossip_interval_max", self.gossip_interval_max, ms(1), secs(3_600))?;

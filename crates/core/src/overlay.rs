@@ -247,6 +247,12 @@ impl Overlay {
         pushed_out
     }
 
+    /// Takes out the peer that became active last, if more than `most` are.
+    pub(crate) fn surplus(&mut self, most: usize) -> Option<Peer> {
+        let last = self.active.last().filter(|_| self.active.len() > most)?;
+        self.exit(last.id)
+    }
+
     /// A peer is no longer active.
     pub(crate) fn exit(&mut self, id: NodeId) -> Option<Peer> {
         let place = self.place(id)?;
@@ -255,7 +261,7 @@ impl Overlay {
     }
 
     /// Keeps a peer in the passive view of at most `most`. Whoever was only heard of never takes the place of one that
-    /// was met.
+    /// was met, nor whoever is met now that of those whom this node has known longest: however many come, half of them stay.
     pub(crate) fn keep(&mut self, peer: Peer, is_met: bool, most: usize, rng: &mut Rng) {
         if !peer.is_plausible() || self.is_active(peer.id) {
             return;
@@ -267,12 +273,12 @@ impl Overlay {
             return;
         }
         if is_met && self.passive.iter().filter(|known| known.is_met).count() >= most / MET_PART {
-            self.drop_random(|known| known.is_met, rng);
+            self.drop_younger_met(rng);
         }
         if self.passive.len() >= most {
             let shuffled = std::mem::take(&mut self.shuffled);
             let given = |known: &Known| !known.is_met && shuffled.contains(&known.id);
-            if !self.drop_random(given, rng) && !self.drop_random(|known| !known.is_met, rng) {
+            if !self.drop_one(given, 0, rng) && !self.drop_one(|known| !known.is_met, 0, rng) {
                 self.shuffled = shuffled;
                 return;
             }
@@ -282,10 +288,18 @@ impl Overlay {
         self.passive.push(Known::new(peer, is_met));
     }
 
-    fn drop_random(&mut self, is_it: impl Fn(&Known) -> bool, rng: &mut Rng) -> bool {
-        let places: Vec<usize> = (0..self.passive.len()).filter(|place| is_it(&self.passive[*place])).collect();
+    fn drop_younger_met(&mut self, rng: &mut Rng) {
+        let met = self.passive.iter().filter(|known| known.is_met).count();
+        self.drop_one(|known| known.is_met, met / 2, rng);
+    }
+
+    /// Drops a random one of such, but for the `oldest` of them.
+    fn drop_one(&mut self, is_it: impl Fn(&Known) -> bool, oldest: usize, rng: &mut Rng) -> bool {
+        let places = (0..self.passive.len()).filter(|place| is_it(&self.passive[*place]));
+        let places: Vec<usize> = places.skip(oldest).collect();
         let Some(place) = (!places.is_empty()).then(|| places[rng.below(places.len())]) else { return false };
-        let dropped = self.passive.swap_remove(place).peer();
+        // In the order in which they came.
+        let dropped = self.passive.remove(place).peer();
         self.reserve.put(dropped.address);
         true
     }
@@ -453,6 +467,30 @@ mod tests {
         }
         let met = overlay.passive().filter(|known| known.id.0 <= 10).count();
         assert_eq!((met, overlay.passive().count()), (10, PASSIVE));
+    }
+
+    #[test]
+    fn whom_a_node_has_known_longest_stays_whoever_comes() {
+        let (mut overlay, mut rng) = (Overlay::default(), Rng::new(5));
+        for number in 0..10 {
+            overlay.keep(peer(number), true, PASSIVE, &mut rng);
+        }
+        for number in 1_000..3_000 {
+            overlay.keep(peer(number), number % 2 == 0, PASSIVE, &mut rng);
+        }
+        let oldest: Vec<u64> = overlay.passive().map(|known| known.id.0).filter(|id| *id <= 10).collect();
+        assert_eq!(oldest, [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_view_that_was_made_smaller_gives_up_whom_it_took_last() {
+        let (mut overlay, mut rng) = (Overlay::default(), Rng::new(5));
+        for number in 0..4 {
+            overlay.enter(peer(number), Yields::Any, 8, NOW, &mut rng);
+        }
+        let surplus: Vec<u64> = std::iter::from_fn(|| overlay.surplus(2)).map(|peer| peer.id.0).collect();
+        assert_eq!(surplus, [4, 3]);
+        assert_eq!(overlay.active().len(), 2);
     }
 
     #[test]

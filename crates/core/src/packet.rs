@@ -44,6 +44,8 @@ impl Head {
 
 /// Room for most datagrams of a calm cluster, so that they are written without growing.
 const USUAL_BYTES: usize = 256;
+/// The longest frame whose length takes one byte.
+const PADDING_MAX: usize = 129;
 
 impl Packet {
     /// A datagram of at most `limit` bytes.
@@ -298,8 +300,19 @@ impl Packet {
 
     /// Makes the frames so many bytes longer, from 2 to 129: a question that is as long as its answer is answered by who does not
     /// know the asker.
-    pub(crate) fn padding(&mut self, bytes: usize) {
-        assert!((2..=129).contains(&bytes), "a frame whose length takes one byte");
+    /// So many bytes of nothing, in as many frames as it takes; less than the two that a frame has are left out.
+    pub(crate) fn pad(&mut self, bytes: usize) {
+        for _ in 0..bytes / PADDING_MAX {
+            self.padding(PADDING_MAX);
+        }
+        let left = bytes % PADDING_MAX;
+        if left >= 2 {
+            self.padding(left);
+        }
+    }
+
+    fn padding(&mut self, bytes: usize) {
+        assert!((2..=PADDING_MAX).contains(&bytes), "a frame whose length takes one byte");
         self.sized(frame::KIND_PADDING, |to| to.resize(to.len() + bytes - 2, 0));
     }
 

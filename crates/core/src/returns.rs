@@ -117,6 +117,11 @@ impl Returns {
         self.ways.contains_key(&query)
     }
 
+    /// Whether an answer has come through here, or from here.
+    pub(crate) fn carries(&self, query: QueryId, by: NodeId) -> bool {
+        self.carried.contains_key(&(query, by))
+    }
+
     /// Takes an answer of this node, or one that a neighbour hands over, to be sent at `due`. Returns whether it is in good
     /// hands: `false` if nobody wants it or too many wait.
     ///

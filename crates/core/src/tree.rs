@@ -118,11 +118,14 @@ impl Trees {
     }
 
     /// A payload came from a neighbour and was here already: unless it is the one from whom it came first, and the network
-    /// has made two of one datagram, the link becomes lazy. Returns whether it does.
+    /// has made two of one datagram, the link becomes lazy. Returns whether it does: where there is no tree it is for the
+    /// other side to say so.
     pub(crate) fn prune(&mut self, origin: NodeId, peer: NodeId, now: Instant) -> bool {
-        let is_parent = self.tree(origin, now).parent == Some(peer);
+        let Some(tree) = self.by_origin.get_mut(&origin) else { return true };
+        tree.used = now;
+        let is_parent = tree.parent == Some(peer);
         if !is_parent {
-            self.make_lazy(origin, peer);
+            tree.make_lazy(peer);
         }
         !is_parent
     }
@@ -232,6 +235,7 @@ mod tests {
         let mut trees = planted();
         for origin in 100..10_000 {
             trees.make_lazy(NodeId(origin), NodeId(1));
+            assert!(trees.prune(NodeId(origin), NodeId(1), Instant::default()), "the other side is told");
         }
         assert_eq!(trees.by_origin.len(), 1);
     }

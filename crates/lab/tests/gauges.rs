@@ -13,9 +13,13 @@ const FIXED: [u64; 2] = [1, 2];
 const EPOCH: Duration = Duration::from_secs(15);
 
 fn network(seed: u64, nodes: usize, view: View) -> Network {
+    with_disks(seed, nodes, view).without_disks()
+}
+
+fn with_disks(seed: u64, nodes: usize, view: View) -> Network {
     let replay = seeds::replay_line(env!("CARGO_CRATE_NAME"), seed);
     let config = ConfigBuilder { view, ..ConfigBuilder::lan() };
-    Network::new(seed).replay(replay).nodes(nodes).config(config).without_disks()
+    Network::new(seed).replay(replay).nodes(nodes).config(config)
 }
 
 fn joined(seed: u64, nodes: usize) -> Network {
@@ -53,6 +57,17 @@ fn found_by_all(net: &Network) -> Vec<Found> {
     net.up().map(|node| last(node).unwrap_or_else(|| panic!("n{node} has no answer, {}", net.replay_line()))).collect()
 }
 
+/// What was found of the values 1 to `nodes`, one at each node, is no farther from the truth than its error says.
+#[track_caller]
+fn assert_within_its_error(found: &Found, nodes: u32, net: &Network) {
+    let (of, nodes) = (&found.aggregate, f64::from(nodes));
+    let mean = f64::midpoint(1.0, nodes);
+    assert_near(of.average, mean, of.average_error(), net);
+    assert_near(of.sum, mean * nodes, of.sum_error(), net);
+    assert_near(of.count, nodes, of.count_error(), net);
+    assert!(of.spread < 0.01, "{}, {}", of.spread, net.replay_line());
+}
+
 #[track_caller]
 fn assert_near(value: f64, truth: f64, error: f64, net: &Network) {
     assert!((value - truth).abs() <= error, "{value} instead of {truth} within {error}, {}", net.replay_line());
@@ -72,7 +87,7 @@ fn every_node_has_the_answer_of_an_epoch_that_one_of_them_asked_for() {
             (1_f64.to_bits(), 59_f64.to_bits())
         );
         let median = asked.quantile.expect("there are values");
-        assert!(median.low <= 31.0 && 29.0 <= median.high && median.high - median.low < 2.0, "{median:?}");
+        assert!(median.low <= 31.0 && 29.0 <= median.high && median.high - median.low < 3.0, "{median:?}");
         for Found { aggregate, epoch, .. } in found_by_all(&net) {
             assert_eq!(epoch, asked.epoch);
             assert_near(aggregate.average, 30.0, 0.03, &net);
@@ -92,6 +107,71 @@ fn lost_datagrams_cost_little() {
         let ticket = ask(&mut net, 0, None);
         run_for(&mut net, EPOCH);
         assert_near(found(&net, ticket).aggregate.average, 50.5, 0.5, &net);
+    }
+}
+
+#[test]
+fn nodes_that_have_hardly_met_average_as_fast_as_others() {
+    for seed in seeds::chosen(&FIXED) {
+        let mut net = network(seed, 200, View::Full).start_cold(0, Duration::from_secs(1));
+        run_for(&mut net, Duration::from_secs(3));
+        set_gauges(&mut net, 1);
+        let ticket = ask(&mut net, 50, None);
+        run_for(&mut net, EPOCH);
+        assert_within_its_error(&found(&net, ticket), 200, &net);
+    }
+}
+
+#[test]
+fn many_who_ask_in_one_instant_all_have_the_answer() {
+    for seed in seeds::chosen(&FIXED) {
+        let mut net = joined(seed, 60);
+        set_gauges(&mut net, 1);
+        // More than epochs that a node takes part in.
+        let tickets: Vec<Ticket> = (0..60).step_by(2).map(|node| ask(&mut net, node, None)).collect();
+        run_for(&mut net, EPOCH * 2);
+        for ticket in tickets {
+            assert_within_its_error(&found(&net, ticket), 60, &net);
+        }
+    }
+}
+
+#[test]
+fn who_asks_and_restarts_does_not_take_itself_for_the_cluster_nor_spoils_what_others_find() {
+    for seed in seeds::chosen(&FIXED) {
+        let mut net = with_disks(seed, 40, View::Full).start_joined().unwrap();
+        set_gauges(&mut net, 1);
+        ask(&mut net, 0, None);
+        run_for(&mut net, Duration::from_millis(700));
+        // It waits for the epoch that the other began, which may lose its part.
+        let waits = ask(&mut net, 20, None);
+        net.crash(0);
+        net.restart(0, DiskFate::Kept);
+        run_for(&mut net, Duration::from_secs(4));
+        let again = ask(&mut net, 0, None);
+        run_for(&mut net, EPOCH);
+        for ticket in [waits, again] {
+            let Found { aggregate, .. } = found(&net, ticket);
+            assert_near(aggregate.members, 40.0, 10.0, &net);
+        }
+    }
+}
+
+#[test]
+fn who_comes_when_an_epoch_has_ended_asks_for_another() {
+    for seed in seeds::chosen(&FIXED) {
+        let mut net = joined(seed, 40);
+        set_gauges(&mut net, 1);
+        let first = ask(&mut net, 0, None);
+        run_for(&mut net, Duration::from_secs(6));
+        net.crash(9);
+        net.restart(9, DiskFate::Lost);
+        run_for(&mut net, Duration::from_secs(1));
+        let second = ask(&mut net, 9, None);
+        run_for(&mut net, EPOCH);
+        assert_ne!(found(&net, first).epoch, found(&net, second).epoch);
+        // Of the node that came back with no disk there are two for a while: one is dead.
+        assert_near(found(&net, second).aggregate.members, 40.0, 1.0, &net);
     }
 }
 
@@ -182,7 +262,7 @@ fn what_breaks_a_rule_is_refused_by_name() {
     };
     let set = |name: &str, value| Command::SetGauge { name: name.to_owned(), value: Some(value) };
     for (command, said) in [
-        (set("load", f64::NAN), "value is NaN, must be a finite number"),
+        (set("load", f64::NAN), "value is NaN, must be a number between -1e300 and 1e300"),
         (set("", 1.0), "gauge is \"\", must be 1 to 64 bytes"),
         (set(&"x".repeat(65), 1.0), "must be 1 to 64 bytes"),
         (Command::Aggregate { gauge: "a\n".to_owned(), quantile: None }, "must be 1 to 64 bytes"),

@@ -35,7 +35,7 @@ pub(super) fn aggregate(flags: &Aggregate, output: Output) -> Result<(), Failure
         (None, _) => String::new(),
     };
     let path = format!("/v1/aggregates/{}?function={}{part}", percent::encode(name), flags.function);
-    let document: AggregateDocument = Client::new(&flags.target)?.get(&path)?;
+    let document: AggregateDocument = Client::new(&flags.target)?.patient().get(&path)?;
     if output.json {
         print::json(&document)?;
     }
@@ -50,7 +50,11 @@ pub(super) fn aggregate(flags: &Aggregate, output: Output) -> Result<(), Failure
 fn sentence(document: &AggregateDocument, value: f64) -> String {
     let AggregateDocument { error, members, rounds, converged, .. } = document;
     let told = if *converged { "" } else { ", which still differ by more than 1 %" };
-    let within = if *error > 0.0 { format!("within {}, ", number(*error, 1)) } else { String::new() };
+    let within = match *error {
+        Some(error) if error > 0.0 => format!("within {}, ", number(error, 1)),
+        Some(_) => String::new(),
+        None => "nobody knows how exactly, ".to_owned(),
+    };
     let of = print::count(*members, "agent");
     format!("{} ({within}of {of}, {rounds} rounds{told})", number(value, 6))
 }

@@ -55,8 +55,9 @@ pub(crate) struct AggregateDocument {
     pub(crate) function: Function,
     /// That number; absent if no agent has a value to make it of.
     pub(crate) value: Option<f64>,
-    /// By how much it may be wrong: what the agents that met last still differed by, and the width of a bucket of a quantile.
-    pub(crate) error: f64,
+    /// By how much it may be wrong: by what the agents that met last still differed, and the width of a bucket of a quantile.
+    /// Absent if too few met to tell.
+    pub(crate) error: Option<f64>,
     /// How many agents took part, as they found out together.
     pub(crate) members: u64,
     /// Which epoch of averaging: who began it, and a number of its own.
@@ -89,7 +90,7 @@ impl AggregateDocument {
             name: gauge.clone(),
             function,
             value,
-            error,
+            error: Some(error).filter(|error| error.is_finite()),
             members: members(aggregate),
             epoch: format!("{}:{}", epoch.origin, epoch.sequence),
             rounds: *rounds,

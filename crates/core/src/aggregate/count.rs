@@ -14,7 +14,7 @@
 //! **Invariant:** shares lie between 0 and 1; what flows out of one node flows into another, unless its answer is lost
 //! for good. That error lasts to the end of the epoch, and is at most half of what was asked with.
 
-use super::flow;
+use super::{Refused, flow};
 use crate::identity::NodeId;
 
 /// Instances that run together. Guess: lost answers are repeated, so that few suffice, and three leaders may crash.
@@ -36,15 +36,6 @@ pub(crate) struct Share {
     /// The instance.
     pub(crate) key: u32,
     pub(crate) value: f32,
-}
-
-/// Why a question or an answer was not taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Refused {
-    /// No honest node says that.
-    Senseless,
-    /// Nobody waits for it, or it is older than what is known.
-    Unexpected,
 }
 
 /// A question that is not answered yet.
@@ -99,6 +90,11 @@ impl Count {
     /// Whether this node asks, rather than only answers.
     pub(crate) const fn is_asking(&self) -> bool {
         self.cycles > 0
+    }
+
+    /// Whether this node asks still, but has for so long that its shares are near to those of others.
+    pub(crate) const fn has_mixed(&self) -> bool {
+        self.is_asking() && self.cycles <= CYCLES / 2
     }
 
     /// A probe interval begins. Returns whether this node has just stopped asking.

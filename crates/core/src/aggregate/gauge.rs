@@ -12,17 +12,24 @@
 //! **Invariant:** what flows out of one node flows into another, to the last bit of what is sent, unless an answer is lost
 //! for good. That error lasts to the end of the epoch; the next one begins anew.
 
-use super::flow;
 use super::histogram::{BUCKETS_MAX, Histogram, Range, short};
+use super::{Refused, flow};
 use crate::identity::NodeId;
 use crate::wire::{Put, Reader};
 
 /// Peers whose last question is remembered; beyond it the oldest is forgotten. Of a full view anybody may ask.
 const ANSWERS_MAX: usize = 16;
+/// What a holding takes where it is sent, without its histogram, and what a bucket takes.
+const HOLDING_BYTES: usize = 33;
+const BUCKET_BYTES: usize = 8;
 /// The most that a holding takes where it is sent.
-pub(crate) const HOLDING_BYTES_MAX: usize = 41 + 8 * BUCKETS_MAX;
+pub(crate) const HOLDING_BYTES_MAX: usize = HOLDING_BYTES + BUCKET_BYTES * BUCKETS_MAX;
+/// The largest value of a gauge, and below zero the smallest: what a million of them add up to is a number yet.
+pub(crate) const VALUE_MAX: f64 = 1e300;
+/// Shares and counts are sent in four bytes: so much of them is lost on the way, at most.
+const ROUNDING: f64 = 1e-6;
 /// By how many of its last exchanges a node judges how far averaging has come.
-const JUDGED: usize = 4;
+const JUDGED: usize = 8;
 
 /// What one node holds of an epoch, offers of it, or gets of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,15 +45,6 @@ pub(crate) struct Holding {
     /// The highest; below all numbers as long as there is none.
     pub(crate) high: f64,
     pub(crate) histogram: Histogram,
-}
-
-/// Why a question or an answer was not taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Refused {
-    /// No honest node says that.
-    Senseless,
-    /// Nobody waits for it, or it is older than what is known.
-    Unexpected,
 }
 
 /// What an epoch has found.
@@ -75,9 +73,9 @@ impl Aggregate {
         self.low.abs().max(self.high.abs())
     }
 
-    /// By how much the average may be wrong: the spread, of the largest value.
+    /// By how much the average may be wrong: the sum of which it is made may, and the count.
     pub fn average_error(&self) -> f64 {
-        self.spread * self.scale()
+        2.0 * self.spread * self.scale()
     }
 
     /// By how much the sum may be wrong: by what the average may be, and by what the count may be.
@@ -131,7 +129,12 @@ impl Holding {
         }
     }
 
-    /// As it is sent: 41 bytes, and 8 for each bucket.
+    /// How many bytes it takes where it is sent.
+    pub(crate) fn bytes(&self) -> usize {
+        HOLDING_BYTES + BUCKET_BYTES * self.histogram.shares().len()
+    }
+
+    /// As it is sent: 33 bytes, and 8 for each bucket.
     pub(crate) fn write(&self, to: &mut Vec<u8>) {
         to.put_short_float(self.one);
         to.put_short_float(self.weight);
@@ -245,6 +248,16 @@ impl Epoch {
         (*number, offered)
     }
 
+    /// How many bytes an answer to that takes at most.
+    pub(crate) fn answer_bytes_max(&self, offered: &Holding) -> usize {
+        (self.held.bytes() + BUCKET_BYTES * offered.histogram.shares().len()).min(HOLDING_BYTES_MAX)
+    }
+
+    /// Whether anybody took part with this node.
+    pub(crate) const fn has_met(&self) -> bool {
+        self.met > 0
+    }
+
     /// A peer asks: what flows to it.
     pub(crate) fn answer(&mut self, peer: NodeId, number: u16, offered: &Holding) -> Result<&Holding, Refused> {
         if !offered.makes_sense() {
@@ -299,7 +312,6 @@ impl Epoch {
         }
         let has_values = weight > 0.0 && low <= high;
         let zero_unless = |number: f64| if has_values { number } else { 0.0 };
-        let spread = self.spreads.iter().copied().fold(0.0, f64::max);
         Some(Aggregate {
             members: 1.0 / one,
             count: zero_unless(weight / one),
@@ -307,14 +319,20 @@ impl Epoch {
             average: zero_unless(sum / weight).clamp(zero_unless(low), zero_unless(high)),
             low: zero_unless(low),
             high: zero_unless(high),
-            // A node that met nobody is alone.
-            spread: if self.met == 0 { 0.0 } else { spread },
+            spread: self.spread(),
         })
     }
 
-    /// Between which numbers lies the one below which this part of the values lies.
+    /// How far this node and the last that it met were from each other. A node that met nobody is alone.
+    fn spread(&self) -> f64 {
+        if self.has_met() { self.spreads.iter().copied().fold(0.0, f64::max) } else { 0.0 }
+    }
+
+    /// Between which numbers lies the one below which this part of the values lies, as far as shares may be wrong.
     pub(crate) fn quantile(&self, part: f64) -> Option<Range> {
-        let Range { low, high } = self.held.histogram.quantile(part)?;
+        let error = (2.0 * self.spread()).max(ROUNDING);
+        let low = self.held.histogram.quantile((part - error).max(0.0))?.low;
+        let high = self.held.histogram.quantile((part + error).min(1.0))?.high;
         let within = |number: f64| number.clamp(self.held.low, self.held.high.max(self.held.low));
         Some(Range { low: within(low), high: within(high) })
     }
@@ -463,7 +481,71 @@ mod tests {
         assert_eq!(node.held, held);
     }
 
+    fn holding() -> impl Strategy<Value = Holding> {
+        let shares = proptest::collection::btree_map(0_u32..200, -1_f32..1.0, 0..=BUCKETS_MAX);
+        let histogram = shares.prop_map(|shares| {
+            let shares = shares.into_iter().map(|(bucket, share)| (bucket, f64::from(share))).collect();
+            Histogram::read(0, shares).expect("buckets in their order")
+        });
+        let numbers = (-1_f32..1.0, -1_f32..1.0, -1e300..1e300, -1e300..1e300, -1e300..1e300);
+        (numbers, histogram).prop_map(|((one, weight, sum, low, high), histogram)| Holding {
+            one: one.into(),
+            weight: weight.into(),
+            sum,
+            low,
+            high,
+            histogram,
+        })
+    }
+
+    #[test]
+    fn where_values_leave_a_gap_both_sides_of_it_are_told() {
+        let mut crowd = Crowd::of((0..100).map(|place| Some(if place % 2 == 0 { 1.0 } else { 1e6 })));
+        for _ in 0..30 {
+            crowd.round(|_| false);
+        }
+        for node in &crowd.nodes {
+            let Range { low, high } = node.quantile(0.5).unwrap();
+            assert!(low <= 1.0 && 1e6 <= high, "{low} to {high}: either may be the median");
+            let Range { low, high } = node.quantile(0.4).unwrap();
+            assert!(low <= 1.0 && high < 1.1, "{low} to {high}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_is_no_farther_from_the_truth_than_the_error_says() {
+        let mut crowd = Crowd::of((0..500).map(|place| (place % 5 != 0).then(|| f64::from(place) - 100.0)));
+        for round in 1..30 {
+            crowd.round(|_| false);
+            // Before, extremes and shares have not been everywhere.
+            if round < 12 {
+                continue;
+            }
+            for found in crowd.nodes.iter().filter_map(Epoch::aggregate) {
+                let sum = (0..500).filter(|place| place % 5 != 0).map(|place| f64::from(place) - 100.0).sum::<f64>();
+                assert!((found.sum - sum).abs() <= found.sum_error(), "round {round}: {found:?}");
+                assert!((found.average - sum / 400.0).abs() <= found.average_error(), "round {round}: {found:?}");
+                assert!((found.count - 400.0).abs() <= found.count_error(), "round {round}: {found:?}");
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_holding_is_read_as_it_was_written(holding in holding()) {
+            let mut bytes = Vec::new();
+            holding.write(&mut bytes);
+            prop_assert_eq!(bytes.len(), holding.bytes());
+            prop_assert_eq!(Holding::read(Reader::new(&bytes)), Some(holding));
+        }
+
+        #[test]
+        fn no_bytes_are_a_holding_that_makes_no_sense(bytes: Vec<u8>) {
+            if let Some(holding) = Holding::read(Reader::new(&bytes)) {
+                prop_assert!(holding.makes_sense());
+            }
+        }
+
         #[test]
         fn what_all_hold_together_stays_what_it_was(
             values in proptest::collection::vec(proptest::option::of(-1e6..1e6), 2..20),

@@ -151,8 +151,7 @@ impl Histogram {
         for (bucket, share) in self.shares.iter().filter(|(_, share)| *share > 0.0) {
             left -= share;
             last = Some(range_of(*bucket, self.level));
-            // What rounding leaves must not lead into the next bucket.
-            if left <= all * 1e-9 {
+            if left <= 0.0 {
                 break;
             }
         }

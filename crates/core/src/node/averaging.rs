@@ -11,7 +11,8 @@
 
 use super::Node;
 use super::letters::Letter;
-use crate::aggregate::count::{Count, INSTANCES, Refused, bounded};
+use crate::aggregate::Refused;
+use crate::aggregate::count::{Count, INSTANCES, bounded};
 use crate::frame::Shares;
 use crate::overlay::{Allowance, Peer};
 use crate::time::Instant;
@@ -87,6 +88,10 @@ impl Node {
     }
 
     fn begin_epoch(&mut self, epoch: u32) {
+        if self.averaging.count.has_mixed() {
+            // Its cycles went slowly: this node does not hear enough of others.
+            self.take_estimate();
+        }
         self.averaging.epoch = Some(epoch);
         let key = u32::try_from(self.fx.rng.bits() >> 32).expect("the upper half of 64 bits");
         self.averaging.count.begin(key);
@@ -136,10 +141,7 @@ impl Node {
         let (number, offered) = self.averaging.count.ask(peer.id);
         letter.packet.average(epoch, number, offered);
         // A stranger answers with no more bytes than came.
-        let missing = (INSTANCES - offered.len()) * 8;
-        if missing > 0 {
-            letter.packet.padding(missing);
-        }
+        letter.packet.pad((INSTANCES - offered.len()) * 8);
         self.averaging.stranger = Some((peer, tries + 1));
         self.post(letter);
         true
@@ -186,7 +188,7 @@ impl Node {
         hears
     }
 
-    fn note_refused(&mut self, refused: Refused) {
+    pub(super) fn note_refused(&mut self, refused: Refused) {
         match refused {
             Refused::Senseless => self.fx.counters.dropped.malformed += 1,
             Refused::Unexpected => self.fx.counters.dropped.unexpected += 1,

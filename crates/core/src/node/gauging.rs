@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use super::Node;
 use super::commands::invalid;
 use super::letters::Letter;
-use crate::aggregate::gauge::{Epoch, HOLDING_BYTES_MAX, Holding, Refused};
+use crate::aggregate::gauge::{Epoch, HOLDING_BYTES_MAX, Holding, VALUE_MAX};
+use crate::aggregate::{Aggregate, Refused};
 use crate::config::is_name;
 use crate::effects::Timer;
 use crate::few::Few;
@@ -25,7 +26,7 @@ use crate::wire::Reader;
 const NAME_BYTES_MAX: usize = 64;
 /// Gauges that a node gives values to.
 const GAUGES_MAX: usize = 64;
-/// Epochs at once; of more this node takes no part.
+/// Epochs at once. Of more all nodes take part in the same: those with the lowest ids.
 const EPOCHS_MAX: usize = 16;
 /// Gauges of which the last answer is kept; beyond it the one that was found first goes.
 const FOUND_MAX: usize = 64;
@@ -42,11 +43,14 @@ const ROUNDS_MAX: u32 = 96;
 const PARTIAL_FACTOR: u32 = 2;
 /// A question is asked so often, once in each round.
 const ASKS_MAX: u32 = 3;
-/// For how long a question that begins an epoch goes on to nodes that missed it, in rounds. Whoever hears of it later
-/// takes part later.
-const BEGINNING_ROUNDS: u32 = 2;
-/// A frame of averaging, without its holding: kind, length, epoch, number.
-const FRAME_BYTES_MAX: usize = 1 + 2 + 16 + 2 + HOLDING_BYTES_MAX;
+/// For how long a question that begins an epoch goes on to nodes that missed it, in times that the epoch takes; and for what
+/// clocks may differ beyond. Whoever hears of it when others have ended meets nobody, and does not take its own part for an answer.
+const BEGINNING: u32 = 2;
+/// A frame of averaging without its holding: kind, length, epoch, number.
+const FRAME_BYTES: usize = 1 + 2 + 16 + 2;
+/// An epoch that finds more or fewer members than this node knows of, by this part, is doubted: whoever began it may have
+/// crashed with its share, or many may not have heard of it. Whoever waits for it asks once more. Guess.
+const DOUBTED: f64 = 0.25;
 
 /// An epoch under way.
 #[derive(Debug)]
@@ -58,7 +62,16 @@ struct Running {
     done: u32,
     /// How often the open question was asked.
     asks: u32,
-    waiting: Vec<(Ticket, Option<f64>)>,
+    waiting: Vec<Waiting>,
+}
+
+/// A command that waits for an epoch to end.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    ticket: Ticket,
+    quantile: Option<f64>,
+    /// It has waited for one before, and takes what this one finds.
+    is_last: bool,
 }
 
 impl Running {
@@ -86,12 +99,29 @@ impl Vacant for Gauging {
     const SHARED: &'static Self = &Self::VACANT;
 }
 
+impl Gauging {
+    /// Whether an epoch may begin here: it has not yet, and there is room, or one that goes for it.
+    fn takes_part_in(&self, epoch: QueryId) -> bool {
+        let goes_first = || {
+            self.dispensable()
+                .is_some_and(|other| other > epoch || !self.running.get(&other).is_some_and(Running::is_asking))
+        };
+        !self.running.contains_key(&epoch) && (self.running.len() < EPOCHS_MAX || goes_first())
+    }
+
+    /// One in which this node asks nothing any more, or else the one with the highest id.
+    fn dispensable(&self) -> Option<QueryId> {
+        let over = self.running.iter().find(|(_, running)| !running.is_asking()).map(|(epoch, _)| *epoch);
+        over.or_else(|| self.running.keys().max().copied())
+    }
+}
+
 /// What applications ask.
 impl Node {
     pub(super) fn set_gauge(&mut self, name: String, value: Option<f64>) -> Result<Reply, Refusal> {
         check_name(&name)?;
-        if let Some(value) = value.filter(|value| !value.is_finite()) {
-            return Err(invalid("value", value.to_string(), "a finite number"));
+        if let Some(value) = value.filter(|value| !(-VALUE_MAX..=VALUE_MAX).contains(value)) {
+            return Err(invalid("value", value.to_string(), "a number between -1e300 and 1e300"));
         }
         let values = &mut self.gauging.values;
         match value {
@@ -117,19 +147,15 @@ impl Node {
         if self.under_way(gauge).is_none() {
             let epochs = self.gauging.running.len();
             if epochs >= EPOCHS_MAX {
-                return Err(invalid(
-                    "gauge",
-                    gauge.to_owned(),
-                    &format!("asked for when fewer than {EPOCHS_MAX} are averaged"),
-                ));
+                return Err(too_many(gauge));
             }
             self.begin_averaging(gauge);
         }
-        let running = self.under_way(gauge).expect("it has just begun");
+        let Some(running) = self.under_way(gauge) else { return Err(too_many(gauge)) };
         if running.waiting.len() >= WAITING_MAX {
             return Err(invalid("gauge", gauge.to_owned(), &format!("waited for by fewer than {WAITING_MAX}")));
         }
-        running.waiting.push((ticket, quantile));
+        running.waiting.push(Waiting { ticket, quantile, is_last: false });
         Ok(())
     }
 
@@ -143,7 +169,7 @@ impl Node {
         let factor = if self.is_partial() { PARTIAL_FACTOR } else { 1 };
         let rounds = (ROUNDS_MIN + self.size().max(1).ilog2()) * factor;
         let rounds = rounds.min(ROUNDS_MAX);
-        let lasts = self.config.gossip_interval * rounds / ROUNDS_AN_INTERVAL * BEGINNING_ROUNDS;
+        let lasts = self.config.gossip_interval * rounds / ROUNDS_AN_INTERVAL * BEGINNING;
         let mut payload = vec![u8::try_from(rounds).expect("at most 96")];
         payload.extend_from_slice(gauge.as_bytes());
         let until = self.fx.now.wall + lasts + self.config.clock_skew_max;
@@ -174,13 +200,17 @@ impl Node {
         };
         let members = (gauge == MEMBERS).then(|| self.size());
         let begins = epoch.origin == self.identity.id;
-        let gauging = &mut *self.gauging;
-        if gauging.running.len() >= EPOCHS_MAX || gauging.running.contains_key(&epoch) {
+        if begins && epoch.sequence.boot() != self.incarnation.boot() {
+            // What an earlier life of this node began goes on without it: its part is out there.
+            return;
+        }
+        if !self.gauging.takes_part_in(epoch) {
             self.fx.counters.dropped.refused += 1;
             return;
         }
+        let given_up = self.give_up_epoch();
         #[expect(clippy::cast_precision_loss, reason = "members are far fewer than 2^53")]
-        let value = gauging.values.get(gauge).copied().or_else(|| members.map(|members| members as f64));
+        let value = self.gauging.values.get(gauge).copied().or_else(|| members.map(|members| members as f64));
         let running = Running {
             gauge: gauge.to_owned(),
             epoch: Epoch::new(value, begins),
@@ -189,10 +219,29 @@ impl Node {
             asks: 0,
             waiting: Vec::new(),
         };
-        gauging.running.insert(epoch, running);
+        self.gauging.running.insert(epoch, running);
+        self.rehouse(given_up);
         // Nodes that hear of it in one instant ask at different ones.
         let first = (self.config.gossip_interval / ROUNDS_AN_INTERVAL).mul_f64(self.fx.rng.fraction());
         self.fx.arm_once(first, Timer::Gauges);
+    }
+
+    /// Makes room for an epoch that has not begun here. Returns the one that had to go for it.
+    fn give_up_epoch(&mut self) -> Option<Running> {
+        let gauging = &mut *self.gauging;
+        let given_up = (gauging.running.len() >= EPOCHS_MAX).then(|| gauging.dispensable())??;
+        gauging.running.remove(&given_up)
+    }
+
+    /// Those who waited for an epoch that was given up wait for another of the same gauge.
+    fn rehouse(&mut self, given_up: Option<Running>) {
+        let Some(Running { gauge, waiting, .. }) = given_up else { return };
+        if let Some(running) = self.under_way(&gauge) {
+            return running.waiting.extend(waiting);
+        }
+        for Waiting { ticket, .. } in waiting {
+            self.done(ticket, Err(too_many(&gauge)));
+        }
     }
 
     pub(super) fn on_gauges_due(&mut self) {
@@ -226,7 +275,8 @@ impl Node {
     /// Asks a random peer, or the last one again if it has not answered.
     fn ask_about_gauge(&mut self, epoch: QueryId) {
         let Some(running) = self.gauging.running.get(&epoch) else { return };
-        let again = running.epoch.waits_for().filter(|_| running.asks < ASKS_MAX);
+        let again = running.epoch.waits_for();
+        let again = again.filter(|peer| running.asks < ASKS_MAX && self.members.is_live(*peer));
         let Some(peer) = again.or_else(|| self.members.pick(&mut self.fx.rng, 1, None).first().copied()) else {
             return;
         };
@@ -236,31 +286,69 @@ impl Node {
         running.asks = if again.is_some() { running.asks + 1 } else { 1 };
         let (number, offered) = running.epoch.ask(peer);
         letter.packet.gauge(epoch, number, offered);
+        if !self.members.is_proven(peer, address) {
+            // Whoever does not know this node's address yet answers with no more bytes than came.
+            letter.packet.pad(HOLDING_BYTES_MAX - offered.bytes());
+        }
         self.post(letter);
     }
 
-    /// What was found is what all have found.
+    /// What was found is what all have found, unless it is doubted.
     fn conclude(&mut self, epoch: QueryId) {
-        let now = self.fx.now.instant;
+        let (is_alone, is_known) = (self.members.live_ids().next().is_none(), self.known_size());
         let Some(running) = self.gauging.running.get_mut(&epoch) else { return };
-        let waiting = std::mem::take(&mut running.waiting);
-        let Some(aggregate) = running.epoch.aggregate() else {
-            for (ticket, _) in waiting {
+        let (gauge, rounds) = (running.gauge.clone(), running.rounds);
+        let mut waiting = std::mem::take(&mut running.waiting);
+        let aggregate = running.epoch.aggregate().filter(|_| running.epoch.has_met() || is_alone);
+        let doubts = |found: &Aggregate| is_known.is_some_and(|size| (found.members - size).abs() > size * DOUBTED);
+        let is_doubted = !is_alone && aggregate.as_ref().is_none_or(doubts);
+        let again = if is_doubted { waiting.extract_if(.., |waiting| !waiting.is_last).collect() } else { Vec::new() };
+        if let Some(aggregate) = aggregate.filter(|_| !is_doubted || !waiting.is_empty()) {
+            let found = Found { gauge: gauge.clone(), aggregate, quantile: None, epoch, rounds };
+            self.tell_found(found, waiting);
+        } else {
+            for Waiting { ticket, .. } in waiting {
                 self.done(ticket, Err(Refusal::Alone));
             }
-            return;
-        };
-        let found = Found { gauge: running.gauge.clone(), aggregate, quantile: None, epoch, rounds: running.rounds };
-        let quantile =
-            |part: f64| running.epoch.quantile(part).map(|range| Quantile { part, low: range.low, high: range.high });
-        let replies: Vec<(Ticket, Found)> = waiting
-            .into_iter()
-            .map(|(ticket, part)| (ticket, Found { quantile: part.and_then(quantile), ..found.clone() }))
-            .collect();
-        keep(&mut self.gauging.found, now, found);
-        for (ticket, found) in replies {
-            self.done(ticket, Ok(Reply::Aggregated(Box::new(found))));
         }
+        if !again.is_empty() {
+            self.average_again(&gauge, again);
+        }
+    }
+
+    /// Those who wait for an epoch get what it found.
+    fn tell_found(&mut self, found: Found, waiting: Vec<Waiting>) {
+        let now = self.fx.now.instant;
+        for Waiting { ticket, quantile, .. } in waiting {
+            let running = self.gauging.running.get(&found.epoch);
+            let range = quantile.zip(running).and_then(|(part, running)| running.epoch.quantile(part));
+            let quantile = range.zip(quantile).map(|(range, part)| Quantile { part, low: range.low, high: range.high });
+            self.done(ticket, Ok(Reply::Aggregated(Box::new(Found { quantile, ..found.clone() }))));
+        }
+        keep(&mut self.gauging.found, now, found);
+    }
+
+    /// Those who do not trust what an epoch found wait for one that this node begins.
+    fn average_again(&mut self, gauge: &str, waiting: Vec<Waiting>) {
+        if self.under_way(gauge).is_none() {
+            self.begin_averaging(gauge);
+        }
+        let waiting = waiting.into_iter().map(|waiting| Waiting { is_last: true, ..waiting });
+        match self.under_way(gauge) {
+            Some(running) => running.waiting.extend(waiting),
+            None => {
+                for Waiting { ticket, .. } in waiting {
+                    self.done(ticket, Err(too_many(gauge)));
+                }
+            }
+        }
+    }
+
+    /// How many nodes there are as far as this one knows, itself included; `None` with a partial view before the first estimate.
+    #[expect(clippy::cast_precision_loss, reason = "members are far fewer than 2^53")]
+    fn known_size(&self) -> Option<f64> {
+        let size = if self.is_partial() { self.estimated_size() } else { Some(self.size()) };
+        size.map(|size| size as f64)
     }
 
     pub(super) fn on_gauge(&mut self, epoch: QueryId, number: u16, offered: Reader<'_>, letter: &mut Letter) {
@@ -272,13 +360,13 @@ impl Node {
             self.fx.counters.dropped.malformed += 1;
             return;
         };
-        if letter.packet.room() < FRAME_BYTES_MAX {
+        if letter.packet.room() < FRAME_BYTES + running.epoch.answer_bytes_max(&offered) {
             letter.hold_back();
             return;
         }
         match running.epoch.answer(letter.peer, number, &offered) {
             Ok(flows) => letter.packet.gauged(epoch, number, flows),
-            Err(refused) => self.note_refused_holding(refused),
+            Err(refused) => self.note_refused(refused),
         }
     }
 
@@ -289,16 +377,13 @@ impl Node {
         };
         let flows = Holding::read(flows).ok_or(Refused::Senseless);
         if let Err(refused) = flows.and_then(|flows| running.epoch.settle(letter.peer, number, &flows)) {
-            self.note_refused_holding(refused);
+            self.note_refused(refused);
         }
     }
+}
 
-    fn note_refused_holding(&mut self, refused: Refused) {
-        match refused {
-            Refused::Senseless => self.fx.counters.dropped.malformed += 1,
-            Refused::Unexpected => self.fx.counters.dropped.unexpected += 1,
-        }
-    }
+fn too_many(gauge: &str) -> Refusal {
+    invalid("gauge", gauge.to_owned(), &format!("asked for when fewer than {EPOCHS_MAX} are averaged"))
 }
 
 /// The gauge that every node has: how many members it knows.

@@ -104,17 +104,17 @@ impl Node {
         if member != by {
             return true;
         }
+        let is_news = self.members.standing(claim) == Standing::News;
         if state == State::Alive {
             let claim = self.interner.intern(claim, &self.secret);
-            if let Some(address) = claim.claim_address().filter(|_| self.neighbourhood.overlay.is_active(member)) {
+            let peer = claim.claim_address().map(|address| Peer { id: member, address }).filter(Peer::is_plausible);
+            if let Some(peer) = peer.filter(|_| is_news && self.neighbourhood.overlay.is_active(member)) {
                 // Tags, or an address, or a new life.
-                self.neighbourhood.overlay.moved(Peer { id: member, address });
-                if self.members.standing(&claim.parts()) == Standing::News {
-                    self.merge_claim(Arc::clone(&claim), by, false);
-                }
+                self.neighbourhood.overlay.moved(peer);
+                self.merge_claim(Arc::clone(&claim), by, false);
             }
             self.neighbourhood.introduced = Some(claim);
-        } else if self.neighbourhood.overlay.is_active(member) && state == State::Left {
+        } else if is_news && self.neighbourhood.overlay.is_active(member) && state == State::Left {
             self.part_from(member, MemberChange::Left);
         }
         true
@@ -436,6 +436,10 @@ impl Node {
         if self.neighbourhood.settling > 0 && !self.neighbourhood.overlay.active().is_empty() {
             self.neighbourhood.settling -= 1;
             self.ask_stranger();
+        }
+        while let Some(peer) = self.neighbourhood.overlay.surplus(self.active_max()) {
+            // What the cluster's size was taken for has shrunk.
+            self.dismiss(peer);
         }
         self.neighbourhood.overlay.begin_search();
         self.search();

@@ -131,11 +131,12 @@ impl Node {
 
     /// Payloads on an eager link. One that was here already makes the link lazy.
     pub(super) fn on_payload(&mut self, items: Items<'_>, letter: &mut Letter) {
+        let is_neighbour = self.members.is_live(letter.peer);
         let mut pruned: Vec<NodeId> = Vec::new();
         for (hop, bytes) in items {
             let origin = UpdateRef::read(bytes).and_then(|update| origin_of(&update));
             let known = self.take_update(hop, bytes, letter.peer, true);
-            if let Some(origin) = origin.filter(|_| known)
+            if let Some(origin) = origin.filter(|_| known && is_neighbour)
                 && self.planting.trees.prune(origin, letter.peer, self.fx.now.instant)
                 && !pruned.contains(&origin)
             {
@@ -173,6 +174,10 @@ impl Node {
     }
 
     pub(super) fn on_ihave(&mut self, list: List<'_>, letter: &mut Letter) {
+        if !self.members.is_live(letter.peer) {
+            self.fx.counters.dropped.unexpected += 1;
+            return;
+        }
         for (id, hop) in list.with_hops() {
             if self.messages.replica().is_refused(id) {
                 continue;

@@ -44,7 +44,9 @@ impl Node {
     pub(super) fn on_return(&mut self, number: u32, answer: &ReturnRef<'_>, letter: &mut Letter) {
         let ReturnRef { hops, query, by, name, payload } = *answer;
         let is_wanted = self.is_partial() && self.members.is_live(letter.peer) && self.queries.returns.knows(query);
-        if !is_wanted || hops > HOPS_MAX || payload.len() > ANSWER_BYTES_MAX || by == self.identity.id {
+        // This node's own comes back if those to whom it went know no way on.
+        let is_false = by == self.identity.id && !self.queries.returns.carries(query, by);
+        if !is_wanted || hops > HOPS_MAX || payload.len() > ANSWER_BYTES_MAX || is_false {
             self.fx.counters.dropped.unexpected += 1;
             return;
         }
@@ -86,6 +88,9 @@ impl Node {
     pub(super) fn on_return_due(&mut self) {
         self.queries.returns.fade(self.fx.now.wall);
         let neighbours: Vec<NodeId> = self.members.live_ids().collect();
+        if neighbours.is_empty() {
+            return self.fx.arm(self.config.gossip_interval, Timer::Return);
+        }
         let mut sendings = self.queries.returns.take_due(self.fx.now.instant, &neighbours, &mut self.fx.rng);
         sendings.sort_by_key(|(to, number, _)| (*to, *number));
         for sendings in sendings.chunk_by(|(a, ..), (b, ..)| a == b) {
