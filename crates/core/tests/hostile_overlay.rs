@@ -384,3 +384,22 @@ fn a_question_to_a_stranger_is_as_long_as_its_longest_answer() {
     // An answer names at most eight instances, of eight bytes each, behind epoch and number.
     assert!(!lengths.is_empty() && lengths.iter().all(|bytes| *bytes == HEADER + 1 + 8 + 8 * 8), "{lengths:?}");
 }
+
+const GRAFT: u8 = 0x2b;
+const IHAVE: u8 = 0x2a;
+const PRUNE: u8 = 0x2c;
+
+#[test]
+fn what_strangers_say_about_trees_is_counted_and_nothing_else() {
+    let (mut node, mut neighbour) = acquainted(partial);
+    let (ping, when) = next_datagram(&mut neighbour, is_ping);
+    let mut strange = ping;
+    strange[4] ^= 0xff;
+    let id = 77_u64.to_le_bytes();
+    let frames = [(IHAVE, [&id[..], &[0]].concat()), (GRAFT, [&[1][..], &id].concat()), (PRUNE, id.to_vec())];
+    for (count, (kind, content)) in frames.into_iter().enumerate() {
+        let before = node.counters().dropped.unexpected;
+        node.handle_input(when, Input::Datagram { from: address(2), bytes: &forged(&strange, kind, &content) });
+        assert_eq!((node.counters().dropped.unexpected - before, datagrams(drain(&mut node))), (1, vec![]), "{count}");
+    }
+}
