@@ -1,6 +1,7 @@
 //! The gossip protocols of Rumormill as one deterministic state machine: no sockets, no clock, no threads.
 
 pub mod aggregate;
+pub mod agreement;
 mod apart;
 mod budget;
 mod clock;
