@@ -14,6 +14,8 @@ mod configuration;
 mod content;
 mod decision;
 mod proposer;
+pub(crate) mod space;
+pub(crate) mod statement;
 mod voter;
 
 pub use ballot::{Ballot, Ballots};
@@ -21,4 +23,5 @@ pub use configuration::{Configuration, VOTERS_MAX, Voters};
 pub use content::{APPLIED_MAX, Change, Content, Expected, OperationId, VALUE_BYTES_MAX, Value};
 pub use decision::{Votes, chosen, is_blocked, promised};
 pub use proposer::{BATCH_MAX, Operation, Outcome, Proposer, Stage, Step};
+pub use statement::{FoundingId, REGISTER_BYTES_MAX};
 pub use voter::{Accepted, Answer, Proposal, Vote};

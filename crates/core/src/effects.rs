@@ -68,6 +68,8 @@ pub(crate) enum Timer {
     Search,
     /// What came lately is announced on lazy links.
     Lazy,
+    /// An operation on a register is over, or a proposal was not answered.
+    Agree,
     /// A message that was announced has not come.
     Graft(UpdateId),
     /// Somebody who was asked to be a neighbour has not answered.
@@ -142,7 +144,7 @@ pub(crate) struct Timers {
 }
 
 /// The timers of which a node has one each, in their order.
-const SINGLE: [Timer; 15] = [
+const SINGLE: [Timer; 16] = [
     Timer::ProbeInterval,
     Timer::Round,
     Timer::Echo,
@@ -158,6 +160,7 @@ const SINGLE: [Timer; 15] = [
     Timer::Shuffle,
     Timer::Search,
     Timer::Lazy,
+    Timer::Agree,
 ];
 
 /// The place of a timer in the array, if it is one of those.
@@ -178,6 +181,7 @@ const fn place(timer: Timer) -> Option<usize> {
         Timer::Shuffle => Some(12),
         Timer::Search => Some(13),
         Timer::Lazy => Some(14),
+        Timer::Agree => Some(15),
         Timer::Probe(_)
         | Timer::Neighbour(_)
         | Timer::Graft(_)

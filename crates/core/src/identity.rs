@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use crate::agreement::statement::AGREEMENT_PREFIX;
 use crate::apart::Apart;
 use crate::config::{ConfigError, is_name};
 use crate::data::RECORD_PREFIX;
@@ -215,6 +216,8 @@ pub struct Stored {
     pub heard: Option<Seconds>,
     /// The data: each update as its bytes.
     pub data: Vec<Box<[u8]>>,
+    /// What this node must remember of agreement, by the rest of its key.
+    pub agreement: Vec<(Box<[u8]>, Box<[u8]>)>,
 }
 
 impl Stored {
@@ -239,6 +242,9 @@ impl Stored {
             b"heard" => self.heard = reader.u32().map(Seconds),
             b"former" => self.former = read_addresses(reader),
             key if key.starts_with(RECORD_PREFIX) => self.data.push(value.into()),
+            key if key.starts_with(AGREEMENT_PREFIX) => {
+                self.agreement.push((key[AGREEMENT_PREFIX.len()..].into(), value.into()));
+            }
             _ => {}
         }
     }

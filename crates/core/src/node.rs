@@ -5,10 +5,13 @@
 //! and says in its return value what happened; the handlers carry that from one to the next.
 
 mod acquaint;
+mod agreeing;
 mod averaging;
 mod claims;
 mod commands;
 mod exchanging;
+mod forwarding;
+mod founding;
 mod gossip;
 mod intake;
 mod joining;
@@ -21,6 +24,7 @@ mod replicas;
 mod reunion;
 mod saving;
 mod serving;
+mod voting;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -28,6 +32,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::agreement::Ballots;
+use crate::agreement::space::Space as Agreement;
 use crate::apart::Apart;
 use crate::budget::Budget;
 use crate::clock;
@@ -52,8 +58,10 @@ use crate::update::{Interner, UpdateId};
 use crate::wire::{HEADER_BYTES, Header, Reader, VERSION, Version};
 
 pub use acquaint::FullView;
+use agreeing::Agreeing;
 use averaging::Averaging;
 use claims::Doubt;
+pub use founding::{AgreementStatus, FoundingStatus};
 use gossip::Gossip;
 use intake::Want;
 use joining::Hospitality;
@@ -113,6 +121,7 @@ pub struct Node {
     neighbourhood: Neighbourhood,
     planting: Planting,
     averaging: Averaging,
+    agreeing: Agreeing,
     doubts: BTreeMap<NodeId, Doubt>,
     wants: BTreeMap<UpdateId, Want>,
     warned: BTreeMap<&'static str, Instant>,
@@ -163,6 +172,7 @@ impl Node {
             std::array::from_fn(|_| u8::try_from(fx.rng.below(256)).expect("a byte is below 256"));
         let first_number = u16::try_from(fx.rng.below(1 << 16)).expect("below 2^16");
         let boot = (identity.stored.boot + 1).min(BOOT_MAX);
+        let first_counter = fx.rng.below(1 << 16) as u64;
         let known = identity.stored.members.clone();
         let gone = identity.stored.gone.clone();
         let listed_as = if config.view == View::Full { InView::Full } else { InView::Active };
@@ -194,6 +204,10 @@ impl Node {
             neighbourhood: Neighbourhood::new(now.instant),
             planting: Planting::default(),
             averaging: Averaging::new(now.instant),
+            agreeing: Agreeing::new(
+                Agreement::new(secret, interner.clone(), now.wall),
+                Ballots::new(identity.id, boot, first_counter),
+            ),
             doubts: BTreeMap::new(),
             wants: BTreeMap::new(),
             warned: BTreeMap::new(),
@@ -206,6 +220,7 @@ impl Node {
             fx,
         };
         node.restore_data();
+        node.restore_agreement();
         if node.identity.durable {
             let records = node.boot_records(boot);
             node.phase = Phase::Storing(node.fx.persist(records));
@@ -372,6 +387,10 @@ impl Node {
             Frame::Average { epoch, number, offered } => self.on_average(epoch, number, offered, letter),
             Frame::Averaged { epoch, number, flows } => self.on_averaged(epoch, number, flows, letter),
             Frame::Size(size) => self.on_size(size, letter),
+            Frame::Propose(items) => self.on_propose(items, letter),
+            Frame::Vote(items) => self.on_vote(items, letter),
+            Frame::Forward(content) => self.on_forward(content, letter),
+            Frame::Outcome(content) => self.on_outcome(content, letter),
             Frame::Unknown => {}
             Frame::Answered { sequence } => self.on_answered(Sequence(sequence), letter.peer),
         }
@@ -406,6 +425,7 @@ impl Node {
                 Timer::Shuffle => self.on_shuffle_due(),
                 Timer::Search => self.search(),
                 Timer::Lazy => self.on_lazy_due(),
+                Timer::Agree => self.on_agree_due(),
                 Timer::Graft(id) => self.on_graft_due(id),
                 Timer::Neighbour(id) => self.on_neighbour_due(id),
                 Timer::Hold(number) => self.on_hold_due(number),
@@ -443,6 +463,10 @@ impl Node {
             // Whoever still hears of it gets no value any more.
             self.rumors.cool(update.id);
             self.saving.note(update);
+        }
+        for update in self.agreeing.space.fade(now) {
+            self.rumors.cool(update.id);
+            self.note_buried(&update);
         }
     }
 
@@ -559,7 +583,7 @@ impl Node {
 
     /// The xor of the ids of all updates held: equal on nodes that hold the same.
     pub fn root(&self) -> u64 {
-        let common = self.data.replica().root() ^ self.messages.replica().root();
+        let common = self.data.replica().root() ^ self.messages.replica().root() ^ self.agreeing.space.replica().root();
         // Each node with a partial view has members of its own.
         if self.is_partial() { common } else { common ^ self.members.replica().root() }
     }
@@ -589,6 +613,7 @@ impl Node {
         self.members.replica().is_degraded()
             || self.data.replica().is_degraded()
             || self.messages.replica().is_degraded()
+            || self.agreeing.space.replica().is_degraded()
     }
 
     /// The data of this node, for readers on any thread.

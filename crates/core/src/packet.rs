@@ -276,6 +276,11 @@ impl Packet {
         self.sized(frame::KIND_SIZE, |to| to.extend_from_slice(&nodes.to_le_bytes()));
     }
 
+    /// A frame of the agreement space, of that kind.
+    pub(crate) fn agreement(&mut self, kind: u8, content: &[u8]) {
+        self.sized(kind, |to| to.extend_from_slice(content));
+    }
+
     pub(crate) fn challenge(&mut self, token: u64) {
         self.sized(frame::KIND_CHALLENGE, |to| to.extend_from_slice(&token.to_le_bytes()));
     }

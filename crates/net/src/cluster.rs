@@ -192,7 +192,12 @@ impl Cluster {
         let command = Command::Publish { topic: topic.into(), payload: payload.into() };
         match self.command(command).await? {
             Reply::Published { sequence } => Ok(sequence),
-            Reply::Accepted | Reply::Joined { .. } | Reply::Left | Reply::Written(_) | Reply::Checked { .. } => {
+            Reply::Accepted
+            | Reply::Joined { .. }
+            | Reply::Left
+            | Reply::Written(_)
+            | Reply::Checked { .. }
+            | Reply::Operated(_) => {
                 unreachable!("a publication ends as published")
             }
         }

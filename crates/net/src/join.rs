@@ -88,7 +88,12 @@ impl Joiner {
 fn contact_of(reply: Reply) -> SocketAddr {
     match reply {
         Reply::Joined { contact } => contact,
-        Reply::Accepted | Reply::Published { .. } | Reply::Left | Reply::Written(_) | Reply::Checked { .. } => {
+        Reply::Accepted
+        | Reply::Published { .. }
+        | Reply::Left
+        | Reply::Written(_)
+        | Reply::Checked { .. }
+        | Reply::Operated(_) => {
             unreachable!("a join ends as joined")
         }
     }

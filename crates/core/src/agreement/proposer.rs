@@ -117,13 +117,13 @@ pub struct Proposer {
     stage: Stage,
     /// What voters promised with the last acceptance: an attempt at this ballot needs no prepare.
     next: Option<Ballot>,
-    /// The last content that this proposer saw chosen, by its version.
-    version: u64,
+    /// The last content that it saw chosen.
+    last: Option<Content>,
 }
 
 impl Default for Proposer {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), stage: Stage::Idle, next: None, version: 0 }
+        Self { waiting: VecDeque::new(), stage: Stage::Idle, next: None, last: None }
     }
 }
 
@@ -169,9 +169,20 @@ impl Proposer {
         &self.stage
     }
 
-    /// The version of the last content that it saw chosen.
-    pub const fn version(&self) -> u64 {
-        self.version
+    /// The last content that it saw chosen.
+    pub const fn last(&self) -> Option<&Content> {
+        self.last.as_ref()
+    }
+
+    /// What the last content that it saw chosen tells of an operation that others may have tried: how it ended, if it did;
+    /// unknown, if too many have gone by since its base. Otherwise it had not been applied by then.
+    pub fn look_for(&self, operation: &mut Operation) -> Option<Outcome> {
+        let last = self.last.as_ref()?;
+        let outcome = operation.found_in(last);
+        if outcome.is_none() {
+            operation.base = operation.base.map(|_| last.version);
+        }
+        outcome
     }
 
     /// What it last said, for voters that may not have heard it.
@@ -273,7 +284,6 @@ impl Proposer {
             unreachable!("only what was proposed is chosen");
         };
         self.next = Some(next);
-        self.version = content.version;
         let mut ended: Vec<_> = batch.into_iter().map(|(operation, outcome)| (operation.id, outcome)).collect();
         // Those that were tried before are looked for in each content that is chosen, so that not too many go by.
         self.waiting.retain_mut(|operation| match operation.found_in(&content) {
@@ -286,6 +296,7 @@ impl Proposer {
                 true
             }
         });
+        self.last = Some(content);
         Step::Ended(ended)
     }
 }

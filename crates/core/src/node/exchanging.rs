@@ -25,13 +25,16 @@ impl Node {
             Space::Members => self.members.replica(),
             Space::Data => self.data.replica(),
             Space::Messages => self.messages.replica(),
+            Space::Agreement => self.agreeing.space.replica(),
         }
     }
 
     /// The first symbols of every space. `one_way` asks without being asked back.
     pub(super) fn put_sketches(&mut self, letter: &mut Letter, one_way: bool) {
         for space in Space::ALL {
-            if self.withholds(space, letter.peer) || self.is_transferring(space, letter.peer) {
+            // Who has nothing to agree on does not speak of it; who has something asks, or is asked in vain no more.
+            let is_idle = space == Space::Agreement && !one_way && self.agreeing.space.is_empty();
+            if is_idle || self.withholds(space, letter.peer) || self.is_transferring(space, letter.peer) {
                 continue;
             }
             let exchange = self.fx.rng.bits();

@@ -80,6 +80,7 @@ impl Node {
             Head::Claim { .. } => self.take_claim(&update, from, hot),
             Head::Message { .. } => self.take_message(&update, hop, from, hot),
             Head::Data(_) => self.take_datum(&update, from, hot),
+            Head::Agreement(_) => self.take_statement(&update, from, hot),
         };
         if known {
             self.fx.counters.updates_known += 1;
@@ -183,7 +184,7 @@ impl Node {
     pub(super) fn on_announce(&mut self, list: List<'_>, letter: &mut Letter) {
         for (id, size) in list.announced() {
             let knows = |replica: &Replica| replica.get(id).is_some() || replica.is_refused(id);
-            let held = knows(self.messages.replica()) || knows(self.data.replica());
+            let held = [Space::Messages, Space::Data, Space::Agreement].iter().any(|space| knows(self.replica(*space)));
             if held || self.wants.len() >= WANTS_MAX && !self.wants.contains_key(&id) {
                 continue;
             }
@@ -397,7 +398,7 @@ impl Node {
     pub(super) fn hop_of(&self, update: &Update) -> u8 {
         let parts = update.parts();
         match parts.head {
-            Head::Claim { .. } | Head::Data(_) => 0,
+            Head::Claim { .. } | Head::Data(_) | Head::Agreement(_) => 0,
             Head::Message { .. } => self.messages.hop(&parts).saturating_add(1),
         }
     }

@@ -115,7 +115,12 @@ impl Maker {
         match request::command(&self.shared.requests, command).await? {
             Reply::Written(written) if written.replicas < written.wanted => Err(WriteError::Unconfirmed(written)),
             Reply::Written(written) => Ok(*written),
-            Reply::Accepted | Reply::Joined { .. } | Reply::Left | Reply::Published { .. } | Reply::Checked { .. } => {
+            Reply::Accepted
+            | Reply::Joined { .. }
+            | Reply::Left
+            | Reply::Published { .. }
+            | Reply::Checked { .. }
+            | Reply::Operated(_) => {
                 unreachable!("a write ends as written")
             }
         }
