@@ -226,6 +226,12 @@ impl Founding {
         }
     }
 
+    /// What must be known as long as anybody may come back who has to know it.
+    pub(crate) fn to_keep(&self) -> Vec<Arc<Update>> {
+        let founding = self.founding.as_ref().map(|(_, update)| update);
+        founding.into_iter().chain(&self.dropped).chain(self.configured()).cloned().collect()
+    }
+
     /// Everything that goes with it once it is dropped.
     fn contents(&mut self) -> Vec<Arc<Update>> {
         let registers = std::mem::take(&mut self.registers).into_values();

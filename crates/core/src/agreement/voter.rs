@@ -73,6 +73,15 @@ impl Vote {
         (self.promised, self.accepted_ballot()).cmp(&(other.promised, other.accepted_ballot()))
     }
 
+    /// Whether it tells that its voter has answered a proposal: it promises that ballot, or, where that was to be accepted,
+    /// more.
+    pub fn has_answered(&self, proposal: &Proposal) -> bool {
+        match proposal {
+            Proposal::Prepare { ballot } => self.promised >= *ballot,
+            Proposal::Accept { ballot, .. } => self.promised > *ballot,
+        }
+    }
+
     /// What a voter that has said this so far answers to a proposal.
     pub fn answer(&self, proposal: &Proposal) -> Answer {
         match proposal {

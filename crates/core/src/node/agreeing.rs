@@ -91,6 +91,8 @@ pub(super) enum Due {
     Part(Box<str>),
     /// A change of voters goes on.
     Change,
+    /// The disk is tried again.
+    Keep,
 }
 
 /// All that a node has to do with agreement.
@@ -293,14 +295,11 @@ impl Node {
     /// The voters that did not answer the last proposal about a register.
     fn unheard(&self, register: &str) -> Vec<NodeId> {
         let Ok((founding, configuration)) = self.agreeing.served() else { return Vec::new() };
-        let ballot = match self.agreeing.parts.get(register).map(|part| part.proposer.stage()) {
-            Some(Stage::Preparing { ballot } | Stage::Accepting { ballot, .. }) => Some(*ballot),
-            Some(Stage::Idle | Stage::Waiting) | None => None,
-        };
+        let proposal = self.agreeing.parts.get(register).and_then(|part| part.proposer.proposal());
         let register = self.agreeing.space.founding(founding).and_then(|founding| founding.register(register));
         let answered = |voter: &NodeId| {
             let vote = register.and_then(|register| register.votes().get(voter));
-            vote.is_some_and(|vote| ballot.is_some_and(|ballot| vote.promised >= ballot))
+            vote.is_some_and(|vote| proposal.as_ref().is_some_and(|proposal| vote.has_answered(proposal)))
         };
         configuration.members().filter(|voter| !answered(voter)).collect()
     }
@@ -366,13 +365,14 @@ impl Node {
 
     /// Sends a proposal to the voters that have not answered it. Whether enough of them can be reached so.
     fn tell_voters(&mut self, founding: FoundingId, update: &Arc<Update>) -> bool {
-        let Says::Proposal { register, ballot, .. } = update.statement().says else { return false };
+        let Says::Proposal { register, ballot, next } = update.statement().says else { return false };
+        let Some(proposal) = update.parts().proposal(ballot, next) else { return false };
         let Some(known) = self.agreeing.space.founding(founding) else { return false };
         let Some(configuration) = known.configuration() else { return false };
         let register = known.register(register);
         let has_answered = |voter: &NodeId| {
             let vote = register.and_then(|register| register.votes().get(voter));
-            vote.is_some_and(|vote| vote.promised > ballot)
+            vote.is_some_and(|vote| vote.has_answered(&proposal))
         };
         let configured = known.configured().cloned();
         let open: Vec<NodeId> = configuration.members().filter(|voter| !has_answered(voter)).collect();
@@ -444,6 +444,7 @@ impl Node {
                 Due::Given(id) => self.on_given_due(id),
                 Due::Part(register) => self.on_part_due(&register),
                 Due::Change => self.on_change_due(),
+                Due::Keep => self.on_keep_due(),
             }
         }
         self.arm_agreement();

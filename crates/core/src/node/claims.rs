@@ -45,6 +45,7 @@ impl Node {
             self.try_contact(address);
         }
         self.start_writing();
+        self.start_agreement();
         self.start_overlay();
     }
 

@@ -276,7 +276,7 @@ impl Node {
     }
 
     /// Ends this voter's part in the configuration of before: it votes for no ballot of it any more, and says on what it did.
-    fn seal(&mut self, founding: FoundingId) {
+    pub(super) fn seal(&mut self, founding: FoundingId) {
         let me = self.identity.id;
         let Some(known) = self.agreeing.space.founding(founding) else { return };
         let Some(configuration) = known.configuration() else { return };
@@ -284,6 +284,7 @@ impl Node {
         let number = configuration.number - 1;
         let is_sealed = known.sealed(me).is_some_and(|sealed| sealed.configuration >= number);
         let voting = &self.agreeing.voting;
+        let is_sealed = is_sealed || voting.is_sealing();
         if !previous.contains_key(&me) || is_sealed || voting.joined != Some(founding) || voting.is_stopped {
             return;
         }
@@ -316,12 +317,6 @@ impl Node {
         self.agreeing.changing.due = None;
         self.agreeing.changing.drives = true;
         self.set_change_due(Some(LOOK_EVERY));
-        if let Ok((founding, _)) = self.agreeing.served() {
-            // The disk may not have taken it the last time.
-            if !self.agreeing.voting.has_drafts() {
-                self.seal(founding);
-            }
-        }
         self.drive_change();
     }
 

@@ -3,15 +3,16 @@
 //! A vote that is not durable is not said: not to the proposer, not in a comparison, not in anything else. The next vote about
 //! a register builds on the one that is on its way; each is whole, so that one which fails takes nothing else with it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Node;
-use super::agreeing::REGISTERS_MAX;
+use super::agreeing::{Due, REGISTERS_MAX};
 use crate::agreement::space::floor_above;
 use crate::agreement::statement::{AGREEMENT_PREFIX, FoundingId, Says, Statement, put_ballot, read_ballot};
 use crate::agreement::{Answer, Ballot, Proposal, Vote};
-use crate::frame;
+use crate::frame::{self, Space};
 use crate::identity::{NodeId, Record};
 use crate::io::{Token, Warning};
 use crate::time::Seconds;
@@ -20,6 +21,8 @@ use crate::wire::Reader;
 
 /// Votes on their way to the disk; proposals beyond are not answered, and come again.
 const UNDER_WAY_MAX: usize = 4_096;
+/// How long a disk that takes no writes is left alone.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// Proposers that wait for one vote.
 const ASKERS_MAX: usize = 16;
 
@@ -55,14 +58,17 @@ pub(super) struct Voting {
     /// Below this nothing is accepted about registers without a vote.
     floor: Ballot,
     drafts: VecDeque<Draft>,
+    /// Other records on their way to the disk.
+    kept: BTreeSet<Token>,
     working: BTreeMap<Box<str>, Working>,
     /// The number of the next vote about a register without one.
     pub(super) born: u64,
 }
 
 impl Voting {
-    pub(super) fn has_drafts(&self) -> bool {
-        !self.drafts.is_empty()
+    /// Whether this voter's end in a configuration is on its way.
+    pub(super) fn is_sealing(&self) -> bool {
+        self.drafts.iter().any(|draft| matches!(draft.update.statement().says, Says::Sealed(_)))
     }
 
     /// The last votes about all registers that are on their way.
@@ -199,6 +205,7 @@ impl Node {
 
     /// Something is durable: it enters the replica, and is said.
     pub(super) fn on_vote_persisted(&mut self, token: Token) {
+        self.agreeing.voting.kept.remove(&token);
         let Some(draft) = self.agreeing.voting.drafts.pop_front_if(|draft| draft.token == token) else { return };
         let Draft { update, askers, hot, .. } = draft;
         match update.statement().says {
@@ -216,12 +223,29 @@ impl Node {
     }
 
     pub(super) fn on_vote_failed(&mut self, token: Token) {
+        if self.agreeing.voting.kept.remove(&token) {
+            self.retry_keeping();
+        }
         let Some(draft) = self.agreeing.voting.drafts.pop_front_if(|draft| draft.token == token) else { return };
         match draft.update.statement().says {
             // Nobody was told; what is asked again is tried again.
             Says::Vote { register, .. } => self.settle_working(register, token),
-            Says::Joined { .. } => self.agreeing.voting.joining = None,
-            Says::Founding | Says::Dropped | Says::Configured { .. } | Says::Sealed(_) | Says::Proposal { .. } => {}
+            Says::Joined { .. } => {
+                self.agreeing.voting.joining = None;
+                self.retry_keeping();
+            }
+            Says::Sealed(_) => self.retry_keeping(),
+            Says::Founding | Says::Dropped | Says::Configured { .. } | Says::Proposal { .. } => {}
+        }
+    }
+
+    /// The disk is left alone for a while, and then tried again.
+    fn retry_keeping(&mut self) {
+        let is_armed = self.agreeing.dues.iter().any(|(_, due)| *due == Due::Keep);
+        if !is_armed {
+            let at = self.fx.now.instant + RETRY_PAUSE;
+            self.agreeing.dues.insert((at, Due::Keep));
+            self.arm_agreement();
         }
     }
 
@@ -268,9 +292,19 @@ impl Node {
             return;
         }
         voting.is_stopped = true;
-        let key = [AGREEMENT_PREFIX, b"stopped"].concat();
-        self.fx.persist(vec![Record { key, value: Some(vec![1]) }]);
+        self.keep_stopped();
         self.warn("voter", Warning::VoterStopped);
+    }
+
+    fn keep_stopped(&mut self) {
+        let key = [AGREEMENT_PREFIX, b"stopped"].concat();
+        self.keep(vec![Record { key, value: Some(vec![1]) }]);
+    }
+
+    /// Writes something down that is tried again until the disk takes it.
+    fn keep(&mut self, records: Vec<Record>) {
+        let token = self.fx.persist(records);
+        self.agreeing.voting.kept.insert(token);
     }
 
     /// A register was deleted, and all voters hold that: each makes its vote again, to be forgotten after a while.
@@ -314,7 +348,35 @@ impl Node {
     /// Writes down a statement of others that must outlive all of them.
     pub(super) fn keep_statement(&mut self, update: &Update) {
         if self.identity.durable {
-            self.fx.persist(vec![Record { key: statement_key(update), value: Some(update.bytes().to_vec()) }]);
+            self.keep(vec![Record { key: statement_key(update), value: Some(update.bytes().to_vec()) }]);
+        }
+    }
+
+    /// The disk did not take something, or this node has just started: what has to be there is written as it is now, and what
+    /// this voter has not said is said.
+    pub(super) fn on_keep_due(&mut self) {
+        let known: Vec<_> = self.agreeing.space.foundings().map(|(id, known)| (id, known.to_keep())).collect();
+        for (founding, updates) in known {
+            for update in updates {
+                self.keep_statement(&update);
+            }
+            self.join_founding(founding);
+            self.seal(founding);
+        }
+        if self.agreeing.voting.is_stopped {
+            self.keep_stopped();
+        }
+    }
+
+    /// This node starts.
+    pub(super) fn start_agreement(&mut self) {
+        if self.agreeing.space.is_empty() {
+            return;
+        }
+        self.note_change(Space::Agreement);
+        let foundings: Vec<FoundingId> = self.agreeing.space.foundings().map(|(id, _)| id).collect();
+        for founding in foundings {
+            self.on_configured(founding);
         }
     }
 
