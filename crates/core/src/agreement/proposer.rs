@@ -177,7 +177,8 @@ impl Proposer {
     /// What the last content that it saw chosen tells of an operation that others may have tried: how it ended, if it did;
     /// unknown, if too many have gone by since its base. Otherwise it had not been applied by then.
     pub fn look_for(&self, operation: &mut Operation) -> Option<Outcome> {
-        let last = self.last.as_ref()?;
+        // Where others were ahead since, it tells nothing.
+        let last = self.last.as_ref().filter(|last| operation.base.is_none_or(|base| base <= last.version))?;
         let outcome = operation.found_in(last);
         if outcome.is_none() {
             operation.base = operation.base.map(|_| last.version);

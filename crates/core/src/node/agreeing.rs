@@ -430,6 +430,10 @@ impl Node {
         let tries = part.tries;
         let founding = update.statement().founding;
         self.tell_voters(founding, &update);
+        if let Some(proposal) = self.agreeing.part(register).proposer.proposal() {
+            // This node's own disk may not have taken its vote.
+            self.consider(founding, register, &proposal, self.identity.id, false);
+        }
         self.take_statement(&update.parts(), self.identity.id, true);
         let wait = (self.voters_patience(founding) * 2_u32.saturating_pow(tries.min(8))).min(PATIENCE_MAX);
         let at = self.fx.now.instant + wait;

@@ -285,7 +285,8 @@ impl Node {
             STALE => {
                 if let (Some(given), Some(version)) = (&mut asked.given, content.varint()) {
                     given.base = given.base.max(version);
-                    self.send_given(id);
+                    // It counts as a try: who always says so is not asked for ever.
+                    self.on_given_due(id);
                 }
             }
             _ => match read_outcome(word, &mut content) {

@@ -284,17 +284,16 @@ impl Node {
         let number = configuration.number - 1;
         let is_sealed = known.sealed(me).is_some_and(|sealed| sealed.configuration >= number);
         let voting = &self.agreeing.voting;
-        let is_sealed = is_sealed || voting.is_sealing();
-        if !previous.contains_key(&me) || is_sealed || voting.joined != Some(founding) || voting.is_stopped {
+        let votes = voting.joined == Some(founding) && !voting.is_stopped;
+        if is_sealed || !votes || !previous.contains_key(&me) || !self.agreeing.voting.is_still(founding) {
             return;
         }
-        // Those on their way will be durable before this is.
+        let Some(known) = self.agreeing.space.founding(founding) else { return };
         let held = known.registers().filter_map(|(name, _)| Some((name, known.birth(name, me)?.1)));
-        let drafted = voting.drafted().map(|(name, _, is_buried)| (name, is_buried));
-        let votes: BTreeMap<&str, bool> = held.chain(drafted).filter(|(name, _)| *name != CONFIGURATIONS).collect();
-        let counted = votes.into_iter().filter(|(_, is_buried)| !is_buried);
+        let counted = held.filter(|(_, is_buried)| !is_buried);
         let (count, digest) = counted.fold((0, 0), |(count, digest), (name, _)| (count + 1, digest ^ digest_of(name)));
-        let sealed = Sealed { voter: me, configuration: number, born: voting.born, count, digest };
+        let born = self.agreeing.voting.born;
+        let sealed = Sealed { voter: me, configuration: number, born, count, digest };
         self.draft_statement(Says::Sealed(sealed), founding);
     }
 
@@ -382,4 +381,32 @@ fn to_take_over(known: &Founding, configuration: &Configuration, previous: &Vote
         accepted.is_some_and(|accepted| accepted.ballot.configuration == configuration.number)
     };
     Some(names.into_iter().filter(|name| !is_there(name)).map(Into::into).collect())
+}
+impl Node {
+    /// DEBUG
+    pub fn debug_change(&self) -> String {
+        let Ok((f, c)) = self.agreeing.served() else { return String::new() };
+        let known = self.agreeing.space.founding(f).unwrap();
+        let sealed: Vec<_> = c
+            .members()
+            .map(|v| {
+                let s = known.sealed(v);
+                let counts = known
+                    .registers()
+                    .filter(|(name, _)| {
+                        s.is_some_and(|s| known.birth(name, v).is_some_and(|(born, b)| !b && born < s.born))
+                    })
+                    .count();
+                let all: Vec<_> = known.registers().map(|(name, _)| (name.to_owned(), known.birth(name, v))).collect();
+                format!("{v}: {s:?} counts {counts} {all:?}")
+            })
+            .collect();
+        format!(
+            "{:?} {sealed:#?} ops {:?} joined {:?} parts {:?}",
+            self.agreeing.changing,
+            self.agreeing.operations,
+            self.agreeing.voting,
+            self.agreeing.parts.iter().map(|(n, p)| (n, p.proposer.stage().clone())).collect::<Vec<_>>()
+        )
+    }
 }

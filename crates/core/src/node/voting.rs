@@ -53,6 +53,8 @@ pub(super) struct Voting {
     pub(super) joined: Option<FoundingId>,
     /// In which founding it is about to.
     pub(super) joining: Option<FoundingId>,
+    /// It ends its part in a configuration once nothing is on its way to the disk; until then it does not vote.
+    sealing: Option<FoundingId>,
     /// It has said more than it remembers: it votes no more.
     pub(super) is_stopped: bool,
     /// Below this nothing is accepted about registers without a vote.
@@ -66,14 +68,11 @@ pub(super) struct Voting {
 }
 
 impl Voting {
-    /// Whether this voter's end in a configuration is on its way.
-    pub(super) fn is_sealing(&self) -> bool {
-        self.drafts.iter().any(|draft| matches!(draft.update.statement().says, Says::Sealed(_)))
-    }
-
-    /// The last votes about all registers that are on their way.
-    pub(super) fn drafted(&self) -> impl Iterator<Item = (&str, u64, bool)> {
-        self.working.iter().map(|(register, working)| (&**register, working.born, working.is_buried))
+    /// Whether nothing of this voter's own is on its way to the disk. If something is, it votes on nothing more until that
+    /// has ended, and is asked to seal again.
+    pub(super) fn is_still(&mut self, founding: FoundingId) -> bool {
+        self.sealing = Some(founding).filter(|_| !self.drafts.is_empty());
+        self.drafts.is_empty()
     }
 }
 
@@ -115,7 +114,10 @@ impl Node {
     /// Whether this node is a voter of a founding, and may vote.
     fn votes_in(&self, founding: FoundingId) -> bool {
         let voting = &self.agreeing.voting;
-        voting.joined == Some(founding) && !voting.is_stopped && self.phase == super::Phase::Running
+        voting.joined == Some(founding)
+            && !voting.is_stopped
+            && voting.sealing.is_none()
+            && self.phase == super::Phase::Running
     }
 
     /// The last vote about a register, durable or on its way, with the number of its birth. Where there is none, what was
@@ -220,6 +222,17 @@ impl Node {
             self.tell_vote(asker, &update);
         }
         self.take_statement(&update.parts(), self.identity.id, hot);
+        self.seal_if_still();
+    }
+
+    /// Nothing may be on its way any more.
+    fn seal_if_still(&mut self) {
+        let voting = &mut self.agreeing.voting;
+        if voting.drafts.is_empty()
+            && let Some(founding) = voting.sealing.take()
+        {
+            self.seal(founding);
+        }
     }
 
     pub(super) fn on_vote_failed(&mut self, token: Token) {
@@ -237,6 +250,7 @@ impl Node {
             Says::Sealed(_) => self.retry_keeping(),
             Says::Founding | Says::Dropped | Says::Configured { .. } | Says::Proposal { .. } => {}
         }
+        self.seal_if_still();
     }
 
     /// The disk is left alone for a while, and then tried again.
