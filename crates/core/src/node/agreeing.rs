@@ -40,6 +40,8 @@ const PROPOSAL_TTL: Duration = Duration::from_mins(5);
 /// The least and the longest time until a proposal that was not decided is said again.
 const PATIENCE_MIN: Duration = Duration::from_millis(50);
 const PATIENCE_MAX: Duration = Duration::from_secs(2);
+/// The longest time for which others go first: several attempts, also where disks take long.
+const BACKOFF_MAX: Duration = Duration::from_secs(4);
 /// Registers of which this node remembers that it was their last proposer.
 const PARTS_MAX: usize = 1_024;
 
@@ -73,8 +75,10 @@ pub(super) struct Part {
     pub(super) proposer: Proposer,
     /// What it proposed last, while that is open.
     open: Option<Arc<Update>>,
-    /// How often that was said again, or how often in a row it was overtaken.
+    /// How often that was said again.
     tries: u32,
+    /// How often in a row others were ahead.
+    overtaken: u32,
     due: Option<Instant>,
     /// The highest version that peers told of.
     pub(super) version: u64,
@@ -319,6 +323,7 @@ impl Node {
                 Step::Overtaken => self.step_back(register),
                 Step::Ended(ended) => {
                     self.close_proposal(register);
+                    self.agreeing.part(register).overtaken = 0;
                     for (id, outcome) in ended {
                         self.end_operation(id, outcome);
                     }
@@ -402,11 +407,10 @@ impl Node {
 
     /// Others were ahead: they go first for a random time, the longer the more often it happens.
     fn step_back(&mut self, register: &str) {
-        let tries = self.agreeing.parts.get(register).map_or(0, |part| part.tries);
         self.close_proposal(register);
         let part = self.agreeing.part(register);
-        part.tries = tries.max(1) + 1;
-        let longest = (PATIENCE_MIN / 4 * 2_u32.saturating_pow(part.tries.min(8))).min(PATIENCE_MAX);
+        part.overtaken += 1;
+        let longest = (PATIENCE_MIN / 4 * 2_u32.saturating_pow(part.overtaken.min(9))).min(BACKOFF_MAX);
         let wait = longest.mul_f64(self.fx.rng.fraction());
         let at = self.fx.now.instant + wait;
         self.agreeing.set_due(register, Some(at));

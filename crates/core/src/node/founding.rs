@@ -382,31 +382,3 @@ fn to_take_over(known: &Founding, configuration: &Configuration, previous: &Vote
     };
     Some(names.into_iter().filter(|name| !is_there(name)).map(Into::into).collect())
 }
-impl Node {
-    /// DEBUG
-    pub fn debug_change(&self) -> String {
-        let Ok((f, c)) = self.agreeing.served() else { return String::new() };
-        let known = self.agreeing.space.founding(f).unwrap();
-        let sealed: Vec<_> = c
-            .members()
-            .map(|v| {
-                let s = known.sealed(v);
-                let counts = known
-                    .registers()
-                    .filter(|(name, _)| {
-                        s.is_some_and(|s| known.birth(name, v).is_some_and(|(born, b)| !b && born < s.born))
-                    })
-                    .count();
-                let all: Vec<_> = known.registers().map(|(name, _)| (name.to_owned(), known.birth(name, v))).collect();
-                format!("{v}: {s:?} counts {counts} {all:?}")
-            })
-            .collect();
-        format!(
-            "{:?} {sealed:#?} ops {:?} joined {:?} parts {:?}",
-            self.agreeing.changing,
-            self.agreeing.operations,
-            self.agreeing.voting,
-            self.agreeing.parts.iter().map(|(n, p)| (n, p.proposer.stage().clone())).collect::<Vec<_>>()
-        )
-    }
-}
