@@ -102,7 +102,7 @@ fn one_voter_of_three_may_be_missing_and_two_may_not() {
 fn change(net: &mut Network, node: usize, voters: &[usize]) {
     let ticket = net.change_voters(node, voters, secs(10));
     net.run_until(|net| net.result(ticket).is_some(), secs(20)).unwrap();
-    assert_eq!(net.result(ticket), Some(&Ok(Reply::Accepted)));
+    assert_eq!(net.result(ticket), Some(&Ok(Reply::Accepted)), "{voters:?}");
     net.run_until(Network::everyone_knows_the_voters, secs(60)).unwrap();
 }
 

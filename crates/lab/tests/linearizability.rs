@@ -341,6 +341,52 @@ fn live(net: &mut Network, work: &mut Work, rng: &mut Rng) -> Result<(), Failure
     let changes = rng.chance(0.5);
     while net.now() < CHAOS + LAST {
         net.run_for(ms(rng.below(2 * pause) as u64))?;
+        work.look(net);
+        let ready: Vec<usize> = net.up().filter(|&node| net.takes_commands(node)).collect();
+        if ready.is_empty() {
+            continue;
+        }
+        let node = pick(rng, &ready);
+        work.operate(net, rng, node);
+        if changes && rng.chance(0.01) {
+            work.change_voters(net, rng, node);
+        }
+    }
+    Ok(())
+}
+
+fn survive(seed: u64) -> Result<(u64, usize), Failure> {
+    let replay = seeds::replay_line(env!("CARGO_CRATE_NAME"), seed);
+    let mut net = Network::new(seed).options(drawn(seed)).replay(replay).start_joined()?;
+    let (mut work, rng) = (Work::default(), &mut Rng::new(!seed));
+    let voters: Vec<usize> = (0..pick(rng, &[3, 3, 4, 5]).min(net.len())).collect();
+    net.found(0, &voters);
+    live(&mut net, &mut work, rng)?;
+    net.make_peace();
+    for node in 0..net.len() {
+        // Also those that stopped because their disks failed as they started.
+        net.restart(node, DiskFate::Kept);
+    }
+    net.run_for(secs(1))?;
+    // The one that was told of the voters may have crashed before it told anybody.
+    net.found(0, &voters);
+    net.run_until(Network::everyone_knows_the_voters, secs(120))?;
+    work.look(&net);
+    // Nothing is in doubt that is asked now.
+    for register in REGISTERS {
+        let node = rng.below(net.len());
+        let ticket = net.read_register(node, register);
+        work.histories.entry(register).or_default().events.push((ticket, Event::Begun(Op::Read)));
+        work.open.insert(ticket, register);
+        net.run_until(|net| net.result(ticket).is_some(), secs(20))?;
+        assert!(matches!(net.outcome(ticket), Some(Ok(_))), "{:?}, {}", net.outcome(ticket), net.replay_line());
+        work.look(&net);
+    }
+    let mut told = 0;
+    for (register, history) in &work.histories {
+        told += history.events.iter().filter(|(_, event)| matches!(event, Event::Ended(_))).count();
+        let breach = history.plain_breach();
+        assert_eq!(breach, None, "{register}: {:#?}\nreplay: {}", history.events, net.replay_line());
         assert!(history.is_explained(), "{register}: {:#?}\nreplay: {}", history.events, net.replay_line());
     }
     Ok((net.trace_hash(), told))

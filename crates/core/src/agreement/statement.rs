@@ -218,8 +218,8 @@ impl<'a> Statement<'a> {
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Version {
     ballots: (Ballot, Option<Ballot>),
-    flag: bool,
     number: u32,
+    flag: bool,
 }
 
 impl<'a> UpdateRef<'a> {
@@ -401,6 +401,16 @@ mod tests {
         assert!(!read(founding, &voters[..2]));
         assert!(!read(FoundingId::of(&[NodeId(5), NodeId(3)]), &[NodeId(5), NodeId(3)]), "in ascending order only");
         assert!(!read(FoundingId::of(&[]), &[]));
+    }
+
+    #[test]
+    fn a_change_under_way_comes_after_the_last_one_that_is_over() {
+        let configured = |number, is_settled| {
+            let says = Says::Configured { number, is_settled };
+            Statement { founding: FoundingId(1), says }.version(Seconds::NEVER)
+        };
+        let rising = [configured(2, false), configured(2, true), configured(3, false)];
+        assert!(rising.is_sorted_by(|a, b| a < b));
     }
 
     #[test]
