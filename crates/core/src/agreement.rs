@@ -1,6 +1,6 @@
 //! Agreement: registers that change by compare-and-set, linearizably, while a majority of a few voters is in touch.
 //!
-//! The protocol is CASPaxos (Rystsov 2018, "CASPaxos: Replicated State Machines without logs"): single-decree Paxos whose
+//! The protocol is `CASPaxos` (Rystsov 2018, "`CASPaxos`: Replicated State Machines without logs"): single-decree Paxos whose
 //! acceptors keep the state itself, and whose proposers apply changes to the last state that they find. Here acceptors are
 //! called voters. What a voter has promised and accepted of a register is its [`Vote`], and an update of the agreement
 //! space; a decision is a function of the votes that a node has seen ([`chosen`]), whichever way they came.

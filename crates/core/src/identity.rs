@@ -217,8 +217,11 @@ pub struct Stored {
     /// The data: each update as its bytes.
     pub data: Vec<Box<[u8]>>,
     /// What this node must remember of agreement, by the rest of its key.
-    pub agreement: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub agreement: Vec<Kept>,
 }
+
+/// Something that a node keeps, by the rest of its key.
+pub type Kept = (Box<[u8]>, Box<[u8]>);
 
 impl Stored {
     /// Reads back what [`Output::Persist`](crate::Output::Persist) asked to store, each key once. What it does not

@@ -464,10 +464,7 @@ impl Node {
             self.rumors.cool(update.id);
             self.saving.note(update);
         }
-        for update in self.agreeing.space.fade(now) {
-            self.rumors.cool(update.id);
-            self.note_buried(&update);
-        }
+        self.fade_agreement();
     }
 
     /// Takes up the data that an earlier life stored.

@@ -1,4 +1,5 @@
 //! Registers on real nodes: the fast path, the way by gossip, and what happens when voters or links fail.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use std::time::Duration;
 

@@ -205,7 +205,7 @@ fn end(state: &mut State, place: usize, id: OperationId, outcome: &Outcome) {
     let Some((asked, client)) = state.parts[place].asked.take() else { return };
     assert_eq!(asked, id, "one operation at a time");
     if let Some(ret) = Ret::of(outcome) {
-        Arc::make_mut(&mut state.history).on_return(client, ret).unwrap();
+        Arc::make_mut(&mut state.history).on_return(client, ret).expect("it was begun");
         state.is_linearizable = state.history.serialized_history().is_some();
     }
 }
@@ -374,7 +374,7 @@ impl Agreement {
         part.begun += 1;
         let client = state.clients;
         state.clients += 1;
-        Arc::make_mut(&mut state.history).on_invoke(client, op.clone()).unwrap();
+        Arc::make_mut(&mut state.history).on_invoke(client, op.clone()).expect("each client does one thing");
         let id = OperationId(client as u64);
         part.asked = Some((id, client));
         if self.flaw == Flaw::StaleReads && op == Op::Read {
@@ -397,8 +397,8 @@ impl Voter {
     }
 }
 
-fn value(text: &str) -> Option<Vec<u8>> {
-    Some(text.as_bytes().to_vec())
+fn value(text: &str) -> Vec<u8> {
+    text.as_bytes().to_vec()
 }
 
 /// One sets, the other compares and sets, and then reads.
@@ -406,7 +406,7 @@ fn small(flaw: Flaw, start: Start) -> Agreement {
     Agreement {
         flaw,
         start,
-        scripts: [vec![Op::Set(value("a"))], vec![Op::Cas(None, value("b")), Op::Read]],
+        scripts: [vec![Op::Set(Some(value("a")))], vec![Op::Cas(None, Some(value("b"))), Op::Read]],
         counter_max: 4,
         voter_crashes: 1,
         proposer_crashes: 1,
@@ -442,7 +442,7 @@ fn registers_are_linearizable_whatever_is_lost_or_comes_twice_and_whoever_crashe
 #[test]
 fn both_proposers_come_to_an_end() {
     let model = Agreement {
-        scripts: [vec![Op::Set(value("a"))], vec![Op::Cas(None, value("b"))]],
+        scripts: [vec![Op::Set(Some(value("a")))], vec![Op::Cas(None, Some(value("b")))]],
         voter_crashes: 0,
         proposer_crashes: 0,
         ..small(Flaw::None, Start::Accepted)

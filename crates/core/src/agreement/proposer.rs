@@ -287,15 +287,12 @@ impl Proposer {
         self.next = Some(next);
         let mut ended: Vec<_> = batch.into_iter().map(|(operation, outcome)| (operation.id, outcome)).collect();
         // Those that were tried before are looked for in each content that is chosen, so that not too many go by.
-        self.waiting.retain_mut(|operation| match operation.found_in(&content) {
-            Some(outcome) => {
-                ended.push((operation.id, outcome));
-                false
-            }
-            None => {
-                operation.base = operation.base.map(|_| content.version);
-                true
-            }
+        self.waiting.retain_mut(|operation| {
+            let outcome = operation.found_in(&content);
+            let waits = outcome.is_none();
+            ended.extend(outcome.map(|outcome| (operation.id, outcome)));
+            operation.base = operation.base.map(|_| content.version);
+            waits
         });
         self.last = Some(content);
         Step::Ended(ended)

@@ -71,7 +71,7 @@ impl Register {
 /// One founding, and all that was said in it.
 #[derive(Debug, Default)]
 pub(crate) struct Founding {
-    founding: Option<(Vec<NodeId>, Arc<Update>)>,
+    named: Option<(Vec<NodeId>, Arc<Update>)>,
     dropped: Option<Arc<Update>>,
     joined: BTreeMap<NodeId, Arc<Update>>,
     configured: Option<(Configuration, Arc<Update>)>,
@@ -82,7 +82,7 @@ pub(crate) struct Founding {
 impl Founding {
     /// Whom it named.
     pub(crate) fn voters(&self) -> &[NodeId] {
-        self.founding.as_ref().map_or(&[], |(voters, _)| voters)
+        self.named.as_ref().map_or(&[], |(voters, _)| voters)
     }
 
     pub(crate) fn has_joined(&self, voter: NodeId) -> bool {
@@ -151,7 +151,7 @@ impl Founding {
 
     fn held(&self, says: &Says<'_>) -> Option<&Arc<Update>> {
         match *says {
-            Says::Founding => self.founding.as_ref().map(|(_, update)| update),
+            Says::Founding => self.named.as_ref().map(|(_, update)| update),
             Says::Dropped => self.dropped.as_ref(),
             Says::Joined { voter } => self.joined.get(&voter),
             Says::Configured { .. } => self.configured(),
@@ -179,7 +179,7 @@ impl Founding {
     fn put(&mut self, update: Arc<Update>) {
         let parts = update.parts();
         match update.statement().says {
-            Says::Founding => self.founding = parts.founding_voters().map(|voters| (voters, Arc::clone(&update))),
+            Says::Founding => self.named = parts.founding_voters().map(|voters| (voters, Arc::clone(&update))),
             Says::Dropped => self.dropped = Some(update),
             Says::Joined { voter } => {
                 self.joined.insert(voter, update);
@@ -228,7 +228,7 @@ impl Founding {
 
     /// What must be known as long as anybody may come back who has to know it.
     pub(crate) fn to_keep(&self) -> Vec<Arc<Update>> {
-        let founding = self.founding.as_ref().map(|(_, update)| update);
+        let founding = self.named.as_ref().map(|(_, update)| update);
         founding.into_iter().chain(&self.dropped).chain(self.configured()).cloned().collect()
     }
 
@@ -239,7 +239,7 @@ impl Founding {
         let joined = std::mem::take(&mut self.joined).into_values();
         let sealed = std::mem::take(&mut self.sealed).into_values().map(|(_, update)| update);
         let configured = self.configured.take().map(|(_, update)| update);
-        let founding = self.founding.take().map(|(_, update)| update);
+        let founding = self.named.take().map(|(_, update)| update);
         said.chain(joined).chain(sealed).chain(configured).chain(founding).collect()
     }
 }

@@ -84,7 +84,8 @@ pub(crate) enum Says<'a> {
 }
 
 /// What a voter voted on before it ended its part in a configuration: all its votes that were born before a number, told by
-/// their count and the xor of the hashes of their registers, so that whoever takes them over knows that it has them all.
+/// their count and the xor of the hashes of their registers, so that whoever takes them over knows that it has them all. When
+/// one of them is forgotten meanwhile it says so anew, with a higher number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Sealed {
     pub(crate) voter: NodeId,
@@ -178,11 +179,10 @@ impl<'a> Statement<'a> {
                 is_for_ever && read_founding(body).is_some_and(|voters| FoundingId::of(&voters) == self.founding)
             }
             Says::Dropped => is_for_ever,
-            Says::Joined { voter } => is_for_ever && voter != NodeId::NONE,
+            Says::Joined { voter } | Says::Sealed(Sealed { voter, .. }) => is_for_ever && voter != NodeId::NONE,
             Says::Configured { number, is_settled } => {
                 is_for_ever && Configuration::read(body).is_some_and(|read| read.place() == (number, is_settled))
             }
-            Says::Sealed(Sealed { voter, .. }) => is_for_ever && voter != NodeId::NONE,
             Says::Vote { voter, promised, accepted, .. } => {
                 let is_whole = accepted.is_none_or(|ballot| ballot <= promised && read_content(body).is_some());
                 voter != NodeId::NONE && is_whole
@@ -202,14 +202,18 @@ impl<'a> Statement<'a> {
         match self.says {
             Says::Founding | Says::Dropped | Says::Joined { .. } => Version::default(),
             Says::Configured { number, is_settled } => Version { number, flag: is_settled, ..Version::default() },
-            Says::Sealed(Sealed { configuration, .. }) => Version { number: configuration, ..Version::default() },
+            Says::Sealed(Sealed { configuration, born, .. }) => {
+                Version { number: configuration, born, ..Version::default() }
+            }
             Says::Vote { promised, accepted, .. } => {
                 // A vote that is made again to be forgotten comes after the same that was not.
                 let ballots = (promised, accepted);
                 let forgets = (forget != Seconds::NEVER).then_some(forget.0);
-                Version { ballots, flag: forgets.is_some(), number: forgets.unwrap_or(0) }
+                Version { ballots, flag: forgets.is_some(), number: forgets.unwrap_or(0), born: 0 }
             }
-            Says::Proposal { ballot, next, .. } => Version { ballots: (ballot, None), flag: next.is_some(), number: 0 },
+            Says::Proposal { ballot, next, .. } => {
+                Version { ballots: (ballot, None), flag: next.is_some(), ..Version::default() }
+            }
         }
     }
 }
@@ -220,9 +224,10 @@ pub(crate) struct Version {
     ballots: (Ballot, Option<Ballot>),
     number: u32,
     flag: bool,
+    born: u64,
 }
 
-impl<'a> UpdateRef<'a> {
+impl UpdateRef<'_> {
     /// The voters of a founding, in ascending order.
     pub(crate) fn founding_voters(&self) -> Option<Vec<NodeId>> {
         read_founding(self.value())
@@ -292,6 +297,7 @@ pub(crate) fn put_value(to: &mut Vec<u8>, value: Option<&Value>) {
     }
 }
 
+#[expect(clippy::option_option, reason = "outside whether it makes sense, inside whether there is a value")]
 pub(crate) fn read_value(reader: &mut Reader<'_>) -> Option<Option<Value>> {
     match reader.u8()? {
         0 => Some(None),

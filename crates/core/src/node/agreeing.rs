@@ -15,7 +15,7 @@ use super::founding::Changing;
 use super::letters::Letter;
 use super::voting::Voting;
 use super::{Node, Phase};
-use crate::agreement::space::{Space, Taken};
+use crate::agreement::space::{Founding, Register, Space, Taken};
 use crate::agreement::statement::{CONFIGURATIONS, FoundingId, Says};
 use crate::agreement::{
     Ballots, Change, Configuration, Operation, OperationId, Outcome, Proposal, Proposer, REGISTER_BYTES_MAX, Stage,
@@ -157,7 +157,7 @@ impl Agreeing {
         if started.next().is_some() {
             return None;
         }
-        let votes = founding.register(register).map_or(&none, |register| register.votes());
+        let votes = founding.register(register).map_or(&none, Register::votes);
         Some((id, part.proposer.advance(votes, &configuration, &mut self.ballots)))
     }
 
@@ -219,7 +219,7 @@ impl Node {
             return Err(invalid("value", format!("{} bytes", value.len()), &rule));
         }
         let is_new = founding.is_some_and(|founding| founding.register(register).is_none());
-        let registers = founding.map_or(0, |founding| founding.len());
+        let registers = founding.map_or(0, Founding::len);
         if is_new && registers >= REGISTERS_MAX {
             return Err(Refusal::RegistersFull { registers, limit: REGISTERS_MAX });
         }
@@ -399,8 +399,8 @@ impl Node {
 
     /// Two round trips to the voters, as far as they were measured.
     fn voters_patience(&self, founding: FoundingId) -> Duration {
-        let configuration = self.agreeing.space.founding(founding).and_then(|founding| founding.configuration());
-        let voters = configuration.iter().flat_map(|configuration| configuration.members());
+        let configuration = self.agreeing.space.founding(founding).and_then(Founding::configuration);
+        let voters = configuration.iter().flat_map(Configuration::members);
         let longest = voters.filter_map(|voter| self.members.rtt(voter)).max().unwrap_or_default();
         (longest * 2).clamp(PATIENCE_MIN, PATIENCE_MAX)
     }

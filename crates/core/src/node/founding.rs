@@ -278,20 +278,31 @@ impl Node {
     /// Ends this voter's part in the configuration of before: it votes for no ballot of it any more, and says on what it did.
     pub(super) fn seal(&mut self, founding: FoundingId) {
         let me = self.identity.id;
+        let known = self.agreeing.space.founding(founding);
+        let number = known.and_then(Founding::configuration).map_or(0, |configuration| configuration.number);
+        let sealed = known.and_then(|known| known.sealed(me));
+        if sealed.is_none_or(|sealed| sealed.configuration + 1 < number) {
+            self.seal_anew(founding);
+        }
+    }
+
+    /// The same, also if it did so before and has forgotten something since.
+    pub(super) fn seal_anew(&mut self, founding: FoundingId) {
+        let me = self.identity.id;
         let Some(known) = self.agreeing.space.founding(founding) else { return };
         let Some(configuration) = known.configuration() else { return };
         let Some(previous) = &configuration.previous else { return };
         let number = configuration.number - 1;
-        let is_sealed = known.sealed(me).is_some_and(|sealed| sealed.configuration >= number);
         let voting = &self.agreeing.voting;
         let votes = voting.joined == Some(founding) && !voting.is_stopped;
-        if is_sealed || !votes || !previous.contains_key(&me) || !self.agreeing.voting.is_still(founding) {
+        if !votes || !previous.contains_key(&me) || !self.agreeing.voting.is_still(founding) {
             return;
         }
         let Some(known) = self.agreeing.space.founding(founding) else { return };
-        let held = known.registers().filter_map(|(name, _)| Some((name, known.birth(name, me)?.1)));
-        let counted = held.filter(|(_, is_buried)| !is_buried);
-        let (count, digest) = counted.fold((0, 0), |(count, digest), (name, _)| (count + 1, digest ^ digest_of(name)));
+        let voted = known.registers().filter(|(name, _)| known.birth(name, me).is_some());
+        let (count, digest) = voted.fold((0, 0), |(count, digest), (name, _)| (count + 1, digest ^ digest_of(name)));
+        // Each time another number.
+        self.agreeing.voting.born += 1;
         let born = self.agreeing.voting.born;
         let sealed = Sealed { voter: me, configuration: number, born, count, digest };
         self.draft_statement(Says::Sealed(sealed), founding);
@@ -362,9 +373,7 @@ impl Node {
 fn to_take_over(known: &Founding, configuration: &Configuration, previous: &Voters) -> Option<Vec<Box<str>>> {
     let shown = |voter: NodeId| -> Option<Vec<&str>> {
         let sealed = known.sealed(voter).filter(|sealed| sealed.configuration + 1 >= configuration.number)?;
-        let counts = |(name, _): &(&str, _)| {
-            known.birth(name, voter).is_some_and(|(born, is_buried)| !is_buried && born < sealed.born)
-        };
+        let counts = |(name, _): &(&str, _)| known.birth(name, voter).is_some_and(|(born, _)| born < sealed.born);
         let names: Vec<&str> = known.registers().filter(counts).map(|(name, _)| name).collect();
         let digest = names.iter().fold(0, |digest, name| digest ^ digest_of(name));
         ((names.len() as u64, digest) == (sealed.count, sealed.digest)).then_some(names)
@@ -376,7 +385,7 @@ fn to_take_over(known: &Founding, configuration: &Configuration, previous: &Vote
     }
     let names: BTreeSet<&str> = whole.into_values().flatten().collect();
     let is_there = |name: &&str| {
-        let votes = known.register(name).map(|register| register.votes());
+        let votes = known.register(name).map(Register::votes);
         let accepted = votes.and_then(|votes| chosen(votes, configuration));
         accepted.is_some_and(|accepted| accepted.ballot.configuration == configuration.number)
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Node;
 use super::agreeing::{Due, REGISTERS_MAX};
-use crate::agreement::space::floor_above;
+use crate::agreement::space::{Founding, Register, floor_above};
 use crate::agreement::statement::{AGREEMENT_PREFIX, FoundingId, Says, Statement, put_ballot, read_ballot};
 use crate::agreement::{Answer, Ballot, Proposal, Vote};
 use crate::frame::{self, Space};
@@ -42,7 +42,6 @@ struct Draft {
 struct Working {
     vote: Vote,
     born: u64,
-    is_buried: bool,
     token: Token,
 }
 
@@ -125,13 +124,13 @@ impl Node {
     fn last_vote(&self, founding: FoundingId, register: &str) -> (Vote, Option<u64>) {
         let me = self.identity.id;
         if let Some(working) = self.agreeing.voting.working.get(register) {
-            return (working.vote.clone(), Some(working.born).filter(|_| !working.is_buried));
+            return (working.vote.clone(), Some(working.born));
         }
         let known = self.agreeing.space.founding(founding);
         let vote = known.and_then(|known| known.register(register)?.votes().get(&me));
         let birth = known.and_then(|known| known.birth(register, me));
         let floor = || Vote { promised: self.agreeing.voting.floor, accepted: None };
-        let birth = birth.filter(|(_, is_buried)| !is_buried).map(|(born, _)| born);
+        let birth = birth.map(|(born, _)| born);
         (vote.cloned().unwrap_or_else(floor), birth)
     }
 
@@ -147,7 +146,7 @@ impl Node {
         let voting = &mut self.agreeing.voting;
         let known = self.agreeing.space.founding(founding);
         let is_new = known.is_none_or(|known| known.register(register).is_none());
-        let registers = known.map_or(0, |known| known.len()) + voting.working.len();
+        let registers = known.map_or(0, Founding::len) + voting.working.len();
         if voting.drafts.len() >= UNDER_WAY_MAX || is_new && registers >= 2 * REGISTERS_MAX {
             return;
         }
@@ -161,7 +160,7 @@ impl Node {
         let record = Record { key: vote_key(register), value: Some(update.bytes().to_vec()) };
         let token = self.fx.persist(vec![record]);
         let voting = &mut self.agreeing.voting;
-        let working = Working { vote: vote.clone(), born, is_buried: bury, token };
+        let working = Working { vote: vote.clone(), born, token };
         voting.working.insert(register.into(), working);
         let askers = if asker == self.identity.id { Vec::new() } else { vec![asker] };
         voting.drafts.push_back(Draft { token, update, askers, hot });
@@ -231,7 +230,7 @@ impl Node {
         if voting.drafts.is_empty()
             && let Some(founding) = voting.sealing.take()
         {
-            self.seal(founding);
+            self.seal_anew(founding);
         }
     }
 
@@ -332,7 +331,7 @@ impl Node {
         };
         let me = self.identity.id;
         let Some((born, false)) = known.birth(register, me) else { return };
-        let Some(votes) = known.register(register).map(|register| register.votes()) else { return };
+        let Some(votes) = known.register(register).map(Register::votes) else { return };
         let Some(own) = votes.get(&me).filter(|_| configuration.since(me).is_some()) else { return };
         let is_deleted = |vote: &Vote| vote.accepted.as_ref().is_some_and(|accepted| accepted.content.value.is_none());
         let holds_it = |voter| votes.get(&voter).is_some_and(|vote| vote.accepted_ballot() == own.accepted_ballot());
@@ -357,6 +356,17 @@ impl Node {
             records.push(Record { key: vote_key(register), value: None });
         }
         self.fx.persist(records);
+    }
+
+    /// Lets go what has had its time.
+    pub(super) fn fade_agreement(&mut self) {
+        for update in self.agreeing.space.fade(self.fx.now.wall) {
+            self.rumors.cool(update.id);
+            self.note_buried(&update);
+            if matches!(update.statement().says, Says::Vote { voter, .. } if voter == self.identity.id) {
+                self.seal_anew(update.statement().founding);
+            }
+        }
     }
 
     /// Writes down a statement of others that must outlive all of them.
