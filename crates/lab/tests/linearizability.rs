@@ -102,7 +102,8 @@ impl History {
     /// What is plainly wrong: two operations that made one version, two values of one version, a version lower than one that
     /// was told before the operation began.
     fn plain_breach(&self) -> Option<String> {
-        let (mut held, mut makers): (BTreeMap<u64, &Option<Vec<u8>>>, BTreeMap<u64, Ticket>) = Default::default();
+        let mut held: BTreeMap<u64, &Option<Vec<u8>>> = BTreeMap::new();
+        let mut makers: BTreeMap<u64, Ticket> = BTreeMap::new();
         let (mut highest, mut floors) = (0, BTreeMap::new());
         let mut ops = BTreeMap::new();
         for (ticket, event) in &self.events {

@@ -453,7 +453,7 @@ mod tests {
 
         #[test]
         fn arbitrary_statements_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120), tag in 0_u8..8) {
-            let mut bytes = [&[3], &[0; 8], &[tag][..], &bytes[..]].concat();
+            let mut bytes = [&[3][..], &[0; 8], &[tag], &bytes].concat();
             let _forever = UpdateRef::read(&bytes);
             bytes[0] |= 0x10;
             let _forgets = UpdateRef::read(&bytes);
