@@ -269,6 +269,12 @@ impl Node {
             self.agreeing.dues.remove(&(given.due, Due::Given(id)));
         }
         self.arm_agreement();
+        let was_taken_back = asked.was_given && asked.given.is_none();
+        let outcome = match outcome {
+            // The peer that had it may do it yet, should what was expected come to be there.
+            Outcome::Mismatch { .. } if was_taken_back => Outcome::Unknown,
+            Outcome::Done { .. } | Outcome::Mismatch { .. } | Outcome::Unknown => outcome,
+        };
         match asked.asker {
             Asker::Application(ticket) => self.done(ticket, Ok(Reply::Operated(outcome))),
             Asker::Peer(peer) => self.answer_forwarded(peer, id, outcome),
