@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use data::{Add, Delete, Export, Get, Import, List, Manner, Put, SetChange, Watch};
 use rumormill_core::duration;
 
+use crate::documents::Function;
 use crate::failure::Failure;
 use crate::lab::Lab;
 use crate::logs::Level;
@@ -74,6 +75,10 @@ pub(crate) enum Command {
     Export(Export),
     /// Make keys hold what an export says: all of them, or none if a line is bad
     Import(Import),
+    /// Give a gauge of this agent a value, for aggregates over all agents
+    Gauge(Gauge),
+    /// Find out what the values of a gauge on all agents are together: the agents work it out among themselves
+    Aggregate(Aggregate),
     /// Change what this agent says about itself
     #[command(subcommand)]
     Tags(Tags),
@@ -272,6 +277,36 @@ pub(crate) struct Remove {
     /// Also a member that is alive; if it still runs it comes back
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// `rumor gauge`
+#[derive(Args, Debug)]
+pub(crate) struct Gauge {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// 1 to 64 bytes
+    pub(crate) name: String,
+    /// A number
+    #[arg(required_unless_present = "delete", conflicts_with = "delete", allow_hyphen_values = true)]
+    pub(crate) value: Option<String>,
+    /// Take the gauge away instead
+    #[arg(long)]
+    pub(crate) delete: bool,
+}
+
+/// `rumor aggregate`
+#[derive(Args, Debug)]
+pub(crate) struct Aggregate {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// What to make of the values
+    #[arg(value_name = "FUNCTION")]
+    pub(crate) function: Function,
+    /// Which gauge; every agent has load, memory, members and uptime. Without one, count counts agents
+    pub(crate) name: Option<String>,
+    /// The part of a quantile, from 0 to 1
+    #[arg(value_name = "Q")]
+    pub(crate) part: Option<f64>,
 }
 
 /// `rumor publish`

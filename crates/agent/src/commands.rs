@@ -3,6 +3,7 @@
 mod config;
 mod data;
 mod fault;
+mod gauges;
 mod info;
 mod members;
 mod queries;
@@ -58,6 +59,8 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::RemoveElement(flags) => data::remove_element(&flags, output),
         Command::Export(flags) => data::export(&flags),
         Command::Import(flags) => data::import(&flags, output),
+        Command::Gauge(flags) => gauges::set(&flags, output),
+        Command::Aggregate(flags) => gauges::aggregate(&flags, output),
         Command::Tags(command) => tags::run(command, output),
         Command::Info(flags) => info::show(&flags, output),
         Command::Logs(flags) => info::logs(&flags, output),

@@ -1,6 +1,7 @@
 //! The agent: one node of the cluster, its HTTP interface and its log, until it leaves or is stopped.
 
 mod answers;
+pub(crate) mod gauges;
 mod teller;
 
 use std::net::SocketAddr;
@@ -54,6 +55,7 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
         tokio::spawn(teller::tell(agent.clone(), events, json));
         tokio::spawn(answers::info(agent.clone()));
         tokio::spawn(answers::member(agent.clone()));
+        tokio::spawn(gauges::measure(agent.clone()));
         let serving = tokio::spawn(http::serve(agent.clone(), listener));
         let starter_gone = flags.until_stdin_closes.then(standard_input_closed);
         let reason = until_stopped(&agent.cluster, leave_on_terminate, starter_gone).await?;

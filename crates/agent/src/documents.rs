@@ -1,12 +1,14 @@
 //! The documents of the command line and of HTTP, which are the same. Absent is `null`, never missing.
 
 mod data;
+mod gauges;
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 pub(crate) use data::{EntryDocument, Imported, Misfit, WatchLine, WrittenDocument, beginning};
+pub(crate) use gauges::{AggregateDocument, Function, GaugeDocument};
 use rumormill::data::Revision;
 use rumormill::{Answer, Received, Summary, TraceLine};
 use rumormill_core::stats::MemberCounts;
@@ -341,8 +343,10 @@ pub(crate) struct TraceSummary {
     pub(crate) done: bool,
     /// How many members have it.
     pub(crate) reached: u64,
-    /// How many members were asked.
-    pub(crate) members: u64,
+    /// How many members were asked; null if nobody knows, with a partial view.
+    pub(crate) members: Option<u64>,
+    /// `members` is an estimate: the view is partial.
+    pub(crate) estimated: bool,
     /// How many copies of the payload were received, by all together.
     pub(crate) payloads: u64,
 }
@@ -377,15 +381,19 @@ impl From<&Answer> for AnswerDocument {
 pub(crate) struct QueryEnd {
     /// `true`.
     pub(crate) done: bool,
-    pub(crate) asked: u64,
+    /// Null if nobody knows, with a partial view.
+    pub(crate) asked: Option<u64>,
+    /// `asked` is an estimate: the view is partial.
+    pub(crate) estimated: bool,
     pub(crate) answered: u64,
     /// Seconds.
     pub(crate) elapsed: f64,
 }
 
 impl From<Summary> for QueryEnd {
-    fn from(Summary { asked, answered, elapsed }: Summary) -> Self {
-        Self { done: true, asked: asked as u64, answered: answered as u64, elapsed: elapsed.as_secs_f64() }
+    fn from(Summary { asked, estimated, answered, elapsed }: Summary) -> Self {
+        let (asked, answered) = (asked.map(|asked| asked as u64), answered as u64);
+        Self { done: true, asked, estimated, answered, elapsed: elapsed.as_secs_f64() }
     }
 }
 
@@ -527,6 +535,7 @@ impl From<Refusal> for Problem {
             }
             Refusal::Unknown { .. } => Self::new("absent", detail),
             Refusal::StillAlive { .. } => Self::new("still_alive", detail),
+            Refusal::Alone => Self::new("alone", detail),
             Refusal::Leaving => Self::new("leaving", detail),
             Refusal::NotStored { .. } => Self::new("not_stored", detail),
             Refusal::NotDurable => Self::new("not_durable", detail),
@@ -593,8 +602,11 @@ mod tests {
 
     #[test]
     fn a_trace_is_its_steps_and_a_summary_on_one_level() {
-        let summary = TraceSummary { done: true, reached: 5, members: 5, payloads: 6 };
+        let summary = TraceSummary { done: true, reached: 5, members: Some(5), estimated: false, payloads: 6 };
         let document = serde_json::to_value(Trace { steps: vec![], summary }).unwrap();
-        assert_eq!(document, json!({ "steps": [], "done": true, "reached": 5, "members": 5, "payloads": 6 }));
+        assert_eq!(
+            document,
+            json!({ "steps": [], "done": true, "reached": 5, "members": 5, "estimated": false, "payloads": 6 })
+        );
     }
 }

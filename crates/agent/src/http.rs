@@ -3,6 +3,7 @@
 mod data;
 mod events;
 mod faults;
+mod gauges;
 mod guard;
 mod import;
 mod info;
@@ -68,6 +69,8 @@ fn router(agent: Agent) -> Router {
         .route("/data/{*key}", keys)
         .route("/watch", get(watch::watch))
         .route("/import", post(import::import).layer(DefaultBodyLimit::disable()))
+        .route("/gauges/{name}", get(gauges::get).put(gauges::put).delete(gauges::delete))
+        .route("/aggregates/{name}", get(gauges::aggregate))
         .route("/faults", get(faults::show).patch(faults::change).delete(faults::heal))
         .route("/logs", get(logs::follow))
         .route("/openapi.json", get(openapi::document));

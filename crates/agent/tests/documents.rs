@@ -42,7 +42,7 @@ fn a_message_is_published_subscribed_and_traced() {
     assert_eq!(lines[0], json!({ "topic": "news", "origin": "n1", "sequence": "1", "bytes": 5 }));
     assert_eq!((&lines[1]["node"], &lines[1]["hop"], &lines[1]["from"]), (&"n1".into(), &0.into(), &Value::Null));
     assert_eq!((&lines[2]["node"], &lines[2]["hop"], &lines[2]["from"]), (&"n2".into(), &1.into(), &"n1".into()));
-    assert_eq!(lines[3], json!({ "done": true, "reached": 2, "members": 2, "payloads": 1 }));
+    assert_eq!(lines[3], json!({ "done": true, "reached": 2, "members": 2, "estimated": false, "payloads": 1 }));
 
     let message = &n2.ask_lines(&["subscribe", "news", "--history", "5", "--count", "1"])[0];
     assert_eq!(
@@ -67,6 +67,7 @@ fn a_query_gathers_the_answers_of_all_and_a_command_may_answer() {
     assert_eq!(names, ["n1", "n2"]);
     let end = lines.last().unwrap();
     assert_eq!((&end["done"], &end["asked"], &end["answered"]), (&true.into(), &2.into(), &2.into()));
+    assert_eq!(end["estimated"], false);
 
     let answer = &n1.ask_lines(&["query", "info", "--tag", "role=db"])[0];
     let info: Value = serde_json::from_str(answer["payload"].as_str().unwrap()).unwrap();

@@ -24,10 +24,40 @@ fn viewed(agent: &Agent, view: &str) -> usize {
 
 /// Waits until messages have come, in any order.
 fn until_heard(agent: &Agent, messages: &[&str]) {
+    until_heard_on(agent, "news", messages);
+}
+
+fn until_heard_on(agent: &Agent, topic: &str, messages: &[&str]) {
     let count = messages.len().to_string();
-    let heard = agent.ask_lines(&["subscribe", "news", "--history", "100", "--count", &count, "--timeout", "60s"]);
+    let heard = agent.ask_lines(&["subscribe", topic, "--history", "100", "--count", &count, "--timeout", "60s"]);
     let heard: BTreeSet<&str> = heard.iter().map(|line| line["payload"].as_str().unwrap()).collect();
     assert_eq!(heard, messages.iter().copied().collect(), "{}", agent.name);
+}
+
+/// A query and a trace reach agents that the asker does not know, and are answered by name.
+fn all_answer(agents: &[Agent]) {
+    let names: BTreeSet<String> = agents.iter().map(|agent| agent.name.clone()).collect();
+    let mut missing = names.clone();
+    agents[7].follow(&["query", "info", "--timeout", "50s"]).wait_for("answers of all", |line| {
+        missing.remove(line["from"].as_str().unwrap_or_default());
+        missing.is_empty()
+    });
+
+    let published = agents[7].ask(&["publish", "traced", "x"]);
+    let message = format!("{}:{}", agents[7].id, published["sequence"].as_str().unwrap());
+    until_heard_on(&agents[90], "traced", &["x"]);
+    loop {
+        let mut lines = agents[90].ask_lines(&["trace", "traced", &message, "--timeout", "30s"]);
+        let end = lines.pop().unwrap();
+        let from = |line: &Value| line["from"].as_str().is_none_or(|from| names.contains(from));
+        assert!(end["estimated"] == true && lines.iter().all(from), "{lines:?}");
+        let reached: BTreeSet<String> = lines.iter().map(|line| line["node"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(end["reached"].as_u64().unwrap(), reached.len() as u64);
+        // The message may still be on its way.
+        if reached == names {
+            return;
+        }
+    }
 }
 
 #[test]
@@ -46,6 +76,8 @@ fn half_of_a_hundred_die_at_once_and_every_later_message_reaches_all_others() {
     assert!(text(&table.stderr).contains("partial view of n0"), "{}", text(&table.stderr));
     let size = agents[0].ask(&["info"])["size_estimate"].as_u64().unwrap();
     assert!(size > 10, "{size}");
+
+    all_answer(&agents);
 
     let (dying, mut living): (Vec<_>, Vec<_>) = agents.into_iter().enumerate().partition(|(place, _)| place % 2 == 0);
     for (_, mut agent) in dying {

@@ -9,6 +9,10 @@
 //! begin anew repair that, and are not part of these steps but of the machine in `count`. These types hold no time and no bytes.
 
 pub(crate) mod count;
+pub(crate) mod gauge;
+pub(crate) mod histogram;
+
+pub use gauge::Aggregate;
 
 /// What both nodes hold after one exchange of push-pull averaging, given what they held before (Jelasity et al. 2005,
 /// `UPDATE`).

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use crate::identity::NodeId;
+use crate::slots::reserve_one;
 use crate::time::Wall;
 
 /// Bits of the count within a millisecond.
@@ -62,6 +63,7 @@ impl Clock {
         if self.offsets.len() == PEERS_MAX {
             self.offsets.remove(0);
         }
+        reserve_one(&mut self.offsets);
         self.offsets.push((peer, offset));
     }
 

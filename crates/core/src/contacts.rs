@@ -1,11 +1,12 @@
 //! How a node finds the cluster, and finds it again: contacts, former members, and what is remembered of them.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::few::Few;
 use crate::io::Ticket;
 use crate::rng::Rng;
+use crate::slots::reserve_one;
 
 /// Addresses of members that died or left (design §2, partition).
 const FORMER_MAX: usize = 64;
@@ -24,7 +25,7 @@ struct Contact {
 #[derive(Debug, Default)]
 pub(crate) struct Contacts {
     /// Not answered yet.
-    waiting: BTreeMap<SocketAddr, Contact>,
+    waiting: Few<SocketAddr, Contact>,
     /// Every contact ever given: tried again when the node is alone.
     known: Vec<SocketAddr>,
     former: Vec<SocketAddr>,
@@ -32,7 +33,7 @@ pub(crate) struct Contacts {
 
 impl Contacts {
     pub(crate) fn new(known: Vec<SocketAddr>, former: Vec<SocketAddr>) -> Self {
-        let mut contacts = Self { waiting: BTreeMap::new(), known: Vec::new(), former: Vec::new() };
+        let mut contacts = Self { waiting: Few::new(), known: Vec::new(), former: Vec::new() };
         for address in known {
             contacts.add(address, None);
         }
@@ -49,8 +50,9 @@ impl Contacts {
             let oldest = self.known.remove(0);
             self.waiting.remove(&oldest);
         }
+        reserve_one(&mut self.known);
         self.known.push(address);
-        self.waiting.entry(address).or_default().tickets.extend(ticket);
+        self.waiting.get_or_default(address).tickets.extend(ticket);
     }
 
     /// Contacts that have not answered.
@@ -82,12 +84,20 @@ impl Contacts {
         contact.tickets.into_iter().filter(|ticket| !waits(ticket)).collect()
     }
 
-    /// A contact did not answer: how long to wait before it is tried again, doubling from `min` to `max`.
-    pub(crate) fn failed(&mut self, address: SocketAddr, min: Duration, max: Duration) -> Option<Duration> {
+    /// A contact did not answer: how long to wait before it is tried again, doubling from `min` to `max`. From the second
+    /// time on it is anything between half of that and all of it: many that were refused in one moment must not come back
+    /// in one.
+    pub(crate) fn failed(
+        &mut self,
+        address: SocketAddr,
+        min: Duration,
+        max: Duration,
+        rng: &mut Rng,
+    ) -> Option<Duration> {
         let contact = self.waiting.get_mut(&address)?;
-        let wait = min.saturating_mul(1 << contact.failures.min(20)).min(max);
+        let longest = min.saturating_mul(1 << contact.failures.min(20)).min(max);
         contact.failures = contact.failures.saturating_add(1);
-        Some(wait)
+        Some(if longest == min { min } else { longest.mul_f64(1.0 - rng.fraction() / 2.0) })
     }
 
     pub(crate) fn note_former(&mut self, address: SocketAddr) {
@@ -138,8 +148,14 @@ mod tests {
         let address = "127.0.0.1:1".parse().unwrap();
         let mut contacts = Contacts::new(vec![address], Vec::new());
         let (min, max) = (Duration::from_secs(1), Duration::from_secs(5));
-        let waits: Vec<u64> = (0..5).map(|_| contacts.failed(address, min, max).unwrap().as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 5, 5]);
+        let rng = &mut Rng::new(7);
+        for longest in [1, 2, 4, 5, 5].map(Duration::from_secs) {
+            let wait = contacts.failed(address, min, max, rng).unwrap();
+            assert!(
+                wait <= longest && wait >= longest / 2 && (longest > min || wait == min),
+                "{wait:?} of {longest:?}"
+            );
+        }
     }
 
     #[test]

@@ -7,14 +7,16 @@
 //!
 //! **Invariant:** a timer that comes late by more than half a probe timeout judges nobody (design §4).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::effects::{Effects, Timer};
+use crate::few::Few;
 use crate::identity::{Incarnation, NodeId};
 use crate::io::StreamId;
+use crate::slots::reserve_one;
 use crate::time::Instant;
 
 /// Probes under way at once, whatever happens.
@@ -115,10 +117,11 @@ pub(crate) enum Heard {
 #[derive(Debug)]
 pub(crate) struct Detector {
     /// By the number of their pings: few at any time, mostly one.
-    probes: Vec<(u16, Probe)>,
+    probes: Few<u16, Probe>,
     relays: BTreeMap<u16, Relay>,
     suspicions: BTreeMap<NodeId, Suspicion>,
-    heard: VecDeque<NodeId>,
+    /// The latest last.
+    heard: Vec<NodeId>,
     number: u16,
     burst: usize,
     health: u32,
@@ -128,10 +131,10 @@ pub(crate) struct Detector {
 impl Detector {
     pub(crate) fn new(first_number: u16) -> Self {
         Self {
-            probes: Vec::new(),
+            probes: Few::new(),
             relays: BTreeMap::new(),
             suspicions: BTreeMap::new(),
-            heard: VecDeque::new(),
+            heard: Vec::new(),
             number: first_number,
             burst: 1,
             health: 0,
@@ -158,25 +161,24 @@ impl Detector {
 
     /// How many probes of the pass may still be started now.
     pub(crate) fn openings(&self) -> usize {
-        let turns = self.probes.iter().filter(|(_, probe)| probe.purpose == Purpose::Turn).count();
+        let turns = self.probes.values().filter(|probe| probe.purpose == Purpose::Turn).count();
         self.burst.saturating_sub(turns).min(PROBES_MAX.saturating_sub(self.probes.len()))
     }
 
     pub(crate) fn is_probing(&self, target: NodeId) -> bool {
-        self.probes.iter().any(|(_, probe)| probe.target == target)
+        self.probes.values().any(|probe| probe.target == target)
     }
 
     fn probe(&self, number: u16) -> Option<&Probe> {
-        self.probes.iter().find(|(own, _)| *own == number).map(|(_, probe)| probe)
+        self.probes.get(&number)
     }
 
     fn probe_mut(&mut self, number: u16) -> Option<&mut Probe> {
-        self.probes.iter_mut().find(|(own, _)| *own == number).map(|(_, probe)| probe)
+        self.probes.get_mut(&number)
     }
 
     fn take_probe(&mut self, number: u16) -> Option<Probe> {
-        let place = self.probes.iter().position(|(own, _)| *own == number)?;
-        Some(self.probes.swap_remove(place).1)
+        self.probes.remove(&number)
     }
 
     /// Starts a probe and returns the number of its ping, or `None` if too many are under way.
@@ -195,7 +197,7 @@ impl Detector {
         let timeout = timeout * (self.health + 1);
         let started = fx.now.instant;
         let probe = Probe { target, address, purpose, started, timeout, attempts: 1, indirect: None };
-        self.probes.push((number, probe));
+        self.probes.insert(number, probe);
         fx.arm(timeout, Timer::Probe(number));
         Some(number)
     }
@@ -315,9 +317,10 @@ impl Detector {
     fn note_heard(&mut self, id: NodeId) {
         self.heard.retain(|heard| *heard != id);
         if self.heard.len() == HEARD_MAX {
-            self.heard.pop_front();
+            self.heard.remove(0);
         }
-        self.heard.push_back(id);
+        reserve_one(&mut self.heard);
+        self.heard.push(id);
     }
 
     /// Starts to ping a member for somebody else; returns the number of the ping.
@@ -417,6 +420,7 @@ impl Detector {
             self.take_probe(number);
             fx.cancel(Timer::Probe(number));
         }
+        self.heard.retain(|heard| *heard != target);
     }
 
     /// A member is no longer suspect: it contradicted, or is dead, or left.

@@ -46,6 +46,8 @@ pub(crate) enum Timer {
     Query(u64),
     /// An answer was not confirmed.
     Answer(NodeId, u64),
+    /// Answers on their way back go on, or their question has ended.
+    Return,
     /// A stream was silent for too long.
     Stream(StreamId),
     /// The bandwidth contract allows the next piece.
@@ -70,6 +72,8 @@ pub(crate) enum Timer {
     Lazy,
     /// An operation on a register is over, or a proposal was not answered.
     Agree,
+    /// The next round of averaging gauges.
+    Gauges,
     /// A message that was announced has not come.
     Graft(UpdateId),
     /// Somebody who was asked to be a neighbour has not answered.
@@ -144,7 +148,7 @@ pub(crate) struct Timers {
 }
 
 /// The timers of which a node has one each, in their order.
-const SINGLE: [Timer; 16] = [
+const SINGLE: [Timer; 17] = [
     Timer::ProbeInterval,
     Timer::Round,
     Timer::Echo,
@@ -161,6 +165,7 @@ const SINGLE: [Timer; 16] = [
     Timer::Search,
     Timer::Lazy,
     Timer::Agree,
+    Timer::Gauges,
 ];
 
 /// The place of a timer in the array, if it is one of those.
@@ -182,6 +187,7 @@ const fn place(timer: Timer) -> Option<usize> {
         Timer::Search => Some(13),
         Timer::Lazy => Some(14),
         Timer::Agree => Some(15),
+        Timer::Gauges => Some(16),
         Timer::Probe(_)
         | Timer::Neighbour(_)
         | Timer::Graft(_)
@@ -194,6 +200,7 @@ const fn place(timer: Timer) -> Option<usize> {
         | Timer::Want(_)
         | Timer::Query(_)
         | Timer::Answer(..)
+        | Timer::Return
         | Timer::Stream(_)
         | Timer::Hold(_) => None,
     }
@@ -223,6 +230,10 @@ impl Timers {
             self.single[place] = NEVER;
         } else if self.armed.remove(&timer).is_some() {
             self.prune();
+            if self.armed.is_empty() {
+                // At rest there are none, and many nodes of one process take no memory for them.
+                (self.armed, self.queue) = Default::default();
+            }
         }
     }
 

@@ -6,8 +6,7 @@
 //!
 //! **Invariant:** at most one open exchange for each peer and space, each way; a new one replaces the old.
 
-use std::collections::BTreeMap;
-
+use crate::few::Few;
 use crate::frame::{SketchHead, Space};
 use crate::identity::NodeId;
 use crate::sketch::{SYMBOLS_MAX, Symbol};
@@ -66,8 +65,8 @@ pub(crate) enum Next {
 /// All comparisons of one node.
 #[derive(Debug, Default)]
 pub(crate) struct Exchanges {
-    asked: BTreeMap<(NodeId, Space), Asked>,
-    answering: BTreeMap<(NodeId, Space), Answering>,
+    asked: Few<(NodeId, Space), Asked>,
+    answering: Few<(NodeId, Space), Answering>,
 }
 
 impl Exchanges {
@@ -182,7 +181,7 @@ pub(crate) fn next_batch(from: usize, until: usize) -> Next {
     if until <= STREAM_FROM && until - from <= DATAGRAM_SYMBOLS { Next::Datagram(until) } else { Next::Stream(until) }
 }
 
-fn make_room<K: Ord + Copy, V>(exchanges: &mut BTreeMap<K, V>, started: impl Fn(&V) -> Instant) {
+fn make_room<K: Ord + Copy, V>(exchanges: &mut Few<K, V>, started: impl Fn(&V) -> Instant) {
     if exchanges.len() >= EXCHANGES_MAX
         && let Some(oldest) = exchanges.iter().min_by_key(|(_, exchange)| started(exchange)).map(|(key, _)| *key)
     {

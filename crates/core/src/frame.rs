@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 
 use crate::aggregate::count::Share;
-use crate::identity::NodeId;
+use crate::config::is_name;
+use crate::identity::{NodeId, Sequence};
+use crate::io::QueryId;
 use crate::overlay::Peer;
 use crate::sketch::{SYMBOL_BYTES, Symbol};
 use crate::time::Seconds;
@@ -48,10 +50,15 @@ pub(crate) const KIND_PRUNE: u8 = 0x2c;
 pub(crate) const KIND_AVERAGE: u8 = 0x2d;
 pub(crate) const KIND_AVERAGED: u8 = 0x2e;
 pub(crate) const KIND_SIZE: u8 = 0x2f;
-pub(crate) const KIND_PROPOSE: u8 = 0x30;
-pub(crate) const KIND_VOTE: u8 = 0x31;
-pub(crate) const KIND_FORWARD: u8 = 0x32;
-pub(crate) const KIND_OUTCOME: u8 = 0x33;
+pub(crate) const KIND_PROPOSE: u8 = 0x33;
+pub(crate) const KIND_VOTE: u8 = 0x34;
+pub(crate) const KIND_FORWARD: u8 = 0x35;
+pub(crate) const KIND_OUTCOME: u8 = 0x36;
+pub(crate) const KIND_GAUGE: u8 = 0x38;
+pub(crate) const KIND_GAUGED: u8 = 0x39;
+pub(crate) const KIND_RETURN: u8 = 0x30;
+pub(crate) const KIND_RETURNED: u8 = 0x31;
+pub(crate) const KIND_PADDING: u8 = 0x32;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -191,7 +198,15 @@ pub(crate) enum Frame<'a> {
     Forward(Reader<'a>),
     /// It ended like this.
     Outcome(Reader<'a>),
-    /// Of a newer minor version, or about a space that this version does not have.
+    /// In that epoch of a gauge I hold this: let us hold the same.
+    Gauge { epoch: QueryId, number: u16, offered: Reader<'a> },
+    /// This flows to you, or from you.
+    Gauged { epoch: QueryId, number: u16, flows: Reader<'a> },
+    /// An answer on its way back to who asked.
+    Return { number: u32, answer: ReturnRef<'a> },
+    /// I take that one further.
+    Returned { number: u32 },
+    /// Of a newer minor version, or about a space that this version does not have; or padding.
     Unknown,
 }
 
@@ -252,6 +267,36 @@ impl Iterator for Shares<'_> {
     fn next(&mut self) -> Option<Share> {
         Some(Share { key: self.0.u32()?, value: f32::from_bits(self.0.u32()?) })
     }
+}
+
+fn read_query(content: &mut Reader<'_>) -> Option<QueryId> {
+    Some(QueryId { origin: NodeId(content.u64()?), sequence: Sequence(content.u64()?) })
+}
+
+/// An answer that neighbours hand to each other, where it came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReturnRef<'a> {
+    /// How many nodes it will have gone through.
+    pub(crate) hops: u8,
+    pub(crate) query: QueryId,
+    /// Whose it is.
+    pub(crate) by: NodeId,
+    pub(crate) name: &'a str,
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> ReturnRef<'a> {
+    fn read(mut content: Reader<'a>) -> Option<Self> {
+        let hops = content.u8()?;
+        let query = read_query(&mut content)?;
+        let (by, name) = (NodeId(content.u64()?), content.short_text()?);
+        is_name(name).then(|| Self { hops, query, by, name, payload: content.rest() })
+    }
+}
+
+/// How many bytes a frame of [`Frame::Return`] has at most.
+pub(crate) const fn return_bytes(name: usize, payload: usize) -> usize {
+    1 + 3 + 4 + 1 + 8 + 8 + 8 + 1 + name + payload
 }
 
 fn read_peer(content: &mut Reader<'_>) -> Option<Peer> {
@@ -443,7 +488,11 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_VOTE => Frame::Vote(Items::new(content)),
         KIND_FORWARD => Frame::Forward(content),
         KIND_OUTCOME => Frame::Outcome(content),
+        KIND_GAUGE => Frame::Gauge { epoch: read_query(&mut content)?, number: content.u16()?, offered: content },
+        KIND_GAUGED => Frame::Gauged { epoch: read_query(&mut content)?, number: content.u16()?, flows: content },
         KIND_SIZE => Frame::Size(f32::from_bits(content.u32()?)),
+        KIND_RETURN => Frame::Return { number: content.u32()?, answer: ReturnRef::read(content)? },
+        KIND_RETURNED => Frame::Returned { number: content.u32()? },
         _ => Frame::Unknown,
     };
     Some(frame)

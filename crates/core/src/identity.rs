@@ -151,7 +151,24 @@ pub struct Identity {
     pub durable: bool,
 }
 
+/// What a running node keeps of its [`Identity`].
+#[derive(Debug)]
+pub(crate) struct Own {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) tags: Tags,
+    pub(crate) session: u64,
+    pub(crate) durable: bool,
+}
+
 impl Identity {
+    /// What a node keeps, and what it needs at its start alone: the secret if there is one, and what earlier lives left.
+    pub(crate) fn take_apart(self) -> (Own, Option<[u8; 16]>, Stored) {
+        let Self { id, name, addresses, tags, session, secret, stored, durable } = self;
+        (Own { id, name, addresses, tags, session, durable }, secret, stored)
+    }
+
     /// Checks name, addresses and tags.
     ///
     /// # Errors

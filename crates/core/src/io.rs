@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::aggregate::Aggregate;
 use crate::agreement::{self, FoundingId, Outcome, Value};
 use crate::data::{Change, Revision, Write, Written};
 use crate::datum::Kind;
@@ -138,6 +139,22 @@ pub enum Command {
         /// How long to wait for the turn of the write, and for confirmations.
         timeout: Duration,
     },
+    /// Give this node's gauge of a name a value, or take it away. Nothing is sent: it counts where somebody asks for an
+    /// aggregate.
+    SetGauge {
+        /// 1 to 64 bytes without control characters.
+        name: String,
+        /// A finite number, or none.
+        value: Option<f64>,
+    },
+    /// Find out what the values of a gauge on all nodes add up to, by an epoch of averaging in which all take part: done after
+    /// some twenty rounds, two in each gossip interval, and then every node has the answer. One that is under way already is waited for.
+    Aggregate {
+        /// Its name.
+        gauge: String,
+        /// From 0 to 1: below which number this part of the values lies is told as well.
+        quantile: Option<f64>,
+    },
     /// Find out whether [`Command::Write`] would be refused now; nothing is written.
     Check {
         /// What would be written, in this order.
@@ -184,6 +201,32 @@ pub enum Command {
         /// How long lines are waited for.
         timeout: Duration,
     },
+}
+
+/// What an epoch of a gauge has found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The gauge.
+    pub gauge: String,
+    /// What its values are together.
+    pub aggregate: Aggregate,
+    /// The one that was asked for; absent if no node has a value.
+    pub quantile: Option<Quantile>,
+    /// Which epoch: who began it, and a number of its own.
+    pub epoch: QueryId,
+    /// How many rounds it went through.
+    pub rounds: u32,
+}
+
+/// The number below which a part of the values lies, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantile {
+    /// The part.
+    pub part: f64,
+    /// It is not below this.
+    pub low: f64,
+    /// Nor above this.
+    pub high: f64,
 }
 
 /// A query: who asked, and a number of the asker's own.
@@ -439,6 +482,8 @@ pub enum Event {
         ticket: Ticket,
         /// Who answers.
         from: NodeId,
+        /// What that one is called.
+        name: String,
         /// What.
         payload: Vec<u8>,
         /// How long after the question.
@@ -448,15 +493,21 @@ pub enum Event {
     Trace {
         /// Of the command.
         ticket: Ticket,
-        /// What the member said.
+        /// What the member is called.
+        name: String,
+        /// What it said.
         step: TraceStep,
     },
-    /// A query or trace ended: everybody answered, or its time is over.
+    /// A query or trace ended: everybody answered, or its time is over. With a partial view, where nobody knows who everybody
+    /// is: its time is over, or nothing came any more after as many answers as the cluster has nodes by the estimate.
     Answered {
         /// Of the command.
         ticket: Ticket,
-        /// How many members were asked, this node included.
-        asked: usize,
+        /// How many members were asked, this node included. `None` if nobody knows: with a partial view and a filter, or before
+        /// the first estimate.
+        asked: Option<usize>,
+        /// `asked` is an estimate: the view is partial.
+        estimated: bool,
         /// How many answered.
         answered: usize,
         /// How long it took.
@@ -488,7 +539,7 @@ pub enum Event {
 }
 
 /// What a command that succeeded gives back.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     /// A query or trace is on its way, or an answer, a tag change, a removal is accepted.
     Accepted,
@@ -508,6 +559,8 @@ pub enum Reply {
     Written(Box<Written>),
     /// An operation on a register ended.
     Operated(Outcome),
+    /// What an epoch of a gauge has found.
+    Aggregated(Box<Found>),
     /// Data can be changed so.
     Checked {
         /// By how many bytes the store would grow, with what was to be written first.
@@ -518,6 +571,9 @@ pub enum Reply {
 /// Why a command was refused. Nothing was changed, except where it says that this is not known.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
+    /// Nobody took part in an epoch with whoever began it, and neither did that one to the end.
+    #[error("no other node took part")]
+    Alone,
     /// A value breaks a rule.
     #[error("{field} is {value}, must be {rule}")]
     Invalid {

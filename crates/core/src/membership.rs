@@ -60,6 +60,16 @@ pub(crate) struct Merged {
     pub(crate) replaced: Option<NodeId>,
 }
 
+/// Who lies at which slot of the replica: the same for many copies of one view.
+#[derive(Clone, Debug, Default)]
+struct Roster {
+    ids: Vec<NodeId>,
+    /// Whether the claimed address has returned a token or spoken over a stream. Asked for each datagram.
+    proven: Vec<bool>,
+    by_id: SlotIndex,
+    by_name: SlotIndex,
+}
+
 /// All members, this node among them.
 #[derive(Clone, Debug)]
 pub(crate) struct Members {
@@ -67,14 +77,8 @@ pub(crate) struct Members {
     /// In which view its members are.
     listed_as: InView,
     replica: Replica,
-    /// Whose claim lies at each slot.
-    ids: Arc<Vec<NodeId>>,
+    roster: Arc<Roster>,
     rows: Vec<Row>,
-    /// Beside the rows: whether the claimed address has returned a token or spoken over a stream. Asked for each
-    /// datagram, and the same for many copies of one view.
-    proven: Arc<Vec<bool>>,
-    by_id: Arc<SlotIndex>,
-    by_name: Arc<SlotIndex>,
     /// The live members but this node, in the order in which they are probed.
     live: Vec<Slot>,
     /// Those before it were probed in this pass.
@@ -87,12 +91,9 @@ impl Members {
         Self {
             me,
             listed_as,
-            replica: Replica::new(now),
-            ids: Arc::default(),
+            replica: if listed_as == InView::Full { Replica::new(now) } else { Replica::private(now) },
+            roster: Arc::default(),
             rows: Vec::new(),
-            proven: Arc::default(),
-            by_id: Arc::default(),
-            by_name: Arc::default(),
             live: Vec::new(),
             cursor: 0,
             counts: [0; 5],
@@ -141,11 +142,11 @@ impl Members {
 
     /// Whose row is at a slot.
     pub(crate) fn id_at(&self, slot: Slot) -> NodeId {
-        self.ids[slot as usize]
+        self.roster.ids[slot as usize]
     }
 
     fn slot_of(&self, id: NodeId) -> Option<Slot> {
-        self.by_id.candidates(id.0).find(|slot| self.id_at(*slot) == id)
+        self.roster.by_id.candidates(id.0).find(|slot| self.id_at(*slot) == id)
     }
 
     /// The claim held about a member.
@@ -197,16 +198,17 @@ impl Members {
 
     /// Whether `address` is this member's and has proven that what is sent there arrives.
     pub(crate) fn is_proven(&self, id: NodeId, address: SocketAddr) -> bool {
-        self.slot_of(id)
-            .is_some_and(|slot| self.proven[slot as usize] && self.replica.at(slot).claim_address() == Some(address))
+        self.slot_of(id).is_some_and(|slot| {
+            self.roster.proven[slot as usize] && self.replica.at(slot).claim_address() == Some(address)
+        })
     }
 
     pub(crate) fn prove(&mut self, id: NodeId, address: SocketAddr) {
         if let Some(slot) = self.slot_of(id)
-            && !self.proven[slot as usize]
+            && !self.roster.proven[slot as usize]
             && self.replica.at(slot).claim_address() == Some(address)
         {
-            Arc::make_mut(&mut self.proven)[slot as usize] = true;
+            Arc::make_mut(&mut self.roster).proven[slot as usize] = true;
         }
     }
 
@@ -253,29 +255,28 @@ impl Members {
         assert_eq!(slot as usize, self.rows.len(), "rows and updates share their slots");
         reserve_one(&mut self.rows);
         self.rows.push(Row { since: now, rtt_micros: 0, place: NOWHERE });
-        let proven = Arc::make_mut(&mut self.proven);
+        let Roster { ids, proven, by_id, by_name } = Arc::make_mut(&mut self.roster);
         reserve_one(proven);
         proven.push(false);
-        let ids = Arc::make_mut(&mut self.ids);
         reserve_one(ids);
         ids.push(id);
-        Arc::make_mut(&mut self.by_id).insert(id.0, slot, |slot| ids[slot as usize].0);
-        Arc::make_mut(&mut self.by_name).insert(name, slot, |slot| name_at(&self.replica, slot));
+        by_id.insert(id.0, slot, |slot| ids[slot as usize].0);
+        by_name.insert(name, slot, |slot| name_at(&self.replica, slot));
     }
 
     fn supersede(&mut self, slot: Slot, claim: Arc<Update>, now: Seconds) {
         let (old, new) = (name_at(&self.replica, slot), name_hash(body(&claim.parts()).name));
         let moved = self.replica.at(slot).claim_address() != claim.claim_address();
         if old != new {
-            Arc::make_mut(&mut self.by_name).remove(old, slot, |slot| name_at(&self.replica, slot));
+            Arc::make_mut(&mut self.roster).by_name.remove(old, slot, |slot| name_at(&self.replica, slot));
         }
         self.replica.replace(slot, claim);
         if old != new {
-            Arc::make_mut(&mut self.by_name).insert(new, slot, |slot| name_at(&self.replica, slot));
+            Arc::make_mut(&mut self.roster).by_name.insert(new, slot, |slot| name_at(&self.replica, slot));
         }
         self.rows[slot as usize].since = now;
         if moved {
-            Arc::make_mut(&mut self.proven)[slot as usize] = false;
+            Arc::make_mut(&mut self.roster).proven[slot as usize] = false;
         }
     }
 
@@ -352,8 +353,7 @@ impl Members {
         assert!(self.rows[slot as usize].place == NOWHERE, "who is still talked to does not run out");
         self.counts[state as usize] -= 1;
         let (id, name) = (self.id_at(slot), name_at(&self.replica, slot));
-        let ids = Arc::make_mut(&mut self.ids);
-        let (by_id, by_name) = (Arc::make_mut(&mut self.by_id), Arc::make_mut(&mut self.by_name));
+        let Roster { ids, proven, by_id, by_name } = Arc::make_mut(&mut self.roster);
         by_id.remove(id.0, slot, |slot| ids[slot as usize].0);
         by_name.remove(name, slot, |slot| name_at(&self.replica, slot));
         let last = Slot::try_from(self.rows.len() - 1).expect("fewer than 2^32 members");
@@ -364,7 +364,7 @@ impl Members {
         ids.swap_remove(slot as usize);
         assert_eq!(self.replica.remove(slot), (slot != last).then_some(last));
         self.rows.swap_remove(slot as usize);
-        Arc::make_mut(&mut self.proven).swap_remove(slot as usize);
+        proven.swap_remove(slot as usize);
         if slot != last && self.rows[slot as usize].place != NOWHERE {
             let place = self.rows[slot as usize].place as usize;
             self.live[place] = slot;
@@ -439,7 +439,7 @@ impl Members {
             let first_boot = body(&self.replica.at(*slot).parts()).first_boot;
             (!self.state_at(*slot).is_live(), first_boot, self.id_at(*slot))
         };
-        self.by_name.candidates(name_hash(name)).filter(named).min_by_key(claim_to_it)
+        self.roster.by_name.candidates(name_hash(name)).filter(named).min_by_key(claim_to_it)
     }
 
     /// The member that is shown under a name.
@@ -465,7 +465,7 @@ impl Members {
 
     /// The bare versions of all claims held.
     pub(crate) fn versions(&self) -> impl Iterator<Item = (NodeId, Version)> + '_ {
-        self.ids.iter().zip(self.replica.iter()).map(|(id, claim)| (*id, version(&claim.parts())))
+        self.roster.ids.iter().zip(self.replica.iter()).map(|(id, claim)| (*id, version(&claim.parts())))
     }
 
     /// A member in any state, removed ones included.

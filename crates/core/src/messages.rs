@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::few::Few;
 use crate::identity::{NodeId, Sequence};
 use crate::io::{Message, TraceStep};
 use crate::replica::Replica;
@@ -46,7 +47,7 @@ struct Entry {
 /// What is kept of one origin on one topic.
 #[derive(Debug, Default)]
 struct Log {
-    entries: BTreeMap<Sequence, Entry>,
+    entries: Few<Sequence, Entry>,
     bytes: usize,
     /// Up to here everything was delivered, or is missed for good.
     delivered: Option<Sequence>,
@@ -92,7 +93,7 @@ pub(crate) struct Messages {
     bytes: usize,
     published: BTreeMap<String, u32>,
     traces: ByTopic<(NodeId, Sequence), TraceStep>,
-    traced: VecDeque<(Key, Sequence)>,
+    traced: VecDeque<(Arc<str>, NodeId, Sequence)>,
 }
 
 impl Messages {
@@ -340,10 +341,11 @@ impl Messages {
 
     fn trace(&mut self, topic: &str, origin: NodeId, sequence: Sequence, step: TraceStep, traces_max: usize) {
         if self.traces.insert(topic, (origin, sequence), step).is_none() {
-            self.traced.push_back(((topic.to_owned(), origin), sequence));
+            let topic = self.traces.name(topic).expect("something is on this topic");
+            self.traced.push_back((topic, origin, sequence));
         }
         while self.traced.len() > traces_max {
-            if let Some(((topic, origin), sequence)) = self.traced.pop_front() {
+            if let Some((topic, origin, sequence)) = self.traced.pop_front() {
                 self.traces.remove(&topic, &(origin, sequence));
             }
         }
@@ -380,7 +382,7 @@ fn subject<'a>(update: &UpdateRef<'a>) -> (&'a str, NodeId, Sequence) {
 /// Things by topic and something else, found without a copy of the topic. A topic without things is forgotten.
 #[derive(Debug)]
 struct ByTopic<K, V> {
-    topics: BTreeMap<String, BTreeMap<K, V>>,
+    topics: BTreeMap<Arc<str>, BTreeMap<K, V>>,
     len: usize,
 }
 
@@ -417,7 +419,7 @@ impl<K: Ord, V> ByTopic<K, V> {
     fn insert(&mut self, topic: &str, key: K, thing: V) -> Option<V> {
         let things = match self.topics.get_mut(topic) {
             Some(things) => things,
-            None => self.topics.entry(topic.to_owned()).or_default(),
+            None => self.topics.entry(topic.into()).or_default(),
         };
         let old = things.insert(key, thing);
         self.len += usize::from(old.is_none());
@@ -430,6 +432,11 @@ impl<K: Ord, V> ByTopic<K, V> {
         if things.is_empty() {
             self.topics.remove(topic);
         }
+    }
+
+    /// The topic itself, if anything is on it.
+    fn name(&self, topic: &str) -> Option<Arc<str>> {
+        self.topics.get_key_value(topic).map(|(name, _)| Arc::clone(name))
     }
 
     /// Everything on one topic.

@@ -12,6 +12,7 @@ mod commands;
 mod exchanging;
 mod forwarding;
 mod founding;
+mod gauging;
 mod gossip;
 mod intake;
 mod joining;
@@ -21,6 +22,7 @@ mod planting;
 mod probing;
 mod questions;
 mod replicas;
+mod returning;
 mod reunion;
 mod saving;
 mod serving;
@@ -43,9 +45,10 @@ use crate::data::{Change, Data, Position, Shelf};
 use crate::detector::Detector;
 use crate::effects::{Effects, Timer};
 use crate::exchange::Exchanges;
-use crate::frame::{Frame, Frames, Malformed};
+use crate::few::Few;
+use crate::frame::{Frame, Frames, Malformed, Space};
 use crate::hash;
-use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Sequence, Tags};
+use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Own, Sequence, Stored, Tags};
 use crate::io::{Event, InView, Input, Member, Message, Output, State, StopReason, Ticket, Token, TraceStep, Warning};
 use crate::membership::Members;
 use crate::messages::Messages;
@@ -62,6 +65,7 @@ use agreeing::Agreeing;
 use averaging::Averaging;
 use claims::Doubt;
 pub use founding::{AgreementStatus, FoundingStatus};
+use gauging::Gauging;
 use gossip::Gossip;
 use intake::Want;
 use joining::Hospitality;
@@ -76,6 +80,8 @@ use writing::Writing;
 
 /// No datagram is larger: the largest `mtu_bytes`.
 const DATAGRAM_BYTES_MAX: usize = 65_000;
+/// Room for so many outputs stays: mostly one answer.
+const OUTPUTS_KEPT: usize = 1;
 /// Each kind of warning is told at most once in this time.
 const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
@@ -85,7 +91,7 @@ const WARNING_PAUSE: Duration = Duration::from_mins(1);
 /// [`poll_timeout`](Self::poll_timeout). The same identity, config, seed and inputs give the same outputs.
 #[derive(Debug)]
 pub struct Node {
-    identity: Identity,
+    identity: Own,
     /// The nodes of a laboratory share it.
     config: Arc<Config>,
     secret: [u8; 16],
@@ -122,9 +128,11 @@ pub struct Node {
     planting: Planting,
     averaging: Averaging,
     agreeing: Agreeing,
+    /// Nothing until a gauge is set or asked for.
+    gauging: Option<Box<Gauging>>,
     doubts: BTreeMap<NodeId, Doubt>,
     wants: BTreeMap<UpdateId, Want>,
-    warned: BTreeMap<&'static str, Instant>,
+    warned: Few<&'static str, Instant>,
     /// Updates are looked through again from this second on.
     fade_at: Seconds,
 }
@@ -167,36 +175,37 @@ impl Node {
         assert_eq!(identity.check(), Ok(()), "an identity is checked before a node is made of it");
         assert_ne!(identity.id, NodeId::NONE, "zero is nobody's id");
         let mut fx = Effects::new(now, seed);
-        let secret = identity.secret.unwrap_or_else(|| hash::secret_of_name(&config.cluster));
+        let (identity, secret, stored) = identity.take_apart();
+        let secret = secret.unwrap_or_else(|| hash::secret_of_name(&config.cluster));
         let token_key: [u8; 16] =
             std::array::from_fn(|_| u8::try_from(fx.rng.below(256)).expect("a byte is below 256"));
         let first_number = u16::try_from(fx.rng.below(1 << 16)).expect("below 2^16");
-        let boot = (identity.stored.boot + 1).min(BOOT_MAX);
         let first_counter = fx.rng.below(1 << 16) as u64;
-        let known = identity.stored.members.clone();
-        let gone = identity.stored.gone.clone();
+        let Stored { boot: last_boot, first_boot, members: known, former, gone, heard, data: shelved, agreement } =
+            stored;
+        let boot = (last_boot + 1).min(BOOT_MAX);
         let listed_as = if config.view == View::Full { InView::Full } else { InView::Active };
         let mut node = Self {
             cluster: hash::short(&secret, config.cluster.as_bytes()),
             settings: config.shared_fingerprint(),
             phase: Phase::Running,
             incarnation: Incarnation::of_boot(boot),
-            first_boot: identity.stored.first_boot.unwrap_or_else(|| now.wall.seconds()),
+            first_boot: first_boot.unwrap_or_else(|| now.wall.seconds()),
             raised_at: None,
             members: Members::new(identity.id, listed_as, now.wall),
             detector: Detector::new(first_number),
             rumors: Rumors::new(&config),
             messages: Messages::new(now.wall),
             data: Data::new(identity.session, secret, interner.clone(), &config, now.wall),
-            apart: Apart::new(gone, identity.stored.heard, now.wall.seconds(), config.tombstone_ttl),
+            apart: Apart::new(gone, heard, now.wall.seconds(), config.tombstone_ttl),
             reunions: Reunions::default(),
-            writing: Writing::new(identity.stored.boot > 0),
+            writing: Writing::new(last_boot > 0),
             saving: Saving::default(),
             servings: Servings::default(),
             replicas: Replicas::new(fx.rng.bits()),
             exchanges: Exchanges::default(),
             streams: Streams::new(config.streams_max),
-            contacts: Contacts::new(known, identity.stored.former.clone()),
+            contacts: Contacts::new(known, former),
             queries: Queries::default(),
             budget: Budget::new(config.bandwidth_max, now.instant),
             gossip: Gossip::new(&config, now.instant),
@@ -208,9 +217,10 @@ impl Node {
                 Agreement::new(secret, interner.clone(), now.wall),
                 Ballots::new(identity.id, boot, first_counter),
             ),
+            gauging: None,
             doubts: BTreeMap::new(),
             wants: BTreeMap::new(),
-            warned: BTreeMap::new(),
+            warned: Few::new(),
             fade_at: now.wall.seconds(),
             identity,
             config,
@@ -219,8 +229,8 @@ impl Node {
             interner,
             fx,
         };
-        node.restore_data();
-        node.restore_agreement();
+        node.restore_data(shelved);
+        node.restore_agreement(agreement);
         if node.identity.durable {
             let records = node.boot_records(boot);
             node.phase = Phase::Storing(node.fx.persist(records));
@@ -268,8 +278,9 @@ impl Node {
     pub fn poll_output(&mut self) -> Option<Output> {
         let output = self.fx.outputs.pop_front();
         if output.is_none() {
-            // The next one is written where the last one was.
+            // The next one is written where the last one was; what a busy moment took is given back.
             self.fx.outputs.clear();
+            self.fx.outputs.shrink_to(OUTPUTS_KEPT);
         }
         output
     }
@@ -391,6 +402,10 @@ impl Node {
             Frame::Vote(items) => self.on_vote(items, letter),
             Frame::Forward(content) => self.on_forward(content, letter),
             Frame::Outcome(content) => self.on_outcome(content, letter),
+            Frame::Gauge { epoch, number, offered } => self.on_gauge(epoch, number, offered, letter),
+            Frame::Gauged { epoch, number, flows } => self.on_gauged(epoch, number, flows, letter),
+            Frame::Return { number, answer } => self.on_return(number, &answer, letter),
+            Frame::Returned { number } => self.on_returned(number, letter.peer),
             Frame::Unknown => {}
             Frame::Answered { sequence } => self.on_answered(Sequence(sequence), letter.peer),
         }
@@ -414,6 +429,7 @@ impl Node {
                 Timer::Want(id) => self.on_want_due(id),
                 Timer::Query(sequence) => self.on_query_due(Sequence(sequence)),
                 Timer::Answer(origin, sequence) => self.on_answer_due(origin, Sequence(sequence)),
+                Timer::Return => self.on_return_due(),
                 Timer::Stream(stream) => self.on_stream_idle(stream),
                 Timer::Pace => self.streams.on_pace_due(&mut self.fx, &mut self.budget),
                 Timer::Leave => self.on_leave_due(),
@@ -426,6 +442,7 @@ impl Node {
                 Timer::Search => self.search(),
                 Timer::Lazy => self.on_lazy_due(),
                 Timer::Agree => self.on_agree_due(),
+                Timer::Gauges => self.on_gauges_due(),
                 Timer::Graft(id) => self.on_graft_due(id),
                 Timer::Neighbour(id) => self.on_neighbour_due(id),
                 Timer::Hold(number) => self.on_hold_due(number),
@@ -468,9 +485,9 @@ impl Node {
     }
 
     /// Takes up the data that an earlier life stored.
-    fn restore_data(&mut self) {
+    fn restore_data(&mut self, stored: Vec<Box<[u8]>>) {
         let now = self.fx.now.wall;
-        for bytes in std::mem::take(&mut self.identity.stored.data) {
+        for bytes in stored {
             if let Some(forgotten) = self.data.restore(&bytes, now) {
                 self.saving.note_gone(&forgotten);
             }
@@ -489,7 +506,7 @@ impl Node {
     /// Tells a warning, unless one of its kind was told within the last minute.
     fn warn(&mut self, kind: &'static str, warning: Warning) {
         let now = self.fx.now.instant;
-        if self.warned.get(kind).is_none_or(|told| now.since(*told) >= WARNING_PAUSE) {
+        if self.warned.get(&kind).is_none_or(|told| now.since(*told) >= WARNING_PAUSE) {
             self.warned.insert(kind, now);
             self.fx.event(Event::Warning(warning));
         }
@@ -580,9 +597,8 @@ impl Node {
 
     /// The xor of the ids of all updates held: equal on nodes that hold the same.
     pub fn root(&self) -> u64 {
-        let common = self.data.replica().root() ^ self.messages.replica().root() ^ self.agreeing.space.replica().root();
-        // Each node with a partial view has members of its own.
-        if self.is_partial() { common } else { common ^ self.members.replica().root() }
+        let roots = Space::ALL.map(|space| self.replica(space).root());
+        roots.into_iter().fold(0, |all, root| all ^ root)
     }
 
     /// How many nodes there are, this one included: known with a full view, estimated with a partial one. Before the first

@@ -4,14 +4,16 @@
 //! Here is who stands in which, and who comes in when somebody goes; `node/overlaying.rs` says it to others.
 //!
 //! What strangers may do to the views is bounded: only a third party's word fills the passive view, so a third of it is
-//! kept for those whom this node has spoken to itself, and joins that push somebody out of the active view are paid for
-//! from an [`Allowance`].
+//! kept for those whom this node has spoken to itself; joins that push somebody out of the active view are paid for from an
+//! [`Allowance`], and push out the younger half of it only.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
+use crate::few::Few;
 use crate::identity::NodeId;
 use crate::rng::Rng;
+use crate::slots::reserve_one;
 use crate::time::Instant;
 
 /// How many nodes a join walks through before it ends (§5.1: ARWL 6). No walk may be longer.
@@ -26,6 +28,9 @@ const SHUFFLE_ACTIVE: usize = 3;
 const SHUFFLE_PASSIVE: usize = 4;
 /// The most peers that one frame may name: those of a shuffle and its origin.
 pub(crate) const PEERS_MAX: usize = 1 + SHUFFLE_ACTIVE + SHUFFLE_PASSIVE;
+/// Who had to leave the passive view for others and is remembered for when nobody else is left. After nine of ten nodes crashed
+/// none of 35 peers is alive at 25 nodes of a thousand, none of 75 at four of ten thousand; most of those are found by others.
+const RESERVE_MAX: usize = 40;
 /// This part of the passive view is for those whom this node has spoken to.
 const MET_PART: usize = 3;
 /// How many may be asked to be neighbours at once.
@@ -48,12 +53,71 @@ impl Peer {
     }
 }
 
-/// One of the passive view.
+/// An address without what is only of use on one machine: 20 bytes instead of 32.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    V4(Ipv4Addr, u16),
+    V6(Ipv6Addr, u16),
+}
+
+/// One of the passive view, of which a node has many more than of all others.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    peer: Peer,
+    id: NodeId,
+    place: Place,
     /// This node has spoken to it.
     is_met: bool,
+}
+
+/// Addresses that take no more memory than they must: there is one of these at each node.
+#[derive(Debug, Default)]
+struct Reserve {
+    v4: Vec<SocketAddrV4>,
+    v6: Vec<SocketAddrV6>,
+}
+
+impl Reserve {
+    fn put(&mut self, address: SocketAddr) {
+        match address {
+            SocketAddr::V4(address) => put_last(&mut self.v4, address),
+            SocketAddr::V6(address) => put_last(&mut self.v6, address),
+        }
+    }
+
+    fn take(&mut self, rng: &mut Rng) -> Option<SocketAddr> {
+        let count = self.v4.len() + self.v6.len();
+        let place = (count > 0).then(|| rng.below(count))?;
+        let v6 = place.checked_sub(self.v4.len());
+        Some(v6.map_or_else(|| self.v4.remove(place).into(), |place| self.v6.remove(place).into()))
+    }
+}
+
+/// The last ones stay, each once.
+fn put_last<T: PartialEq>(addresses: &mut Vec<T>, address: T) {
+    addresses.retain(|other| *other != address);
+    if addresses.len() == RESERVE_MAX {
+        addresses.remove(0);
+    }
+    reserve_one(addresses);
+    addresses.push(address);
+}
+
+impl Known {
+    const fn new(peer: Peer, is_met: bool) -> Self {
+        let place = match peer.address {
+            SocketAddr::V4(address) => Place::V4(*address.ip(), address.port()),
+            SocketAddr::V6(address) => Place::V6(*address.ip(), address.port()),
+        };
+        Self { id: peer.id, place, is_met }
+    }
+
+    fn peer(&self) -> Peer {
+        let address = match self.place {
+            Place::V4(ip, port) => (ip, port).into(),
+            Place::V6(ip, port) => (ip, port).into(),
+        };
+        Peer { id: self.id, address }
+    }
 }
 
 /// Why somebody is asked to be a neighbour.
@@ -65,6 +129,15 @@ pub(crate) enum Reason {
     Walk,
     /// The overlay may have come apart, and this one may be in another part: it gets a place likewise.
     Reunion,
+}
+
+/// Who gives up its place for somebody who comes into a full active view.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Yields {
+    /// Anybody (§4.2): this node itself looked for the one who comes.
+    Any,
+    /// One of the younger half. Deviation: links that have lasted are kept, however many strangers want in.
+    Younger,
 }
 
 /// Somebody who was asked and has not answered.
@@ -83,7 +156,9 @@ pub(crate) struct Overlay {
     /// When each of them was last heard of.
     heard: Vec<Instant>,
     passive: Vec<Known>,
-    asked: Vec<Asked>,
+    /// Who had to leave the passive view, the last ones.
+    reserve: Reserve,
+    asked: Few<NodeId, Asked>,
     /// Who was asked in the present search for neighbours.
     tried: Vec<NodeId>,
     /// Who was named in the last shuffle: they give way first (§4.4).
@@ -96,7 +171,7 @@ impl Overlay {
     }
 
     pub(crate) fn passive(&self) -> impl Iterator<Item = Peer> + '_ {
-        self.passive.iter().map(|known| known.peer)
+        self.passive.iter().map(Known::peer)
     }
 
     /// How many are in both views.
@@ -138,20 +213,37 @@ impl Overlay {
         self.place(id).is_some()
     }
 
-    /// Brings a peer into the active view of at most `most`. Returns who had to go for it: a random one (§4.2).
-    pub(crate) fn enter(&mut self, peer: Peer, most: usize, now: Instant, rng: &mut Rng) -> Option<Peer> {
-        self.asked.retain(|asked| asked.peer.id != peer.id);
-        self.passive.retain(|known| known.peer.id != peer.id);
+    /// Brings a peer into the active view of at most `most`. Returns who had to go for it: a random one of those that may.
+    pub(crate) fn enter(
+        &mut self,
+        peer: Peer,
+        yields: Yields,
+        most: usize,
+        now: Instant,
+        rng: &mut Rng,
+    ) -> Option<Peer> {
+        self.asked.remove(&peer.id);
+        self.passive.retain(|known| known.id != peer.id);
         if self.is_active(peer.id) {
             self.moved(peer);
             return None;
         }
-        let pushed_out = (self.active.len() >= most).then(|| self.active[rng.below(self.active.len())]);
+        let kept = match yields {
+            Yields::Any => 0,
+            Yields::Younger => self.active.len() / 2,
+        };
+        let pushed_out = (self.active.len() >= most).then(|| self.active[kept + rng.below(self.active.len() - kept)]);
         if let Some(other) = pushed_out {
             self.exit(other.id);
         }
+        reserve_one(&mut self.active);
+        reserve_one(&mut self.heard);
         self.active.push(peer);
         self.heard.push(now);
+        if self.active.len() >= most {
+            // The search is over.
+            self.tried = Vec::new();
+        }
         pushed_out
     }
 
@@ -168,10 +260,9 @@ impl Overlay {
         if !peer.is_plausible() || self.is_active(peer.id) {
             return;
         }
-        if let Some(known) = self.passive.iter_mut().find(|known| known.peer.id == peer.id) {
-            known.is_met |= is_met;
+        if let Some(known) = self.passive.iter_mut().find(|known| known.id == peer.id) {
             if is_met {
-                known.peer = peer;
+                *known = Known::new(peer, true);
             }
             return;
         }
@@ -180,31 +271,38 @@ impl Overlay {
         }
         if self.passive.len() >= most {
             let shuffled = std::mem::take(&mut self.shuffled);
-            let given = |known: &Known| !known.is_met && shuffled.contains(&known.peer.id);
+            let given = |known: &Known| !known.is_met && shuffled.contains(&known.id);
             if !self.drop_random(given, rng) && !self.drop_random(|known| !known.is_met, rng) {
                 self.shuffled = shuffled;
                 return;
             }
             self.shuffled = shuffled;
         }
-        self.passive.push(Known { peer, is_met });
+        reserve_one(&mut self.passive);
+        self.passive.push(Known::new(peer, is_met));
     }
 
     fn drop_random(&mut self, is_it: impl Fn(&Known) -> bool, rng: &mut Rng) -> bool {
         let places: Vec<usize> = (0..self.passive.len()).filter(|place| is_it(&self.passive[*place])).collect();
         let Some(place) = (!places.is_empty()).then(|| places[rng.below(places.len())]) else { return false };
-        self.passive.swap_remove(place);
+        let dropped = self.passive.swap_remove(place).peer();
+        self.reserve.put(dropped.address);
         true
+    }
+
+    /// The address of one that had to leave the passive view, for when nobody else is left to ask. It is tried once.
+    pub(crate) fn take_spare(&mut self, rng: &mut Rng) -> Option<SocketAddr> {
+        self.reserve.take(rng)
     }
 
     /// A peer is gone for good.
     pub(crate) fn forget(&mut self, id: NodeId) {
-        self.passive.retain(|known| known.peer.id != id);
+        self.passive.retain(|known| known.id != id);
     }
 
     /// Somebody of the passive view, at random.
     pub(crate) fn stranger(&self, rng: &mut Rng) -> Option<Peer> {
-        (!self.passive.is_empty()).then(|| self.passive[rng.below(self.passive.len())].peer)
+        (!self.passive.is_empty()).then(|| self.passive[rng.below(self.passive.len())].peer())
     }
 
     /// A new search: those who refused may be asked again.
@@ -215,7 +313,7 @@ impl Overlay {
     /// Whom to ask next for a free place of the active view of at most `most`: a random one of the passive view, each once
     /// in a search (§4.3).
     pub(crate) fn candidate(&mut self, most: usize, rng: &mut Rng) -> Option<Peer> {
-        let searching = self.asked.iter().filter(|asked| asked.reason == Reason::Search).count();
+        let searching = self.asked.values().filter(|asked| asked.reason == Reason::Search).count();
         if searching + self.active.len() >= most || self.asked.len() >= ASKED_MAX {
             return None;
         }
@@ -227,26 +325,22 @@ impl Overlay {
 
     /// Notes that a peer is asked to be a neighbour; whether it may be.
     pub(crate) fn ask(&mut self, peer: Peer, reason: Reason) -> bool {
-        let known = self.is_active(peer.id) || self.asked.iter().any(|asked| asked.peer.id == peer.id);
+        let known = self.is_active(peer.id) || self.asked.contains_key(&peer.id);
         if known || self.asked.len() >= ASKED_MAX || !peer.is_plausible() {
             return false;
         }
-        self.asked.push(Asked { peer, reason, tries: 1 });
+        self.asked.insert(peer.id, Asked { peer, reason, tries: 1 });
         true
-    }
-
-    fn asked(&self, id: NodeId) -> Option<&Asked> {
-        self.asked.iter().find(|asked| asked.peer.id == id)
     }
 
     /// Why somebody was asked who has not answered.
     pub(crate) fn reason(&self, id: NodeId) -> Option<Reason> {
-        self.asked(id).map(|asked| asked.reason)
+        self.asked.get(&id).map(|asked| asked.reason)
     }
 
     /// Where that one was asked.
     pub(crate) fn asked_peer(&self, id: NodeId) -> Option<Peer> {
-        self.asked(id).map(|asked| asked.peer)
+        self.asked.get(&id).map(|asked| asked.peer)
     }
 
     /// Whether nobody is a neighbour, and nobody was asked.
@@ -256,14 +350,13 @@ impl Overlay {
 
     /// Somebody who was asked answered, one way or the other.
     pub(crate) fn answered(&mut self, id: NodeId) -> Option<Asked> {
-        let place = self.asked.iter().position(|asked| asked.peer.id == id)?;
-        Some(self.asked.remove(place))
+        self.asked.remove(&id)
     }
 
     /// Somebody who was asked has not answered: `Some` if it is to be asked again, and how often it was. Who does not
     /// answer for good is forgotten.
     pub(crate) fn unanswered(&mut self, id: NodeId) -> Option<(Peer, u32)> {
-        let asked = self.asked.iter_mut().find(|asked| asked.peer.id == id)?;
+        let asked = self.asked.get_mut(&id)?;
         if asked.tries < ASKS_MAX {
             asked.tries += 1;
             return Some((asked.peer, asked.tries));
@@ -383,8 +476,8 @@ mod tests {
             overlay.keep(peer(1), true, PASSIVE, rng);
         }
         assert_eq!(overlay.len(), 1);
-        assert_eq!(overlay.enter(peer(1), ACTIVE, NOW, rng), None);
-        assert_eq!(overlay.enter(peer(1), ACTIVE, NOW, rng), None);
+        assert_eq!(overlay.enter(peer(1), Yields::Any, ACTIVE, NOW, rng), None);
+        assert_eq!(overlay.enter(peer(1), Yields::Any, ACTIVE, NOW, rng), None);
         overlay.keep(peer(1), true, PASSIVE, rng);
         assert_eq!((overlay.active().len(), overlay.len()), (1, 1), "a neighbour is not kept in mind as well");
         assert!(!overlay.ask(peer(1), Reason::Walk), "a neighbour is not asked to be one");
@@ -410,11 +503,25 @@ mod tests {
     fn who_enters_a_full_active_view_pushes_one_out() {
         let (mut overlay, rng) = (Overlay::default(), &mut rng());
         for number in 0..5 {
-            assert_eq!(overlay.enter(peer(number), ACTIVE, NOW, rng), None);
+            assert_eq!(overlay.enter(peer(number), Yields::Any, ACTIVE, NOW, rng), None);
         }
-        let pushed_out = overlay.enter(peer(9), ACTIVE, NOW, rng).expect("it was full");
+        let pushed_out = overlay.enter(peer(9), Yields::Any, ACTIVE, NOW, rng).expect("it was full");
         assert!(!overlay.is_active(pushed_out.id) && overlay.is_active(peer(9).id));
         assert_eq!(overlay.active().len(), ACTIVE);
+    }
+
+    #[test]
+    fn a_flood_of_strangers_who_want_in_leaves_the_links_that_have_lasted() {
+        let (mut overlay, rng) = (Overlay::default(), &mut rng());
+        for number in 0..ACTIVE {
+            overlay.enter(peer(u16::try_from(number).unwrap()), Yields::Any, ACTIVE, NOW, rng);
+        }
+        for number in 100..10_100 {
+            let pushed_out = overlay.enter(peer(number), Yields::Younger, ACTIVE, NOW, rng);
+            assert!(pushed_out.is_some(), "whoever is let in gets a place");
+        }
+        let lasting = overlay.active().iter().filter(|peer| peer.id.0 <= ACTIVE as u64).count();
+        assert_eq!((lasting, overlay.active().len()), (ACTIVE / 2, ACTIVE));
     }
 
     #[test]
@@ -439,10 +546,27 @@ mod tests {
     }
 
     #[test]
+    fn the_last_that_had_to_leave_are_remembered_each_once() {
+        let (mut overlay, rng) = (Overlay::default(), &mut rng());
+        for number in (0..1_000).chain(0..1_000) {
+            overlay.keep(peer(number), false, PASSIVE, rng);
+        }
+        let mut spares = Vec::new();
+        while let Some(address) = overlay.take_spare(rng) {
+            assert!(!spares.contains(&address));
+            spares.push(address);
+        }
+        assert_eq!(spares.len(), RESERVE_MAX);
+        let v6 = Peer { address: SocketAddr::from(([1; 8], 4747)), ..peer(1) };
+        overlay.reserve.put(v6.address);
+        assert_eq!((overlay.take_spare(rng), overlay.take_spare(rng)), (Some(v6.address), None));
+    }
+
+    #[test]
     fn a_shuffle_names_at_most_seven_and_never_its_receiver() {
         let (mut overlay, rng) = (Overlay::default(), &mut rng());
         for number in 0..5 {
-            overlay.enter(peer(number), ACTIVE, NOW, rng);
+            overlay.enter(peer(number), Yields::Any, ACTIVE, NOW, rng);
         }
         for number in 100..130 {
             overlay.keep(peer(number), false, PASSIVE, rng);

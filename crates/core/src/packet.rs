@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 
 use crate::aggregate::count::Share;
+use crate::aggregate::gauge::Holding;
 use crate::frame::{self, Accusation, Neighbour, ONE_WAY, SketchHead, Space};
 use crate::identity::NodeId;
+use crate::io::QueryId;
 use crate::overlay::Peer;
+use crate::returns::Return;
 use crate::sketch::Symbol;
 use crate::time::Seconds;
 use crate::update::UpdateId;
@@ -272,6 +275,23 @@ impl Packet {
         });
     }
 
+    pub(crate) fn gauge(&mut self, epoch: QueryId, number: u16, offered: &Holding) {
+        self.holding(frame::KIND_GAUGE, epoch, number, offered);
+    }
+
+    pub(crate) fn gauged(&mut self, epoch: QueryId, number: u16, flows: &Holding) {
+        self.holding(frame::KIND_GAUGED, epoch, number, flows);
+    }
+
+    fn holding(&mut self, kind: u8, epoch: QueryId, number: u16, holding: &Holding) {
+        self.sized(kind, |to| {
+            to.extend_from_slice(&epoch.origin.0.to_le_bytes());
+            to.extend_from_slice(&epoch.sequence.0.to_le_bytes());
+            to.extend_from_slice(&number.to_le_bytes());
+            holding.write(to);
+        });
+    }
+
     pub(crate) fn size(&mut self, nodes: f32) {
         self.sized(frame::KIND_SIZE, |to| to.extend_from_slice(&nodes.to_le_bytes()));
     }
@@ -279,6 +299,13 @@ impl Packet {
     /// A frame of the agreement space, of that kind.
     pub(crate) fn agreement(&mut self, kind: u8, content: &[u8]) {
         self.sized(kind, |to| to.extend_from_slice(content));
+    }
+
+    /// Makes the frames so many bytes longer, from 2 to 129: a question that is as long as its answer is answered by who does not
+    /// know the asker.
+    pub(crate) fn padding(&mut self, bytes: usize) {
+        assert!((2..=129).contains(&bytes), "a frame whose length takes one byte");
+        self.sized(frame::KIND_PADDING, |to| to.resize(to.len() + bytes - 2, 0));
     }
 
     pub(crate) fn challenge(&mut self, token: u64) {
@@ -306,6 +333,22 @@ impl Packet {
 
     pub(crate) fn answered(&mut self, sequence: u64) {
         self.sized(frame::KIND_ANSWERED, |to| to.extend_from_slice(&sequence.to_le_bytes()));
+    }
+
+    pub(crate) fn return_answer(&mut self, number: u32, answer: &Return) {
+        self.sized(frame::KIND_RETURN, |to| {
+            to.extend_from_slice(&number.to_le_bytes());
+            to.push(answer.hops.saturating_add(1));
+            to.extend_from_slice(&answer.query.origin.0.to_le_bytes());
+            to.extend_from_slice(&answer.query.sequence.0.to_le_bytes());
+            to.extend_from_slice(&answer.by.0.to_le_bytes());
+            to.put_short_block(answer.name.as_bytes());
+            to.extend_from_slice(&answer.payload);
+        });
+    }
+
+    pub(crate) fn returned(&mut self, number: u32) {
+        self.sized(frame::KIND_RETURNED, |to| to.extend_from_slice(&number.to_le_bytes()));
     }
 
     pub(crate) fn hold(&mut self, number: u64, items: &[u8]) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::identity::{NodeId, Sequence, Tags};
 use crate::io::{QueryId, Ticket, TraceStep};
+use crate::returns::Returns;
 use crate::time::{Instant, Wall};
 use crate::wire::{Put, Reader};
 
@@ -15,9 +16,16 @@ pub(crate) const TOPIC: &str = ">query";
 pub(crate) const TRACE: &str = ">trace";
 /// The name of the built-in query that everybody answers with nothing.
 pub(crate) const PING: &str = "ping";
+/// The name of the built-in query that begins an epoch of a gauge. Nobody answers: they average.
+pub(crate) const AGGREGATE: &str = ">aggregate";
 /// An answer is sent again after this long, so many times.
 pub(crate) const ANSWER_RETRY: Duration = Duration::from_millis(500);
 pub(crate) const ANSWER_TRIES: u32 = 4;
+/// With a partial view a question has ended, if all may have answered, once nothing came for so long: an answer that was
+/// lost is sent again a few times within, and a question that was lost is found by a comparison.
+pub(crate) const QUIET: Duration = Duration::from_secs(3);
+/// Answers of so many are heard: no cluster is larger.
+pub(crate) const ANSWERS_MAX: usize = 1 << 20;
 /// The largest answer.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// The largest question.
@@ -105,10 +113,14 @@ pub(crate) struct Asked {
     pub(crate) ticket: Ticket,
     pub(crate) traces: bool,
     pub(crate) started: Instant,
-    /// Who has not answered yet.
+    /// When it ends at the latest.
+    pub(crate) ends: Instant,
+    /// Nobody is left out.
+    pub(crate) is_for_all: bool,
+    /// Who has not answered yet, where all members are known.
     pub(crate) missing: BTreeSet<NodeId>,
-    /// How many were asked.
-    pub(crate) total: usize,
+    /// How many members were asked; not known with a partial view.
+    pub(crate) total: Option<usize>,
     pub(crate) answered: BTreeSet<NodeId>,
 }
 
@@ -128,6 +140,8 @@ pub(crate) struct Queries {
     /// Others', not answered by the application yet.
     open: BTreeMap<QueryId, Wall>,
     answers: BTreeMap<QueryId, Answer>,
+    /// Answers that go through this node, with a partial view.
+    pub(crate) returns: Returns,
 }
 
 impl Queries {

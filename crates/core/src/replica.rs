@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::sketch::{self, Decoded, Sketch, Symbol};
 use crate::slots::{Slot, SlotIndex, reserve_one};
@@ -20,6 +20,8 @@ use crate::update::{Update, UpdateId};
 const AS_OF_STEP: u32 = 10;
 /// Changes that are remembered; an exchange that lasts longer starts again.
 const RING_CHANGES: usize = 2_048;
+/// The shortest prefix that is kept up to date.
+const KEPT_SYMBOLS_MIN: usize = 8;
 /// The longest prefix that is kept up to date.
 const KEPT_SYMBOLS_MAX: usize = 1_024;
 /// Ids of updates that are gone are remembered for this long, for a peer whose clock is behind.
@@ -27,17 +29,36 @@ const GONE_SECONDS: u32 = 60;
 /// The most ids of refused updates; beyond it the node is degraded until they run out.
 const REFUSED_MAX: usize = 4_096;
 
-/// One space of one node. Copies share what is large until one of them changes it.
+/// What is large of a replica.
+#[derive(Clone, Debug)]
+struct Contents {
+    updates: Vec<Arc<Update>>,
+    /// By short id.
+    by_id: SlotIndex,
+    sketch: Sketch,
+    /// The last changes: inserted or removed, an id counts the same.
+    ring: VecDeque<UpdateId>,
+}
+
+impl Contents {
+    fn with_symbols(symbols: usize) -> Arc<Self> {
+        let (updates, by_id, ring) = Default::default();
+        Arc::new(Self { updates, by_id, sketch: Sketch::new(symbols), ring })
+    }
+}
+
+/// Nothing: shared by all replicas that hold nothing yet, as two of the three of most nodes in a laboratory do.
+static EMPTY: LazyLock<Arc<Contents>> = LazyLock::new(|| Contents::with_symbols(KEPT_SYMBOLS_MIN));
+/// The same with a sketch that is never used.
+static EMPTY_PRIVATE: LazyLock<Arc<Contents>> = LazyLock::new(|| Contents::with_symbols(1));
+
+/// One space of one node. Copies share the contents until one of them changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Replica {
-    updates: Arc<Vec<Arc<Update>>>,
-    /// By short id.
-    by_id: Arc<SlotIndex>,
-    sketch: Arc<Sketch>,
+    contents: Arc<Contents>,
     root: u64,
     as_of: Seconds,
-    /// Changes since the start: inserted or removed, an id counts the same.
-    ring: Arc<VecDeque<UpdateId>>,
+    /// Changes since the start.
     changes: u64,
     /// Updates that will be forgotten, and for a while those that were.
     fading: BTreeSet<(Seconds, UpdateId)>,
@@ -46,6 +67,8 @@ pub(crate) struct Replica {
     /// Whether these count as if they were held, so that those who hold them find no difference.
     counts_refused: bool,
     refused_overflow: bool,
+    /// Whether peers compare theirs with it: else it keeps neither sketch nor ring, and its root is none.
+    is_compared: bool,
 }
 
 /// What a comparison found.
@@ -62,18 +85,21 @@ pub(crate) enum Comparison {
 impl Replica {
     pub(crate) fn new(now: Wall) -> Self {
         Self {
-            updates: Arc::default(),
-            by_id: Arc::default(),
-            sketch: Arc::new(Sketch::new(32)),
+            contents: Arc::clone(&EMPTY),
             root: 0,
             as_of: as_of(now),
-            ring: Arc::default(),
             changes: 0,
             fading: BTreeSet::new(),
             refused: BTreeMap::new(),
             counts_refused: false,
             refused_overflow: false,
+            is_compared: true,
         }
+    }
+
+    /// One that is this node's alone: nobody else holds the same.
+    pub(crate) fn private(now: Wall) -> Self {
+        Self { is_compared: false, contents: Arc::clone(&EMPTY_PRIVATE), ..Self::new(now) }
     }
 
     /// One that counts what it refused as if it held it.
@@ -82,15 +108,15 @@ impl Replica {
     }
 
     pub(crate) fn at(&self, slot: Slot) -> &Arc<Update> {
-        &self.updates[slot as usize]
+        &self.contents.updates[slot as usize]
     }
 
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, Arc<Update>> {
-        self.updates.iter()
+        self.contents.updates.iter()
     }
 
     pub(crate) fn slot_of(&self, id: UpdateId) -> Option<Slot> {
-        self.by_id.candidates(id.short()).find(|slot| self.updates[*slot as usize].id == id)
+        self.contents.by_id.candidates(id.short()).find(|slot| self.contents.updates[*slot as usize].id == id)
     }
 
     pub(crate) fn get(&self, id: UpdateId) -> Option<&Arc<Update>> {
@@ -99,7 +125,7 @@ impl Replica {
 
     /// The updates with that short id: one, hardly ever more.
     pub(crate) fn named(&self, short: u64) -> impl Iterator<Item = &Arc<Update>> {
-        self.by_id.candidates(short).map(|slot| self.at(slot)).filter(move |update| update.id.short() == short)
+        self.contents.by_id.candidates(short).map(|slot| self.at(slot)).filter(move |update| update.id.short() == short)
     }
 
     /// The xor of all counted ids.
@@ -109,7 +135,7 @@ impl Replica {
 
     /// Since when updates count, and how many do.
     pub(crate) fn counted(&self) -> (Seconds, u32) {
-        (self.as_of, u32::try_from(self.sketch.count()).unwrap_or(u32::MAX))
+        (self.as_of, u32::try_from(self.contents.sketch.count()).unwrap_or(u32::MAX))
     }
 
     /// The number of the last change, which a sketch that starts now is as of.
@@ -125,11 +151,11 @@ impl Replica {
     pub(crate) fn insert(&mut self, update: Arc<Update>) -> Slot {
         // In a large replica this look costs more than everything else here.
         debug_assert!(self.slot_of(update.id).is_none(), "an update is inserted once");
-        let slot = Slot::try_from(self.updates.len()).expect("fewer than 2^32 updates");
+        let slot = Slot::try_from(self.contents.updates.len()).expect("fewer than 2^32 updates");
         self.readmit(update.id);
         self.note_arrival(&update);
-        let updates = Arc::make_mut(&mut self.updates);
-        Arc::make_mut(&mut self.by_id).insert(update.id.short(), slot, |slot| updates[slot as usize].id.short());
+        let Contents { updates, by_id, .. } = Arc::make_mut(&mut self.contents);
+        by_id.insert(update.id.short(), slot, |slot| updates[slot as usize].id.short());
         reserve_one(updates);
         updates.push(update);
         self.grow_sketch();
@@ -143,7 +169,7 @@ impl Replica {
         self.note_departure(&old);
         self.readmit(update.id);
         self.note_arrival(&update);
-        let (updates, by_id) = (Arc::make_mut(&mut self.updates), Arc::make_mut(&mut self.by_id));
+        let Contents { updates, by_id, .. } = Arc::make_mut(&mut self.contents);
         by_id.remove(old.id.short(), slot, |slot| updates[slot as usize].id.short());
         by_id.insert(update.id.short(), slot, |slot| updates[slot as usize].id.short());
         updates[slot as usize] = update;
@@ -152,15 +178,15 @@ impl Replica {
     /// Puts another form of the same update into its slot.
     pub(crate) fn swap(&mut self, slot: Slot, update: Arc<Update>) {
         assert_eq!(self.at(slot).id, update.id, "it is the same update");
-        Arc::make_mut(&mut self.updates)[slot as usize] = update;
+        Arc::make_mut(&mut self.contents).updates[slot as usize] = update;
     }
 
     /// Takes an update out; the last slot moves into its place. Returns that slot's old number if it moved.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Slot> {
         let old = Arc::clone(self.at(slot));
-        let last = Slot::try_from(self.updates.len() - 1).expect("fewer than 2^32 updates");
+        let last = Slot::try_from(self.contents.updates.len() - 1).expect("fewer than 2^32 updates");
         self.note_departure(&old);
-        let (updates, by_id) = (Arc::make_mut(&mut self.updates), Arc::make_mut(&mut self.by_id));
+        let Contents { updates, by_id, .. } = Arc::make_mut(&mut self.contents);
         by_id.remove(old.id.short(), slot, |slot| updates[slot as usize].id.short());
         if slot != last {
             by_id.moved(updates[last as usize].id.short(), last, slot);
@@ -218,19 +244,19 @@ impl Replica {
 
     /// Whether the sketch can still be told as it was at change number `change`.
     pub(crate) fn remembers(&self, change: u64) -> bool {
-        usize::try_from(self.changes - change).is_ok_and(|since| since <= self.ring.len())
+        usize::try_from(self.changes - change).is_ok_and(|since| since <= self.contents.ring.len())
     }
 
     /// Symbols `from..to` of the sketch as it was at change number `change`, or `None` if that is too long ago.
     pub(crate) fn symbols(&self, from: usize, to: usize, change: u64) -> Option<Cow<'_, [Symbol]>> {
         assert!(from <= to && change <= self.changes);
         let since = usize::try_from(self.changes - change).ok()?;
-        let kept = self.ring.len().checked_sub(since)?;
-        let mut symbols = match self.sketch.symbols().get(from..to) {
+        let kept = self.contents.ring.len().checked_sub(since)?;
+        let mut symbols = match self.contents.sketch.symbols().get(from..to) {
             Some(kept) => Cow::Borrowed(kept),
             None => Cow::Owned(self.prefix(to).split_off(from)),
         };
-        for id in self.ring.range(kept..) {
+        for id in self.contents.ring.range(kept..) {
             sketch::toggle(symbols.to_mut(), from, id.0);
         }
         Some(symbols)
@@ -238,7 +264,9 @@ impl Replica {
 
     /// Compares a peer's symbols, as received, with this replica as it is now. `as_of` is the peer's.
     pub(crate) fn compare(&self, received: &[Symbol], as_of: Seconds) -> Comparison {
-        if as_of == self.as_of && !received.is_empty() && self.sketch.symbols().get(..received.len()) == Some(received)
+        if as_of == self.as_of
+            && !received.is_empty()
+            && self.contents.sketch.symbols().get(..received.len()) == Some(received)
         {
             // As it is most of the time in a quiet cluster.
             return Comparison::Found { ours: Vec::new(), theirs: Vec::new() };
@@ -277,14 +305,14 @@ impl Replica {
 
     /// The first `len` symbols as of now: kept up to date to a length, built by a scan beyond it.
     fn prefix(&self, len: usize) -> Vec<Symbol> {
-        if let Some(kept) = self.sketch.symbols().get(..len) {
+        if let Some(kept) = self.contents.sketch.symbols().get(..len) {
             return kept.to_vec();
         }
         Sketch::grown(len, self.counted_ids()).symbols().to_vec()
     }
 
     fn counted_ids(&self) -> impl Iterator<Item = u64> {
-        let held = self.updates.iter().filter(|update| self.counts(update)).map(|update| update.id.0);
+        let held = self.contents.updates.iter().filter(|update| self.counts(update)).map(|update| update.id.0);
         let refused = self.refused.keys().filter(|_| self.counts_refused).map(|id| id.0);
         held.chain(refused)
     }
@@ -311,7 +339,10 @@ impl Replica {
     }
 
     fn toggle(&mut self, id: UpdateId, arrives: bool) {
-        let (sketch, ring) = (Arc::make_mut(&mut self.sketch), Arc::make_mut(&mut self.ring));
+        if !self.is_compared {
+            return;
+        }
+        let Contents { sketch, ring, .. } = Arc::make_mut(&mut self.contents);
         if arrives {
             sketch.insert(id.0);
         } else {
@@ -326,9 +357,10 @@ impl Replica {
     }
 
     fn grow_sketch(&mut self) {
-        let kept = self.sketch.symbols().len();
-        if self.updates.len() * 2 > kept && kept < KEPT_SYMBOLS_MAX {
-            self.sketch = Arc::new(Sketch::grown(kept * 2, self.counted_ids()));
+        let kept = self.contents.sketch.symbols().len();
+        if self.is_compared && self.contents.updates.len() * 2 > kept && kept < KEPT_SYMBOLS_MAX {
+            let grown = Sketch::grown(kept * 2, self.counted_ids());
+            Arc::make_mut(&mut self.contents).sketch = grown;
         }
     }
 }
@@ -458,6 +490,6 @@ mod tests {
         let slot = detour.slot_of(b.id).unwrap();
         detour.replace(slot, a);
         assert_eq!(direct.root(), detour.root());
-        assert_eq!(direct.sketch.symbols(), detour.sketch.symbols());
+        assert_eq!(direct.contents.sketch.symbols(), detour.contents.sketch.symbols());
     }
 }

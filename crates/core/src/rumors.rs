@@ -135,8 +135,14 @@ impl Rumors {
 
     /// An update is superseded, or its rule says stop.
     pub(crate) fn cool(&mut self, id: UpdateId) {
-        if let Some(hot) = self.hot.remove(&id) {
-            self.queues[queue_of(&hot.update)].remove(&(hot.sent, hot.age, id));
+        let Some(hot) = self.hot.remove(&id) else { return };
+        let queue = &mut self.queues[queue_of(&hot.update)];
+        queue.remove(&(hot.sent, hot.age, id));
+        if queue.is_empty() {
+            *queue = BTreeSet::new();
+        }
+        if self.hot.is_empty() {
+            self.hot = Map::default();
         }
     }
 

@@ -100,10 +100,11 @@ impl SlotIndex {
     }
 }
 
-/// Makes room for one more entry, a sixteenth at a time: a table of ten thousand must not reserve twice its size.
+/// Makes room for one more entry, or a sixteenth more: a table of ten thousand must not reserve twice its size, nor one
+/// of a few entries.
 pub(crate) fn reserve_one<T>(table: &mut Vec<T>) {
     if table.len() == table.capacity() {
-        table.reserve_exact((table.len() / 16).max(4));
+        table.reserve_exact((table.len() / 16).max(1));
     }
 }
 

@@ -4,12 +4,13 @@
 //! sent goes out in pieces of at most 16 KiB, one at a time, so that a large transfer never holds up the node nor
 //! breaks the bandwidth contract.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::effects::{Effects, Timer};
+use crate::few::Few;
 use crate::identity::NodeId;
 use crate::io::{Channel, Output, StreamId};
 use crate::update::UpdateId;
@@ -76,7 +77,7 @@ pub(crate) struct Stream {
 /// All streams of one node.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    open: BTreeMap<StreamId, Stream>,
+    open: Few<StreamId, Stream>,
     /// Those whose next piece has to wait for the bandwidth contract.
     blocked: BTreeSet<StreamId>,
     /// More will be queued on them: they do not end before that.
@@ -87,7 +88,7 @@ pub(crate) struct Streams {
 
 impl Streams {
     pub(crate) const fn new(limit: usize) -> Self {
-        Self { open: BTreeMap::new(), blocked: BTreeSet::new(), held: BTreeSet::new(), next: 2, limit }
+        Self { open: Few::new(), blocked: BTreeSet::new(), held: BTreeSet::new(), next: 2, limit }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -16,6 +16,9 @@ use crate::update::UpdateId;
 
 /// Origins whose trees are remembered; the one that was not used for longest gives way.
 const TREES_MAX: usize = 128;
+/// Lazy links of one tree, of which the oldest becomes eager beyond it: more than any node has neighbours, and former neighbours
+/// on rings of a full view may be among them.
+const LAZY_MAX: usize = 32;
 /// Messages that are announced and waited for.
 const MISSING_MAX: usize = 1_024;
 /// Announcers that are remembered for each of them.
@@ -34,6 +37,18 @@ struct Tree {
     hop: u8,
     /// When it was used last.
     used: Instant,
+}
+
+impl Tree {
+    fn make_lazy(&mut self, peer: NodeId) {
+        if self.lazy.contains(&peer) {
+            return;
+        }
+        if self.lazy.len() >= LAZY_MAX {
+            self.lazy.remove(0);
+        }
+        self.lazy.push(peer);
+    }
 }
 
 /// A message to be announced on lazy links.
@@ -107,16 +122,15 @@ impl Trees {
     pub(crate) fn prune(&mut self, origin: NodeId, peer: NodeId, now: Instant) -> bool {
         let is_parent = self.tree(origin, now).parent == Some(peer);
         if !is_parent {
-            self.make_lazy(origin, peer, now);
+            self.make_lazy(origin, peer);
         }
         !is_parent
     }
 
-    /// A link becomes lazy.
-    pub(crate) fn make_lazy(&mut self, origin: NodeId, peer: NodeId, now: Instant) {
-        let tree = self.tree(origin, now);
-        if !tree.lazy.contains(&peer) {
-            tree.lazy.push(peer);
+    /// A link becomes lazy, in a tree that there is.
+    pub(crate) fn make_lazy(&mut self, origin: NodeId, peer: NodeId) {
+        if let Some(tree) = self.by_origin.get_mut(&origin) {
+            tree.make_lazy(peer);
         }
     }
 
@@ -145,7 +159,9 @@ impl Trees {
             let parent = tree.parent.replace(from);
             tree.hop = hop;
             tree.lazy.retain(|lazy| *lazy != from && Some(*lazy) != parent);
-            tree.lazy.extend(parent);
+            if let Some(parent) = parent {
+                tree.make_lazy(parent);
+            }
             return Heard::Shorter(parent);
         }
         if let Some(announcers) = self.missing.get_mut(&id) {
@@ -193,5 +209,42 @@ impl Trees {
             tree.lazy.retain(|lazy| *lazy != peer);
             tree.parent = tree.parent.filter(|parent| *parent != peer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORIGIN: NodeId = NodeId(9);
+    const NOW: Instant = Instant::from_micros(1);
+    const NEIGHBOURS: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
+
+    fn planted() -> Trees {
+        let mut trees = Trees::default();
+        let eager = trees.plant((UpdateId(1), ORIGIN, 2), Some(NodeId(1)), &NEIGHBOURS, NOW);
+        assert_eq!(eager, NEIGHBOURS[1..], "all but the one it came from");
+        trees
+    }
+
+    #[test]
+    fn what_is_said_about_an_origin_that_nobody_heard_of_makes_no_tree() {
+        let mut trees = planted();
+        for origin in 100..10_000 {
+            trees.make_lazy(NodeId(origin), NodeId(1));
+        }
+        assert_eq!(trees.by_origin.len(), 1);
+    }
+
+    #[test]
+    fn the_lazy_links_of_a_tree_are_bounded_and_the_last_ones_count() {
+        let mut trees = planted();
+        for peer in 100..1_000 {
+            trees.make_lazy(ORIGIN, NodeId(peer));
+        }
+        trees.make_lazy(ORIGIN, NodeId(2));
+        assert_eq!(trees.by_origin[&ORIGIN].lazy.len(), LAZY_MAX);
+        let eager = trees.plant((UpdateId(2), ORIGIN, 2), Some(NodeId(1)), &NEIGHBOURS, NOW);
+        assert_eq!(eager, [NodeId(3)]);
     }
 }

@@ -9,7 +9,7 @@ use crate::config::is_name;
 use crate::datum::{Datum, Subject};
 use crate::frame::Space;
 use crate::hash;
-use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Sequence, Tags};
+use crate::identity::{BOOT_MAX, Incarnation, NodeId, Own, Sequence};
 use crate::io::State;
 use crate::map::Map;
 use crate::time::{Seconds, Wall};
@@ -336,18 +336,18 @@ impl<'a> ClaimBody<'a> {
 }
 
 /// The body of a claim that this node makes about itself.
-pub(crate) fn claim_body(identity: &Identity, first_boot: Seconds, tags: &Tags) -> Vec<u8> {
+pub(crate) fn claim_body(own: &Own, first_boot: Seconds) -> Vec<u8> {
     let mut body = Vec::with_capacity(64);
-    body.extend_from_slice(&identity.session.to_le_bytes());
+    body.extend_from_slice(&own.session.to_le_bytes());
     body.extend_from_slice(&first_boot.0.to_le_bytes());
     body.extend_from_slice(&[VERSION.to_byte(), VERSION.to_byte()]);
-    body.push(u8::try_from(identity.addresses.len()).expect("checked: at most four"));
-    for address in &identity.addresses {
+    body.push(u8::try_from(own.addresses.len()).expect("checked: at most four"));
+    for address in &own.addresses {
         body.put_address(*address);
     }
-    body.put_short_block(identity.name.as_bytes());
-    body.push(u8::try_from(tags.len()).expect("checked: tags of two bytes and more in 750"));
-    for (key, value) in tags {
+    body.put_short_block(own.name.as_bytes());
+    body.push(u8::try_from(own.tags.len()).expect("checked: tags of two bytes and more in 750"));
+    for (key, value) in &own.tags {
         body.put_short_block(key.as_bytes());
         body.put_short_block(value.as_bytes());
     }
@@ -471,32 +471,31 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::identity::Tags;
 
     /// A claim of that member, alive.
     pub(crate) fn claim_of(member: NodeId, address: SocketAddr) -> Arc<Update> {
-        let identity = Identity { id: member, addresses: vec![address], ..identity() };
-        let body = claim_body(&identity, Seconds(1), &identity.tags);
+        let own = Own { id: member, addresses: vec![address], ..own() };
+        let body = claim_body(&own, Seconds(1));
         let bytes = claim_bytes(member, Incarnation::of_boot(1), State::Alive, Seconds::NEVER, &body);
         Arc::new(Update::new(&UpdateRef::read(&bytes).unwrap(), &[0; 16]))
     }
 
-    fn identity() -> Identity {
-        Identity {
+    fn own() -> Own {
+        Own {
             id: NodeId(0x1122_3344_5566_7788),
             name: "node-1".to_owned(),
             addresses: vec!["10.0.0.1:4747".parse().unwrap()],
             tags: Tags::new(),
             session: 7,
-            secret: None,
-            stored: crate::identity::Stored::default(),
             durable: false,
         }
     }
 
     fn alive() -> Vec<u8> {
-        let identity = identity();
-        let body = claim_body(&identity, Seconds(1_700_000_000), &identity.tags);
-        claim_bytes(identity.id, Incarnation::of_boot(1), State::Alive, Seconds::NEVER, &body)
+        let own = own();
+        let body = claim_body(&own, Seconds(1_700_000_000));
+        claim_bytes(own.id, Incarnation::of_boot(1), State::Alive, Seconds::NEVER, &body)
     }
 
     #[test]

@@ -117,6 +117,11 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    /// A number of four bytes.
+    pub(crate) fn short_float(&mut self) -> Option<f64> {
+        self.u32().map(|bits| f32::from_bits(bits).into())
+    }
+
     pub(crate) fn varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
@@ -177,6 +182,8 @@ pub(crate) trait Put {
     fn put_size(&mut self, size: usize);
     fn put_short_block(&mut self, bytes: &[u8]);
     fn put_address(&mut self, address: SocketAddr);
+    /// Rounded to four bytes.
+    fn put_short_float(&mut self, number: f64);
 }
 
 impl Put for Vec<u8> {
@@ -209,6 +216,11 @@ impl Put for Vec<u8> {
             }
         }
         self.extend_from_slice(&address.port().to_le_bytes());
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "rounded on purpose")]
+    fn put_short_float(&mut self, number: f64) {
+        self.extend_from_slice(&(number as f32).to_le_bytes());
     }
 }
 

@@ -1,94 +1,14 @@
 //! What an attacker or a broken peer may send: counted by cause, dropped, never a panic, never amplified.
 
-use std::collections::VecDeque;
+mod support;
+
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use rumormill_core::config::View;
 use rumormill_core::io::{Command, StreamId, Ticket, Warning};
-use rumormill_core::{
-    Channel, Config, ConfigBuilder, Event, Identity, Input, Instant, Node, NodeId, Now, Output, Stored, Tags, Wall,
-};
-
-const HEADER: usize = 30;
-
-fn address(number: u8) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, number], 4747))
-}
-
-fn now(millis: u64) -> Now {
-    let micros = millis * 1_000;
-    Now { instant: Instant::from_micros(micros), wall: Wall::from_micros(1_800_000_000_000_000 + micros) }
-}
-
-fn node(number: u8, config: Config) -> Node {
-    let identity = Identity {
-        id: NodeId(u64::from(number) + 1),
-        name: format!("n{number}"),
-        addresses: vec![address(number)],
-        tags: Tags::new(),
-        session: u64::from(number),
-        secret: None,
-        stored: Stored::default(),
-        durable: false,
-    };
-    Node::new(identity, config, u64::from(number), now(0))
-}
-
-fn drain(node: &mut Node) -> Vec<Output> {
-    std::iter::from_fn(|| node.poll_output()).collect()
-}
-
-fn datagrams(outputs: Vec<Output>) -> Vec<(SocketAddr, Vec<u8>)> {
-    let datagram = |output| match output {
-        Output::Transmit { to, channel: Channel::Datagram, bytes } => Some((to, bytes)),
-        Output::Transmit { .. } | Output::Close { .. } | Output::Persist { .. } | Output::Event(_) => None,
-    };
-    outputs.into_iter().filter_map(datagram).collect()
-}
-
-/// Two nodes that know each other, after a join over a stream that is carried by hand: number 2 at the joiner,
-/// number 1 at the contact.
-fn acquainted(config: fn() -> Config) -> (Node, Node) {
-    let mut nodes = [node(1, config()), node(2, config())];
-    for node in &mut nodes {
-        drain(node);
-    }
-    nodes[0].handle_input(now(1), Input::StreamOpened { stream: StreamId(1), from: address(2) });
-    drain(&mut nodes[0]);
-    let command = Command::Join { contacts: vec![address(1)] };
-    nodes[1].handle_input(now(1), Input::Command { ticket: Ticket(1), command });
-    let mut waiting: VecDeque<(usize, Output)> = drain(&mut nodes[1]).into_iter().map(|output| (1, output)).collect();
-    while let Some((sender, output)) = waiting.pop_front() {
-        let Output::Transmit { channel: Channel::Stream(sent_on), bytes, .. } = output else { continue };
-        let receiver = 1 - sender;
-        let stream = StreamId(receiver as u64 + 1);
-        nodes[receiver].handle_input(now(1), Input::StreamBytes { stream, bytes: &bytes });
-        waiting.extend(drain(&mut nodes[receiver]).into_iter().map(|output| (receiver, output)));
-        nodes[sender].handle_input(now(1), Input::StreamWritten { stream: sent_on });
-        waiting.extend(drain(&mut nodes[sender]).into_iter().map(|output| (sender, output)));
-    }
-    let [contact, joiner] = nodes;
-    assert_eq!((contact.member_counts().alive, joiner.member_counts().alive), (2, 2));
-    (contact, joiner)
-}
-
-/// Runs a node's timers until it sends a datagram that `wanted` takes.
-fn next_datagram(node: &mut Node, wanted: impl Fn(&[u8]) -> bool) -> (Vec<u8>, Now) {
-    for _ in 0..100 {
-        let due = node.poll_timeout().expect("a node with peers has timers");
-        let when = Now { instant: due, wall: now(due.as_micros() / 1_000).wall };
-        node.handle_input(when, Input::Timeout);
-        if let Some((_, bytes)) = datagrams(drain(node)).into_iter().find(|(_, bytes)| wanted(bytes)) {
-            return (bytes, when);
-        }
-    }
-    panic!("a node with peers probes them");
-}
-
-fn is_ping(datagram: &[u8]) -> bool {
-    datagram[HEADER + 1] == 1
-}
+use rumormill_core::{Channel, Config, ConfigBuilder, Event, Input, Node, Now, Output};
+use support::{HEADER, acquainted, address, carrying, datagrams, drain, frame, is_ping, next_datagram, now, varint};
 
 #[test]
 fn garbage_truncated_foreign_and_newer_datagrams_are_counted_by_cause_and_dropped() {
@@ -188,35 +108,39 @@ fn an_address_that_proved_nothing_never_gets_more_bytes_than_came_from_it() {
 }
 
 #[test]
-fn a_stream_of_another_cluster_is_told_and_closed() {
-    let (mut node, _) = acquainted(Config::default);
-    let other = || ConfigBuilder { cluster: "other".to_owned(), ..ConfigBuilder::lan() }.build().unwrap();
-    let mut stranger = self::node(3, other());
-    drain(&mut stranger);
-    let command = Command::Join { contacts: vec![address(1)] };
-    stranger.handle_input(now(2), Input::Command { ticket: Ticket(1), command });
-    let greeting = drain(&mut stranger).into_iter().find_map(|output| match output {
+fn a_stream_of_another_cluster_is_told_and_closed_whatever_the_view() {
+    for view in [View::Full, View::Partial] {
+        let (mut node, _) = acquainted(if view == View::Partial { support::partial } else { Config::default });
+        let other = ConfigBuilder { cluster: "other".to_owned(), view, ..ConfigBuilder::lan() }.build().unwrap();
+        let mut stranger = support::node(3, other);
+        drain(&mut stranger);
+        let command = Command::Join { contacts: vec![address(1)] };
+        stranger.handle_input(now(2), Input::Command { ticket: Ticket(1), command });
+        let stream = StreamId(77);
+        node.handle_input(now(2), Input::StreamOpened { stream, from: address(3) });
+        drain(&mut node);
+        node.handle_input(now(2), Input::StreamBytes { stream, bytes: &first_bytes(drain(&mut stranger)) });
+        let outputs = drain(&mut node);
+        assert_eq!(node.counters().dropped.foreign, 1);
+        let warned = |output: &Output| matches!(output, Output::Event(Event::Warning(Warning::ForeignCluster { .. })));
+        assert_eq!(outputs.iter().filter(|output| warned(output)).count(), 1, "the contact says who came");
+        // The stranger reads in the greeting why it does not get in.
+        stranger.handle_input(now(2), Input::StreamBytes { stream: StreamId(2), bytes: &first_bytes(outputs) });
+        let told = drain(&mut stranger).into_iter().any(|output| {
+            let Output::Event(Event::ContactFailed { reason, .. }) = output else { return false };
+            reason == rumormill_core::io::ContactError::ForeignCluster
+        });
+        assert!(told);
+        assert_eq!((node.member_counts().alive, stranger.member_counts().alive), (2, 1));
+    }
+}
+
+fn first_bytes(outputs: Vec<Output>) -> Vec<u8> {
+    let bytes = |output| match output {
         Output::Transmit { bytes, .. } => Some(bytes),
         Output::Close { .. } | Output::Persist { .. } | Output::Event(_) => None,
-    });
-    let stream = StreamId(77);
-    node.handle_input(now(2), Input::StreamOpened { stream, from: address(3) });
-    drain(&mut node);
-    node.handle_input(now(2), Input::StreamBytes { stream, bytes: &greeting.unwrap() });
-    let outputs = drain(&mut node);
-    let reply = outputs.iter().find_map(|output| match output {
-        Output::Transmit { bytes, .. } => Some(bytes.clone()),
-        Output::Close { .. } | Output::Persist { .. } | Output::Event(_) => None,
-    });
-    assert_eq!(node.counters().dropped.foreign, 1);
-    // The stranger reads in the greeting why it does not get in.
-    stranger.handle_input(now(2), Input::StreamBytes { stream: StreamId(2), bytes: &reply.unwrap() });
-    let told = drain(&mut stranger).into_iter().any(|output| {
-        let Output::Event(Event::ContactFailed { reason, .. }) = output else { return false };
-        reason == rumormill_core::io::ContactError::ForeignCluster
-    });
-    assert!(told);
-    assert_eq!(node.member_counts().alive, 2);
+    };
+    outputs.into_iter().find_map(bytes).expect("something is sent")
 }
 
 /// A stream from `peer` to `node` that is past its greetings, so that what follows is taken for packets.
@@ -234,26 +158,6 @@ fn greeted(node: &mut Node, peer: &mut Node, when: Now) -> StreamId {
     let closed = drain(node).into_iter().any(|output| matches!(output, Output::Close { .. }));
     assert!(!closed, "a proper greeting is accepted");
     stream
-}
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value.to_le_bytes()[0]);
-    bytes
-}
-
-/// A frame of that kind with its length.
-fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
-    [&[kind][..], &varint(content.len() as u64), content].concat()
-}
-
-/// A frame that carries one update.
-fn carrying(update: &[u8]) -> Vec<u8> {
-    frame(0x12, &[&[0, 0, 0][..], &varint(update.len() as u64 + 1), &[1], update].concat())
 }
 
 /// Numbers at which something may break.
@@ -293,7 +197,7 @@ fn update() -> impl Strategy<Value = Vec<u8>> {
 
 /// Frames of every kind: with an update at its edges, or with any content.
 fn frames() -> impl Strategy<Value = Vec<u8>> {
-    let any_content = (0x0f_u8..0x24, proptest::collection::vec(any::<u8>(), 0..60))
+    let any_content = (0x0f_u8..0x34, proptest::collection::vec(any::<u8>(), 0..60))
         .prop_map(|(kind, content)| frame(kind, &content));
     prop_oneof![update().prop_map(|update| carrying(&update)), any_content]
 }
@@ -349,9 +253,10 @@ proptest! {
 
     #[test]
     fn no_bytes_in_datagrams_or_streams_make_a_node_panic(
+        is_partial: bool,
         inputs in proptest::collection::vec((any::<bool>(), frames()), 1..20)
     ) {
-        let (mut node, mut peer) = acquainted(Config::default);
+        let (mut node, mut peer) = acquainted(if is_partial { support::partial } else { Config::default });
         let (good, when) = next_datagram(&mut peer, is_ping);
         let stream = greeted(&mut node, &mut peer, when);
         for (by_stream, bytes) in inputs {
@@ -381,71 +286,4 @@ proptest! {
         drain(&mut node);
         prop_assert_eq!(node.member(node.id()).map(|me| me.state), Some(rumormill_core::State::Alive));
     }
-}
-
-fn partial() -> Config {
-    ConfigBuilder { view: View::Partial, ..ConfigBuilder::lan() }.build().expect("a valid setting")
-}
-
-/// A peer as walks and shuffles name it.
-fn named(id: u64, [a, b, c, d]: [u8; 4], port: u16) -> Vec<u8> {
-    [&id.to_le_bytes()[..], &[4, a, b, c, d], &port.to_le_bytes()].concat()
-}
-
-/// A frame in the envelope of a datagram that was sent in earnest.
-fn forged(envelope: &[u8], kind: u8, content: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(content.len()).expect("a short frame");
-    assert!(length < 0x80, "one byte of length");
-    [&envelope[..=HEADER], &[kind, length], content].concat()
-}
-
-const WALK: u8 = 0x25;
-const SHUFFLE: u8 = 0x27;
-
-#[test]
-fn walks_that_are_too_long_or_lead_nowhere_or_come_from_strangers_are_counted_and_end() {
-    let (mut node, mut neighbour) = acquainted(partial);
-    let (ping, when) = next_datagram(&mut neighbour, is_ping);
-    let joiner = named(77, [10, 0, 0, 77], 4747);
-    let mut give = |datagram: &[u8]| {
-        node.handle_input(when, Input::Datagram { from: address(2), bytes: datagram });
-        (node.counters().dropped.walks, datagrams(drain(&mut node)))
-    };
-    // What an honest walk leads to: the joiner is asked to be a neighbour.
-    let (dropped, sent) = give(&forged(&ping, WALK, &[&[0], &joiner[..]].concat()));
-    assert_eq!((dropped, sent.len(), sent[0].0), (0, 1, SocketAddr::from(([10, 0, 0, 77], 4747))));
-    let itself = named(2, [10, 0, 0, 1], 4747);
-    let mut strange = ping.clone();
-    strange[4] ^= 0xff;
-    for (count, datagram) in [
-        (1, forged(&ping, WALK, &[&[7], &joiner[..]].concat())),
-        (2, forged(&ping, WALK, &[&[0], &named(78, [10, 0, 0, 78], 0)[..]].concat())),
-        (3, forged(&ping, WALK, &[&[0], &named(79, [224, 0, 0, 1], 4747)[..]].concat())),
-        (4, forged(&ping, WALK, &[&[0], &named(0, [10, 0, 0, 80], 4747)[..]].concat())),
-        (5, forged(&strange, WALK, &[&[0], &named(81, [10, 0, 0, 81], 4747)[..]].concat())),
-        (5, forged(&ping, WALK, &[&[0], &itself[..]].concat())),
-        (5, forged(&ping, WALK, &[&[0], &joiner[..]].concat())),
-    ] {
-        let (dropped, sent) = give(&datagram);
-        assert_eq!((dropped, sent), (count, vec![]), "{datagram:?}");
-    }
-}
-
-#[test]
-fn a_flood_of_shuffles_from_a_neighbour_is_passed_on_in_part_and_takes_no_more_than_the_passive_view() {
-    let (mut node, mut neighbour) = acquainted(partial);
-    let (ping, when) = next_datagram(&mut neighbour, is_ping);
-    let mut sent = 0;
-    for number in 0..1_000_u16 {
-        let [low, high] = number.to_le_bytes();
-        let origin = named(1_000 + u64::from(number), [10, 1, high, low], 4747);
-        let other = named(5_000 + u64::from(number), [10, 2, high, low], 4747);
-        let shuffle = forged(&ping, SHUFFLE, &[&[0], &origin[..], &other[..]].concat());
-        node.handle_input(when, Input::Datagram { from: address(2), bytes: &shuffle });
-        sent += datagrams(drain(&mut node)).len();
-    }
-    assert!(sent <= 64 * 5, "{sent} datagrams for a thousand shuffles");
-    assert!(node.counters().dropped.walks >= 900, "{:?}", node.counters().dropped);
-    assert!(node.passive_members().count() <= 30);
-    assert_eq!(node.neighbours().collect::<Vec<_>>(), [NodeId(3)], "the neighbour stays");
 }

@@ -124,6 +124,13 @@ impl Network {
         self
     }
 
+    /// How many nodes are contacts of a cold start.
+    #[must_use]
+    pub fn contacts(mut self, contacts: usize) -> Self {
+        self.options.contacts = contacts;
+        self
+    }
+
     /// How long a datagram takes at least, one way.
     #[must_use]
     pub fn latency(mut self, latency: Duration) -> Self {
@@ -206,18 +213,29 @@ impl Network {
         self
     }
 
-    /// Starts all nodes at random moments `within` a span, each told only the address of one contact, which starts
-    /// first.
+    /// Starts all nodes at random moments `within` a span, each told only the address of one contact. The contacts, as many
+    /// as the options say, start first and know each other through the first of them, `contact`.
     ///
     /// # Panics
     /// If a setting breaks its rule.
     #[must_use]
     pub fn start_cold(mut self, contact: usize, within: Duration) -> Self {
-        let nodes = self.options.nodes;
-        assert!(contact < nodes, "the contact n{contact} is one of {nodes} nodes");
+        let Options { nodes, contacts, .. } = self.options;
+        assert!(
+            contacts > 0 && contact + contacts <= nodes,
+            "{contacts} contacts from n{contact} are of {nodes} nodes"
+        );
         self.set_config(self.options.config.clone());
         self.follow_plan();
-        self.add(nodes, contact, within);
+        self.hosts.reserve_exact(nodes);
+        let all = contact..contact + contacts;
+        for node in 0..nodes {
+            if all.contains(&node) {
+                self.add_machine(Some(contact), Duration::ZERO);
+            } else {
+                self.add_machine(Some(contact + node % contacts), within);
+            }
+        }
         self
     }
 
@@ -262,7 +280,7 @@ impl Network {
     /// Gives each node a complete view.
     fn acquaint(&mut self) {
         let now = Clock::default().read(self.now);
-        let view = FullView::of(self.hosts.iter().filter_map(|host| host.node.as_ref()), now);
+        let view = FullView::of(self.hosts.iter().filter_map(|host| host.node.as_deref()), now);
         for node in 0..self.hosts.len() {
             let host = &mut self.hosts[node];
             if let Some(machine) = &mut host.node {
@@ -286,6 +304,7 @@ impl Network {
     /// Adds machines whose nodes start at random moments `within` a span and join through `contact`. A contact
     /// that is new itself starts at once.
     pub fn add(&mut self, nodes: usize, contact: usize, within: Duration) {
+        self.hosts.reserve_exact(nodes);
         for _ in 0..nodes {
             self.add_machine(Some(contact), within);
         }
@@ -579,7 +598,7 @@ impl Network {
         if let Some(checkers) = &mut self.checkers {
             checkers.started(node, durable, &config);
         }
-        host.node = Some(Node::sharing(identity, config, seed, now, self.interner.clone()));
+        host.node = Some(Box::new(Node::sharing(identity, config, seed, now, self.interner.clone())));
         self.note_start(node);
         self.drain(node);
         if let Some(contact) = contact

@@ -41,7 +41,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Sets the draws of a run apart from those of the network of the same seed.
 const APART: u64 = 0x6f76_6572_6c61_7921;
 /// What a node takes with such views, in bytes, disks left out.
-const NODE_BYTES: u64 = 24 * 1_024;
+const NODE_BYTES: u64 = 12 * 1_024;
 
 /// What to run.
 #[derive(Clone, Debug, PartialEq, Serialize)]

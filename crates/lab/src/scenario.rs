@@ -50,9 +50,11 @@ pub struct Scenario {
     pub nodes: usize,
     /// How they start.
     pub start: Start,
-    /// They start at random moments within this span; the contact of a cold start at once.
+    /// They start at random moments within this span; the contacts of a cold start at once.
     #[serde(with = "duration::text")]
     pub start_within: Duration,
+    /// How many nodes, from the first, are contacts of a cold start: each other node is told one of them.
+    pub contacts: usize,
     /// For how long the run goes on in virtual time; of a joined start, since all have joined.
     #[serde(with = "duration::text")]
     pub duration: Duration,
@@ -157,7 +159,7 @@ impl Scenario {
         self.check_memory()
     }
 
-    fn is_partial(&self) -> bool {
+    pub(super) fn is_partial(&self) -> bool {
         self.config.view == View::Partial
     }
 
@@ -172,7 +174,9 @@ impl Scenario {
 
     fn check_start(&self) -> Result<(), Error> {
         let rule = "cold with view = partial: only complete views can be given to nodes";
-        Error::unless(self.start == Start::Cold || !self.is_partial(), "start", "joined", rule)
+        Error::unless(self.start == Start::Cold || !self.is_partial(), "start", "joined", rule)?;
+        let rule = format!("from 1 to {} (nodes)", self.nodes);
+        Error::unless((1..=self.nodes).contains(&self.contacts), "contacts", self.contacts, &rule)
     }
 
     fn check_network(&self) -> Result<(), Error> {
@@ -207,6 +211,7 @@ impl Scenario {
     fn on(options: Options) -> Self {
         let Options {
             nodes,
+            contacts,
             link: Link { latency, jitter, loss, duplication, reordering },
             stream_bytes_per_second,
             clock_skew,
@@ -220,6 +225,7 @@ impl Scenario {
             nodes,
             start: Start::default(),
             start_within: Duration::from_secs(1),
+            contacts,
             duration: Duration::from_secs(30),
             seed: 1,
             latency,
@@ -245,6 +251,7 @@ impl Scenario {
     fn options(&self) -> Options {
         Options {
             nodes: self.nodes,
+            contacts: self.contacts,
             link: Link {
                 latency: self.latency,
                 jitter: self.jitter,
@@ -264,7 +271,7 @@ impl Scenario {
 }
 
 /// What a node takes that knows nobody, in bytes.
-const NODE_BYTES: u64 = 32 * 1_024;
+const NODE_BYTES: u64 = 12 * 1_024;
 /// What it takes for each member that it knows.
 const MEMBER_BYTES: u64 = 64;
 /// What the checkers remember for each member that it knows.
@@ -319,6 +326,8 @@ mod tests {
             ("duration", "1us", "0s"),
             ("duration", "720h", "721h"),
             ("start_within", "720h", "721h"),
+            ("contacts", "100", "101"),
+            ("contacts", "1", "0"),
         ] {
             let checked = |value| {
                 let mut draft = Draft::default();
@@ -339,7 +348,7 @@ mod tests {
             changes(&mut changed);
             changed.bytes() - quiet.bytes()
         };
-        assert_eq!(quiet.bytes(), 1_000 * (32_768 + 64 * 1_000));
+        assert_eq!(quiet.bytes(), 1_000 * (12_288 + 64 * 1_000));
         assert_eq!(of(|scenario| scenario.check = true), 1_000 * 48 * 1_000);
         assert_eq!(of(|scenario| scenario.settle = Duration::from_secs(1)), 1_000 * 600 * 1_000);
         assert_eq!(of(|scenario| scenario.publish = vec!["7:1@1s".parse().unwrap()]), 1_000 * 7 * 600 + 7);
@@ -352,8 +361,8 @@ mod tests {
         );
         let partial =
             Scenario { config: ConfigBuilder { view: View::Partial, ..quiet.config.clone() }, ..quiet.clone() };
-        assert_eq!(partial.bytes(), 1_000 * (32_768 + 64 * (5 + 30)), "it knows few, however many there are");
+        assert_eq!(partial.bytes(), 1_000 * (12_288 + 64 * (5 + 30)), "it knows few, however many there are");
         let grown = of(|scenario| scenario.fault = vec!["add:1000@1s".parse().unwrap()]);
-        assert_eq!(grown + quiet.bytes(), 2_000 * (32_768 + 64 * 2_000));
+        assert_eq!(grown + quiet.bytes(), 2_000 * (12_288 + 64 * 2_000));
     }
 }

@@ -44,6 +44,17 @@ fn every_scenario_says_in_its_first_line_what_it_shows_and_is_possible() {
 }
 
 #[test]
+fn churning_overlay() {
+    for seed in seeds::chosen(&[1]) {
+        let (run, outcome) = played("churning-overlay", seed, &[]);
+        assert!(outcome.failures.len() > 60, "the experiment bites: {}", outcome.failures.len());
+        assert_eq!(outcome.messages.len(), 15);
+        assert!(reached_all(&outcome), "{:?}", outcome.messages);
+        assert!(run.network().everyone_has_joined());
+    }
+}
+
+#[test]
 fn clock_skew() {
     for seed in seeds::chosen(&[1]) {
         let (run, outcome) = played("clock-skew", seed, &[]);

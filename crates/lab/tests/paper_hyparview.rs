@@ -43,6 +43,14 @@ fn section_5_3_after_half_or_four_fifths_crash_at_once_the_survivors_mend_the_ov
 }
 
 #[test]
+fn section_5_3_after_nine_tenths_crash_at_once_messages_reach_the_survivors() {
+    for seed in seeds::chosen(&[1, 2, 3]) {
+        let outcome = outcome(1_000, 0.9, seed);
+        assert!(outcome.reliability_after >= 0.99, "seed {seed}: {outcome:?}");
+    }
+}
+
+#[test]
 fn section_4_1_the_active_view_is_small_and_symmetric_and_most_have_a_full_one() {
     for seed in seeds::chosen(&[1, 2]) {
         let mut net = network(seed, 500);

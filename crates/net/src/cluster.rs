@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rumormill_core::data::Shelf;
+use rumormill_core::io::Found;
 use rumormill_core::{Command, Member, Node, NodeId, Refusal, Reply, Sequence, Tags};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -197,14 +198,15 @@ impl Cluster {
             | Reply::Left
             | Reply::Written(_)
             | Reply::Checked { .. }
-            | Reply::Operated(_) => {
+            | Reply::Operated(_)
+            | Reply::Aggregated(_) => {
                 unreachable!("a publication ends as published")
             }
         }
     }
 
     /// Asks all members, or those that have all of `filter`'s tags, this node included, and gathers their answers until
-    /// all have come or `timeout` is over.
+    /// all have come or `timeout` is over. With a partial view nobody knows all: see [`Answers`].
     ///
     /// # Errors
     /// Where name or payload break their rules, or the node is leaving or has stopped.
@@ -236,6 +238,33 @@ impl Cluster {
         let (sender, lines) = mpsc::channel(request::LINES_MAX);
         request::gather(&self.0.requests, command, Lines::Traces(sender)).await?;
         Ok(Gathering::new(lines))
+    }
+
+    /// Gives this node's gauge of a name a value, or takes it away. Nothing is sent: it counts when somebody asks for an
+    /// [`aggregate`](Self::aggregate).
+    ///
+    /// # Errors
+    /// Where name or value break their rules, this node has 64 gauges already, or it is leaving or has stopped.
+    pub async fn set_gauge(&self, name: impl Into<String>, value: Option<f64>) -> Result<(), RequestError> {
+        self.command(Command::SetGauge { name: name.into(), value }).await.map(drop)
+    }
+
+    /// What the values of a gauge on all nodes are together, and below which number the part `quantile` of them lies. All
+    /// nodes average for some twenty rounds, two in each gossip interval; then this one has the answer, and every other.
+    ///
+    /// # Errors
+    /// Where the name or the part break their rules, too many gauges are averaged, or the node is leaving or has stopped.
+    pub async fn aggregate(&self, gauge: impl Into<String>, quantile: Option<f64>) -> Result<Found, RequestError> {
+        match self.command(Command::Aggregate { gauge: gauge.into(), quantile }).await? {
+            Reply::Aggregated(found) => Ok(*found),
+            Reply::Accepted
+            | Reply::Joined { .. }
+            | Reply::Left
+            | Reply::Published { .. }
+            | Reply::Written(_)
+            | Reply::Operated(_)
+            | Reply::Checked { .. } => unreachable!("an epoch ends with what it found"),
+        }
     }
 
     /// The replicated database.

@@ -108,21 +108,21 @@ impl Desk {
             CoreEvent::Register { .. } => {}
             CoreEvent::Missed { topic, origin, count } => self.on_missed(node, &topic, origin, count),
             CoreEvent::Query { query, name, payload } => self.on_query(node, query, name, payload),
-            CoreEvent::Answer { ticket, from, payload, after } => {
+            CoreEvent::Answer { ticket, from, name, payload, after } => {
                 if let Some(Pending { lines: Lines::Answers(lines), .. }) = self.pending.get(&ticket) {
-                    let answer = Answer { from, name: name_of(node, from), payload, after };
+                    let answer = Answer { from, name, payload, after };
                     lines.try_send(Line::Item(answer)).ok();
                 }
             }
-            CoreEvent::Trace { ticket, step } => {
+            CoreEvent::Trace { ticket, name, step } => {
                 if let Some(Pending { lines: Lines::Traces(lines), .. }) = self.pending.get(&ticket) {
                     let from_name = step.from.map(|from| name_of(node, from));
-                    let line = TraceLine { step, name: name_of(node, step.node), from_name };
+                    let line = TraceLine { step, name, from_name };
                     lines.try_send(Line::Item(line)).ok();
                 }
             }
-            CoreEvent::Answered { ticket, asked, answered, elapsed } => {
-                self.on_answered(ticket, Summary { asked, answered, elapsed });
+            CoreEvent::Answered { ticket, asked, estimated, answered, elapsed } => {
+                self.on_answered(ticket, Summary { asked, estimated, answered, elapsed });
             }
             CoreEvent::Done { ticket, result } => self.on_done(ticket, result),
             CoreEvent::ContactFailed { contact, reason, retry_after } => {

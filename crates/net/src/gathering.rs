@@ -26,15 +26,18 @@ pub struct TraceLine {
     pub step: TraceStep,
     /// The member's name.
     pub name: String,
-    /// The name of who sent it; `None` at the origin.
+    /// The name of who sent it, or its id where this node does not know it; `None` at the origin.
     pub from_name: Option<String>,
 }
 
 /// How a query or a trace ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Summary {
-    /// How many members were asked, this node included.
-    pub asked: usize,
+    /// How many members were asked, this node included. `None` if nobody knows: with a partial view and a filter, or before the
+    /// first estimate of the size.
+    pub asked: Option<usize>,
+    /// `asked` is an estimate: the view is partial.
+    pub estimated: bool,
     /// How many answered.
     pub answered: usize,
     /// How long it took.
@@ -59,7 +62,8 @@ impl<T> Gathering<T> {
         Self { lines, summary: None }
     }
 
-    /// The next one, or `None` when all have answered, the time is over, or the node has stopped.
+    /// The next one, or `None` when all have answered, the time is over, or the node has stopped. With a partial view all may
+    /// have answered once nothing comes any more after as many answers as there are nodes by the estimate.
     pub async fn next(&mut self) -> Option<T> {
         match self.lines.recv().await? {
             Line::Item(item) => Some(item),

@@ -53,7 +53,8 @@ pub use events::{Event, EventKind, Events, Lagged, Warning};
 pub use faults::{Direction, Fault, FaultRule, Faults, Peer};
 pub use gathering::{Answer, Answers, Gathering, Summary, TraceLine, Traces};
 pub use questions::{Question, Questions};
-pub use rumormill_core::io::{ContactError, TraceStep};
+pub use rumormill_core::aggregate::Aggregate;
+pub use rumormill_core::io::{ContactError, Found, Quantile, TraceStep};
 pub use rumormill_core::{
     Config, ConfigBuilder, ConfigError, Incarnation, Member, MemberChange, Message, Node, NodeId, Refusal, Sequence,
     State, Tags, Wall,

@@ -111,7 +111,7 @@ async fn a_query_is_answered_by_handlers_and_ends_when_all_have_answered() {
     from.sort();
     assert_eq!(from, ["a", "b"]);
     let summary = answers.summary().unwrap();
-    assert_eq!((summary.asked, summary.answered), (2, 2));
+    assert_eq!((summary.asked, summary.estimated, summary.answered), (Some(2), false, 2));
     for handler in handlers {
         within(handler).await.unwrap();
     }

@@ -75,7 +75,7 @@ fn member(client: &Client, name: &str) -> Result<MemberDocument, Failure> {
     client.get(&format!("/v1/members/{}", percent::encode(name)))
 }
 
-/// The agents that answer, by name, and how many members were asked.
+/// The agents that answer, by name, and how many members were asked, as far as that is known for certain.
 struct Reachable {
     agents: BTreeMap<String, Client>,
     asked: u64,
@@ -96,7 +96,7 @@ impl Reachable {
                         cluster.agents.insert(info.name, client);
                     }
                 }
-                AnswerLine::Done(done) => cluster.asked = done.asked,
+                AnswerLine::Done(done) => cluster.asked = done.asked.filter(|_| !done.estimated).unwrap_or(0),
             }
         }
         Ok(cluster)

@@ -41,7 +41,12 @@ pub(super) fn ask(flags: cli::Query, output: Output) -> Result<(), Failure> {
             AnswerLine::Done(done) => {
                 if !output.json {
                     let elapsed = print::short(done.elapsed);
-                    print::note(format!("{} of {} answered within {elapsed}", done.answered, done.asked));
+                    let who = match done.asked {
+                        Some(asked) if done.estimated => format!("{} of about {asked}", done.answered),
+                        Some(asked) => format!("{} of {asked}", done.answered),
+                        None => done.answered.to_string(),
+                    };
+                    print::note(format!("{who} answered within {elapsed}"));
                 }
                 return outcome(done.answered);
             }

@@ -9,7 +9,7 @@ use ureq::http::Method;
 use super::Output;
 use crate::cli;
 use crate::client::{Client, standard_input};
-use crate::documents::{DeliveryDocument, Published, Trace, TraceStep};
+use crate::documents::{DeliveryDocument, Published, Trace, TraceStep, TraceSummary};
 use crate::failure::Failure;
 use crate::{percent, print};
 
@@ -48,7 +48,8 @@ fn trace_until_all_have_it(client: &Client, published: &Published) -> Result<Tra
     let deadline = Instant::now() + client.timeout();
     loop {
         let trace = fetch(client, topic, origin, sequence)?;
-        if trace.summary.reached >= trace.summary.members || Instant::now() > deadline {
+        let TraceSummary { reached, members, .. } = trace.summary;
+        if members.is_none_or(|members| reached >= members) || Instant::now() > deadline {
             return Ok(trace);
         }
         thread::sleep(LOOK_AGAIN);
@@ -96,10 +97,12 @@ fn picture(trace: &Trace) -> Vec<String> {
         }
     }
     let summary = trace.summary;
-    let who = if summary.reached >= summary.members {
-        format!("all {}", summary.members)
-    } else {
-        format!("{} of {}", summary.reached, summary.members)
+    let reached = summary.reached;
+    let who = match summary.members {
+        Some(members) if summary.estimated => format!("{reached} of about {members}"),
+        Some(members) if reached >= members => format!("all {members}"),
+        Some(members) => format!("{reached} of {members}"),
+        None => reached.to_string(),
     };
     let receivers = print::count(summary.reached.saturating_sub(1), "receiver");
     let payloads = print::count(summary.payloads, "payload");
@@ -153,7 +156,6 @@ fn deliver(delivery: &DeliveryDocument, output: Output) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::documents::TraceSummary;
 
     #[test]
     fn a_trace_is_drawn_hop_by_hop() {
@@ -171,7 +173,7 @@ mod tests {
                 step("n2", 1, Some("n1"), 0.5),
                 step("n5", 2, Some("n4"), 0.9),
             ],
-            summary: TraceSummary { done: true, reached: 5, members: 5, payloads: 6 },
+            summary: TraceSummary { done: true, reached: 5, members: Some(5), estimated: false, payloads: 6 },
         };
         assert_eq!(
             picture(&trace),

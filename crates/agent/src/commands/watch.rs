@@ -82,11 +82,11 @@ impl Watch {
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
-    /// Asks everybody what they know of a member until all agree, or for a moment.
+    /// Asks everybody what they know of a member until all agree, or for a moment. With a partial view only neighbours know.
     fn known_to(&self, id: &str) -> Option<String> {
         let deadline = Instant::now() + SPREAD_MAX;
         loop {
-            let (know, asked) = self.count_who_know(id).ok()?;
+            let (know, asked) = self.count_who_know(id).ok()??;
             if know == asked {
                 return Some(format!("known to all {know}"));
             }
@@ -97,7 +97,7 @@ impl Watch {
         }
     }
 
-    fn count_who_know(&self, id: &str) -> Result<(u64, u64), Failure> {
+    fn count_who_know(&self, id: &str) -> Result<Option<(u64, u64)>, Failure> {
         let mut know = 0;
         let path = "/v1/queries/member?timeout=1s";
         let mut answers = self.client.stream(Method::POST, path, id.as_bytes().to_vec())?;
@@ -107,9 +107,12 @@ impl Watch {
                     let member = serde_json::from_slice::<MemberDocument>(&answer.payload.bytes());
                     know += u64::from(member.is_ok_and(|member| member.state == "dead"));
                 }
-                AnswerLine::Done(done) => return Ok((know, done.asked)),
+                AnswerLine::Done(done) => {
+                    let asked = done.asked.filter(|_| !done.estimated);
+                    return Ok(asked.map(|asked| (know, asked)));
+                }
             }
         }
-        Ok((know, know))
+        Ok(Some((know, know)))
     }
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{data, events, faults, import, info, listing, logs, members, queries, topics, watch};
+use super::{data, events, faults, gauges, import, info, listing, logs, members, queries, topics, watch};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,6 +33,10 @@ use super::{data, events, faults, import, info, listing, logs, members, queries,
         listing::list,
         watch::watch,
         import::import,
+        gauges::get,
+        gauges::put,
+        gauges::delete,
+        gauges::aggregate,
         faults::show,
         faults::change,
         faults::heal,

@@ -57,10 +57,14 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         Refusal::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::Unknown { .. } => StatusCode::NOT_FOUND,
-        Refusal::StillAlive { .. } | Refusal::WrongKind { .. } | Refusal::Mismatch { .. } => StatusCode::CONFLICT,
-        Refusal::TwoFoundings { .. } | Refusal::VotersChange => StatusCode::CONFLICT,
+        Refusal::StillAlive { .. }
+        | Refusal::WrongKind { .. }
+        | Refusal::Mismatch { .. }
+        | Refusal::TwoFoundings { .. }
+        | Refusal::VotersChange => StatusCode::CONFLICT,
         Refusal::DataFull { .. } | Refusal::RegistersFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refusal::Leaving
+        | Refusal::Alone
         | Refusal::NotDurable
         | Refusal::NotStored { .. }
         | Refusal::WritesWaiting { .. }

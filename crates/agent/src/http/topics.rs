@@ -1,19 +1,22 @@
 //! Messages: publish, subscribe, and how one travelled.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::response::IntoResponse;
 use axum::response::sse::Event;
-use rumormill::{Delivery, Subscription};
-use rumormill_core::Sequence;
+use rumormill::{Delivery, Subscription, TraceLine};
+use rumormill_core::{NodeId, Sequence};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::AppState;
-use super::members::{Deadline, member};
+use super::members::Deadline;
 use super::problem::Refused;
 use super::stream::{Source, line, respond};
+use crate::daemon::find;
 use crate::documents::{DeliveryDocument, Gap, Problem, Published, Trace, TraceStep, TraceSummary};
 
 /// Send a message, the body, to every node
@@ -88,22 +91,51 @@ pub(super) async fn trace(
     Path((topic, origin, sequence)): Path<(String, String, String)>,
     Query(deadline): Query<Deadline>,
 ) -> Result<Json<Trace>, Refused> {
-    let origin = member(&app, &origin).await?;
+    let members = app.agent.cluster.members().await?;
+    let known = find(&members, &origin).map(|member| member.id);
+    // With a partial view most are known by their ids only.
+    let id = known.or_else(|| id_of(&origin)).ok_or_else(|| Refused::absent("member", &origin))?;
     let place: Sequence = sequence
         .parse()
         .map_err(|_| Refused::value("sequence", &sequence, "a sequence as a message shows it: 7, or 3.7"))?;
-    let mut traces = app.agent.cluster.trace(topic.clone(), origin.id, place, deadline.duration()?).await?;
-    let mut steps = Vec::new();
+    let mut traces = app.agent.cluster.trace(topic.clone(), id, place, deadline.duration()?).await?;
+    let mut lines = Vec::new();
     let mut payloads = 0;
     while let Some(step) = traces.next().await {
         payloads += u64::from(step.step.payloads);
-        steps.push(TraceStep::from(&step));
+        lines.push(step);
     }
-    let asked = traces.summary().map_or(0, |summary| summary.asked);
+    let (asked, estimated) = traces.summary().map_or((Some(0), false), |summary| (summary.asked, summary.estimated));
+    let steps = steps_of(&lines);
     if steps.is_empty() {
-        return Err(Refused::absent("trace of", &format!("{}:{sequence} on {topic}", origin.name)));
+        return Err(Refused::absent("trace of", &format!("{origin}:{sequence} on {topic}")));
     }
-    steps.sort_by(|a, b| a.hop.cmp(&b.hop).then(a.at.total_cmp(&b.at)).then_with(|| a.node.cmp(&b.node)));
-    let summary = TraceSummary { done: true, reached: steps.len() as u64, members: asked as u64, payloads };
+    let summary = TraceSummary {
+        done: true,
+        reached: steps.len() as u64,
+        members: asked.map(|asked| asked as u64),
+        estimated,
+        payloads,
+    };
     Ok(Json(Trace { steps, summary }))
+}
+
+/// Ids are 16 lowercase hex digits.
+fn id_of(text: &str) -> Option<NodeId> {
+    text.parse().ok().filter(|id: &NodeId| id.to_string() == text)
+}
+
+/// The steps as they are shown: by hop, then by time. Who told a step was named by the node that it told, and by its own step.
+fn steps_of(lines: &[TraceLine]) -> Vec<TraceStep> {
+    let names: BTreeMap<NodeId, &str> = lines.iter().map(|line| (line.step.node, &*line.name)).collect();
+    let mut steps: Vec<TraceStep> = lines
+        .iter()
+        .map(|line| {
+            let from = line.step.from.and_then(|from| names.get(&from)).map(|name| (*name).to_owned());
+            let step = TraceStep::from(line);
+            TraceStep { from: from.or(step.from), ..step }
+        })
+        .collect();
+    steps.sort_by(|a, b| a.hop.cmp(&b.hop).then(a.at.total_cmp(&b.at)).then_with(|| a.node.cmp(&b.node)));
+    steps
 }

@@ -35,6 +35,9 @@ pub(crate) struct Run {
     /// They start at random moments within this span [default: 1s]
     #[arg(long, value_name = "D")]
     start_within: Option<String>,
+    /// How many nodes, from the first, are contacts of a cold start: each other node is told one of them [default: 1]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    contacts: Option<String>,
     /// For how long to run, in virtual time [default: 30s]
     #[arg(long, value_name = "D")]
     duration: Option<String>,
@@ -146,6 +149,7 @@ pub(super) fn read(flags: &Run) -> Result<Scenario, Failure> {
         ("nodes", &flags.nodes),
         ("start", &flags.start),
         ("start_within", &flags.start_within),
+        ("contacts", &flags.contacts),
         ("duration", &flags.duration),
         ("seed", &flags.seed),
         ("mode", &flags.mode),

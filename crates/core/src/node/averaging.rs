@@ -135,6 +135,11 @@ impl Node {
         let mut letter = self.letter(peer.id, peer.address);
         let (number, offered) = self.averaging.count.ask(peer.id);
         letter.packet.average(epoch, number, offered);
+        // A stranger answers with no more bytes than came.
+        let missing = (INSTANCES - offered.len()) * 8;
+        if missing > 0 {
+            letter.packet.padding(missing);
+        }
         self.averaging.stranger = Some((peer, tries + 1));
         self.post(letter);
         true

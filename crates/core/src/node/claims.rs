@@ -61,7 +61,7 @@ impl Node {
     fn adopt_own_claim(&mut self, incarnation: Incarnation) {
         self.incarnation = incarnation;
         self.agreeing.ballots.raise(incarnation.boot());
-        let body = update::claim_body(&self.identity, self.first_boot, &self.identity.tags);
+        let body = update::claim_body(&self.identity, self.first_boot);
         let bytes = update::claim_bytes(self.identity.id, incarnation, State::Alive, Seconds::NEVER, &body);
         self.merge_own(&bytes);
     }

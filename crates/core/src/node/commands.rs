@@ -19,7 +19,10 @@ impl Node {
         if matches!(self.phase, Phase::Leaving(_)) {
             return self.done(ticket, Err(Refusal::Leaving));
         }
-        let speaks = matches!(command, Command::Publish { .. } | Command::Query { .. } | Command::SetTags { .. });
+        let speaks = matches!(
+            command,
+            Command::Publish { .. } | Command::Query { .. } | Command::Aggregate { .. } | Command::SetTags { .. }
+        );
         if speaks && matches!(self.phase, Phase::Raising(..)) {
             // Its sequences may have been used in the life that it has just heard of.
             return self.done(ticket, Err(Refusal::NotDurable));
@@ -56,6 +59,11 @@ impl Node {
                     Err(refusal) => Err(refusal),
                 }
             }
+            Command::SetGauge { name, value } => self.set_gauge(name, value),
+            Command::Aggregate { gauge, quantile } => match self.aggregate(ticket, &gauge, quantile) {
+                Ok(()) => return,
+                Err(refusal) => Err(refusal),
+            },
             Command::Check { writes, growth } => {
                 self.check_writes(&writes, growth).map(|growth| Reply::Checked { growth })
             }
@@ -94,6 +102,8 @@ impl Node {
             | Command::DropFounding { .. }
             | Command::ChangeVoters { .. }
             | Command::Operate { .. }
+            | Command::SetGauge { .. }
+            | Command::Aggregate { .. }
             | Command::Trace { .. } => self.done(ticket, Err(Refusal::NotDurable)),
         }
     }

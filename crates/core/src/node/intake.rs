@@ -139,7 +139,7 @@ impl Node {
         }
         if topic == queries::TOPIC {
             let body = parts.message_body().expect("it was read before it was kept");
-            self.on_question(origin, sequence, body.payload);
+            self.on_question(origin, sequence, body.payload, step.from);
         }
         let deliveries = self.messages.deliver(topic, origin, self.fx.now.wall);
         self.deliver(deliveries);

@@ -204,7 +204,7 @@ impl Node {
             return;
         }
         let (min, max) = (self.config.join_retry_min, self.config.join_retry_max);
-        if let Some(retry_after) = self.contacts.failed(contact, min, max) {
+        if let Some(retry_after) = self.contacts.failed(contact, min, max, &mut self.fx.rng) {
             self.fx.arm(retry_after, Timer::Contact(contact));
             self.fx.event(Event::ContactFailed { contact, reason, retry_after });
         }

@@ -17,7 +17,7 @@ use crate::frame::{Neighbour, Peers};
 use crate::identity::NodeId;
 use crate::io::{MemberChange, State};
 use crate::membership::Standing;
-use crate::overlay::{Allowance, JOIN_WALK, JOIN_WALK_PASSIVE, Overlay, PEERS_MAX, Peer, Reason, SHUFFLE_WALK};
+use crate::overlay::{Allowance, JOIN_WALK, JOIN_WALK_PASSIVE, Overlay, PEERS_MAX, Peer, Reason, SHUFFLE_WALK, Yields};
 use crate::time::Instant;
 use crate::update::{Head, Update, UpdateRef};
 
@@ -140,9 +140,9 @@ impl Node {
     }
 
     /// Makes a peer a neighbour. Whoever has to go for it is told.
-    fn befriend(&mut self, peer: Peer, claim: Arc<Update>) {
+    fn befriend(&mut self, peer: Peer, claim: Arc<Update>, yields: Yields) {
         let most = self.active_max();
-        let pushed_out = self.neighbourhood.overlay.enter(peer, most, self.fx.now.instant, &mut self.fx.rng);
+        let pushed_out = self.neighbourhood.overlay.enter(peer, yields, most, self.fx.now.instant, &mut self.fx.rng);
         if let Some(other) = pushed_out {
             self.dismiss(other);
         }
@@ -226,10 +226,13 @@ impl Node {
         }
     }
 
-    /// Nobody is left: whoever this node could once join through.
+    /// Nobody is left: whoever this node could once join through, and one of those who had to leave its passive view.
     fn ask_contacts(&mut self) {
         let own = self.identity.addresses.clone();
         if let Some(address) = self.contacts.pick_lost(&mut self.fx.rng, |address| own.contains(&address)) {
+            self.try_contact(address);
+        }
+        if let Some(address) = self.neighbourhood.overlay.take_spare(&mut self.fx.rng) {
             self.try_contact(address);
         }
         self.neighbourhood.overlay.begin_search();
@@ -316,7 +319,7 @@ impl Node {
         }
         letter.packet.neighbour(Neighbour::Accept);
         if !is_active {
-            self.befriend(peer, claim);
+            self.befriend(peer, claim, Yields::Younger);
         }
     }
 
@@ -332,25 +335,32 @@ impl Node {
         self.fx.cancel(Timer::Neighbour(id));
         let has_room = self.neighbourhood.overlay.active().len() < self.active_max();
         match self.introduction(id) {
-            Some((peer, claim)) if has_room || asked.reason != Reason::Search => self.befriend(peer, claim),
+            Some((peer, claim)) if has_room || asked.reason != Reason::Search => {
+                let yields = if asked.reason == Reason::Walk { Yields::Younger } else { Yields::Any };
+                self.befriend(peer, claim, yields);
+            }
             Some(_) | None => letter.packet.neighbour(Neighbour::Part),
         }
         self.search();
     }
 
-    /// A stranger came in over a stream: it gets a place, if not too many did lately, and its walks begin here (§4.2).
+    /// A stranger came in over a stream: it gets a place, if not too many did lately, and its walks begin here (§4.2); one of them
+    /// if it gets none, so that those who come fast do not find each other only.
     pub(super) fn welcome_joiner(&mut self, letter: &mut Letter) {
         let Some((peer, claim)) = self.introduction(letter.peer) else {
             self.fx.counters.dropped.unexpected += 1;
             return;
         };
         let gets_place = self.neighbourhood.joins.take(JOIN_PAUSE, self.fx.now.instant);
-        if gets_place {
-            for other in self.neighbourhood.overlay.active().to_vec() {
-                if other.id != peer.id {
-                    self.send_walk(other, JOIN_WALK, peer);
-                }
-            }
+        let mut walks = self.neighbourhood.overlay.active().to_vec();
+        walks.retain(|other| other.id != peer.id);
+        if !gets_place {
+            let walks_on = self.neighbourhood.walks.take(self.walk_interval(), self.fx.now.instant);
+            self.fx.rng.shuffle(&mut walks);
+            walks.truncate(usize::from(walks_on));
+        }
+        for other in walks {
+            self.send_walk(other, JOIN_WALK, peer);
         }
         let known: Vec<Peer> = self.neighbourhood.overlay.active().to_vec();
         let mut known: Vec<Peer> = known.into_iter().chain(self.neighbourhood.overlay.passive()).collect();
@@ -358,7 +368,7 @@ impl Node {
         self.fx.rng.shuffle(&mut known);
         known.truncate(PEERS_MAX);
         if gets_place {
-            self.befriend(peer, claim);
+            self.befriend(peer, claim, Yields::Younger);
         } else {
             self.keep_passive(peer, true);
         }
@@ -370,7 +380,7 @@ impl Node {
     /// A contact has answered: as a neighbour, or with others to ask.
     pub(super) fn on_welcomed(&mut self, gets_place: bool, letter: &Letter) {
         if gets_place && let Some((peer, claim)) = self.introduction(letter.peer) {
-            self.befriend(peer, claim);
+            self.befriend(peer, claim, Yields::Any);
             self.compare_with(letter.peer);
         }
         self.search();
@@ -382,9 +392,14 @@ impl Node {
         self.post(letter);
     }
 
+    /// In which time one more walk may pass.
+    fn walk_interval(&self) -> Duration {
+        self.config.shuffle_interval / WALKS_PART
+    }
+
     /// Whether a walk may pass: from a neighbour, not longer than any honest one, and not too many.
     fn lets_pass(&mut self, ttl: u8, ttl_max: u8, origin: &Peer, from: NodeId) -> bool {
-        let interval = self.config.shuffle_interval / WALKS_PART;
+        let interval = self.walk_interval();
         let passes = self.is_partial()
             && ttl <= ttl_max
             && origin.id != self.identity.id
@@ -465,9 +480,7 @@ impl Node {
     }
 
     pub(super) fn on_peers(&mut self, peers: Peers<'_>) {
-        if !self.is_partial()
-            || !self.neighbourhood.walks.take(self.config.shuffle_interval / WALKS_PART, self.fx.now.instant)
-        {
+        if !self.is_partial() || !self.neighbourhood.walks.take(self.walk_interval(), self.fx.now.instant) {
             self.fx.counters.dropped.walks += 1;
             return;
         }

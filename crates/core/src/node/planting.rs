@@ -153,7 +153,7 @@ impl Node {
             return;
         }
         for origin in origins.ids() {
-            self.planting.trees.make_lazy(NodeId(origin.0), letter.peer, self.fx.now.instant);
+            self.planting.trees.make_lazy(NodeId(origin.0), letter.peer);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::streams::Purpose;
 /// How long a question is kept after nobody listens any more.
 const AFTERLIFE: Duration = Duration::from_secs(20);
 /// The longest time that answers are waited for.
-const TIMEOUT_MAX: Duration = Duration::from_mins(10);
+pub(super) const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 
 impl Node {
     /// Asks; the command is done once the question is on its way.
@@ -63,35 +63,42 @@ impl Node {
         }
         let traces = name == queries::TRACE;
         let question = Question { name, payload, filter, until: self.fx.now.wall + timeout };
-        let missing: BTreeSet<NodeId> = self
-            .members
-            .iter()
-            .filter(|member| member.state.is_live() && question.is_for(&member.tags))
-            .map(|member| member.id)
-            .collect();
-        let asked = missing.len();
+        let missing = if self.is_partial() { BTreeSet::new() } else { self.members_asked(&question) };
+        let total = (!self.is_partial()).then_some(missing.len());
         let bytes = question.write();
         let sequence = self.messages.peek_sequence(queries::TOPIC, self.incarnation.boot());
-        let started = self.fx.now.instant;
-        self.queries.ask(sequence, Asked { ticket, traces, started, missing, total: asked, answered: BTreeSet::new() });
+        let (started, is_for_all) = (self.fx.now.instant, question.filter.is_empty());
+        let (ends, answered) = (started + timeout, BTreeSet::new());
+        self.queries.ask(sequence, Asked { ticket, traces, started, ends, is_for_all, missing, total, answered });
         self.fx.arm(timeout, Timer::Query(sequence.0));
         self.done(ticket, Ok(Reply::Accepted));
         let sent = self.put_message(queries::TOPIC, &bytes, timeout + AFTERLIFE);
         assert_eq!(sent, sequence, "the question is known before its own message comes back");
-        if asked == 0 {
+        if total == Some(0) {
             self.on_query_due(sequence);
         }
         Ok(())
     }
 
+    fn members_asked(&self, question: &Question) -> BTreeSet<NodeId> {
+        let asked = self.members.iter().filter(|member| member.state.is_live() && question.is_for(&member.tags));
+        asked.map(|member| member.id).collect()
+    }
+
     /// A question came in, this node's own included.
-    pub(super) fn on_question(&mut self, origin: NodeId, sequence: Sequence, payload: &[u8]) {
+    pub(super) fn on_question(&mut self, origin: NodeId, sequence: Sequence, payload: &[u8], from: Option<NodeId>) {
         let Some(question) = Question::read(payload) else {
             self.fx.counters.dropped.malformed += 1;
             return;
         };
         let query = QueryId { origin, sequence };
-        if self.fx.now.wall > question.until || !question.is_for(&self.identity.tags) {
+        if self.fx.now.wall > question.until {
+            return;
+        }
+        if self.is_partial() {
+            self.note_way(query, &question, from);
+        }
+        if !question.is_for(&self.identity.tags) {
             return;
         }
         match question.name.as_str() {
@@ -103,6 +110,7 @@ impl Node {
                 }
             }
             queries::PING => self.send_answer(query, Vec::new()),
+            queries::AGGREGATE => self.begin_epoch_of_gauge(query, &question.payload),
             _ => {
                 self.queries.open(query, question.until);
                 self.fx.event(Event::Query { query, name: question.name, payload: question.payload });
@@ -125,7 +133,11 @@ impl Node {
 
     fn send_answer(&mut self, query: QueryId, payload: Vec<u8>) {
         if query.origin == self.identity.id {
-            return self.hear_answer(self.identity.id, query.sequence, &payload);
+            let name = self.identity.name.clone();
+            return self.hear_answer(self.identity.id, name, query.sequence, &payload);
+        }
+        if self.is_partial() {
+            return self.return_own(query, payload);
         }
         let Some(to) = self.members.address(query.origin) else { return };
         if payload.len() > queries::ANSWER_DATAGRAM_BYTES {
@@ -166,7 +178,11 @@ impl Node {
         if letter.packet.room() >= 10 {
             letter.packet.answered(sequence.0);
         }
-        self.hear_answer(letter.peer, sequence, payload);
+        let Some(member) = self.members.member(letter.peer).filter(|member| member.state.is_live()) else {
+            self.fx.counters.dropped.unexpected += 1;
+            return;
+        };
+        self.hear_answer(letter.peer, member.name, sequence, payload);
     }
 
     pub(super) fn on_answered(&mut self, sequence: Sequence, from: NodeId) {
@@ -176,28 +192,42 @@ impl Node {
         }
     }
 
-    fn hear_answer(&mut self, from: NodeId, sequence: Sequence, payload: &[u8]) {
+    pub(super) fn hear_answer(&mut self, from: NodeId, name: String, sequence: Sequence, payload: &[u8]) {
         let now = self.fx.now.instant;
-        let stranger = from != self.identity.id && !self.members.is_live(from);
-        let Some(asked) = self.queries.asked_mut(sequence).filter(|_| !stranger) else {
+        let Some(asked) = self.queries.asked_mut(sequence) else {
             self.fx.counters.dropped.unexpected += 1;
             return;
         };
-        if !asked.answered.insert(from) {
+        if asked.answered.len() >= queries::ANSWERS_MAX || !asked.answered.insert(from) {
             return;
         }
         asked.missing.remove(&from);
         let (ticket, traces, after) = (asked.ticket, asked.traces, now.since(asked.started));
-        let complete = asked.missing.is_empty();
+        let complete = asked.total.is_some() && asked.missing.is_empty();
         if traces {
             if let Some(step) = queries::read_trace_step(from, payload) {
-                self.fx.event(Event::Trace { ticket, step });
+                self.fx.event(Event::Trace { ticket, name, step });
             }
         } else {
-            self.fx.event(Event::Answer { ticket, from, payload: payload.to_vec(), after });
+            self.fx.event(Event::Answer { ticket, from, name, payload: payload.to_vec(), after });
         }
         if complete {
             self.on_query_due(sequence);
+        } else if self.is_partial() {
+            self.wait_for_more(sequence);
+        }
+    }
+
+    /// With a partial view nobody knows who has not answered: if as many did as there are by the estimate, what comes within
+    /// a while is all. A trace is answered at once by all who got the message, however many that are.
+    fn wait_for_more(&mut self, sequence: Sequence) {
+        let size = self.estimated_size();
+        let now = self.fx.now.instant;
+        let Some(asked) = self.queries.asked_mut(sequence) else { return };
+        let may_be_all = asked.is_for_all && size.is_some_and(|size| asked.answered.len() >= size);
+        if asked.traces || may_be_all {
+            let wait = asked.ends.since(now).min(queries::QUIET);
+            self.fx.arm(wait, Timer::Query(sequence.0));
         }
     }
 
@@ -207,6 +237,9 @@ impl Node {
         let Some(asked) = self.queries.end(sequence) else { return };
         let elapsed = self.fx.now.instant.since(asked.started);
         let (ticket, answered) = (asked.ticket, asked.answered.len());
-        self.fx.event(Event::Answered { ticket, asked: asked.total, answered, elapsed });
+        let estimate = self.estimated_size().filter(|_| self.is_partial() && asked.is_for_all);
+        let total = asked.total.or_else(|| estimate.map(|estimate| estimate.max(answered)));
+        let estimated = self.is_partial();
+        self.fx.event(Event::Answered { ticket, asked: total, estimated, answered, elapsed });
     }
 }

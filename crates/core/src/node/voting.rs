@@ -13,7 +13,7 @@ use crate::agreement::space::{Founding, Register, floor_above};
 use crate::agreement::statement::{AGREEMENT_PREFIX, FoundingId, Says, Statement, put_ballot, read_ballot};
 use crate::agreement::{Answer, Ballot, Proposal, Vote};
 use crate::frame::{self, Space};
-use crate::identity::{NodeId, Record};
+use crate::identity::{Kept, NodeId, Record};
 use crate::io::{Token, Warning};
 use crate::time::Seconds;
 use crate::update::{Head, Update, UpdateRef};
@@ -405,9 +405,9 @@ impl Node {
     }
 
     /// Takes up what an earlier life stored.
-    pub(super) fn restore_agreement(&mut self) {
+    pub(super) fn restore_agreement(&mut self, kept: Vec<Kept>) {
         let now = self.fx.now.wall;
-        for (key, value) in std::mem::take(&mut self.identity.stored.agreement) {
+        for (key, value) in kept {
             match &*key {
                 b"stopped" => self.agreeing.voting.is_stopped = true,
                 b"floor" => {

@@ -17,7 +17,7 @@ use super::streams::ConnectionId;
 #[derive(Debug)]
 pub(crate) struct Host {
     /// The process, while it runs.
-    pub(crate) node: Option<Node>,
+    pub(crate) node: Option<Box<Node>>,
     /// Which start of the process this is, from 1. What was under way for an earlier life reaches nobody.
     pub(crate) life: u64,
     /// When that was.

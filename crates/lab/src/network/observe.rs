@@ -43,7 +43,7 @@ impl Network {
 
     /// A running node.
     pub fn node(&self, node: usize) -> Option<&Node> {
-        self.hosts[node].node.as_ref()
+        self.hosts[node].node.as_deref()
     }
 
     /// The id of a node; one that lost its disk has a new one from its next start on.

@@ -14,6 +14,8 @@ use super::link::Link;
 pub struct Options {
     /// How many nodes there are at the start.
     pub nodes: usize,
+    /// How many of them are contacts of a cold start: each other node is told one of them.
+    pub contacts: usize,
     /// The network between all of them.
     pub link: Link,
     /// What a stream carries, in bytes per second and direction.
@@ -37,6 +39,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             nodes: 1,
+            contacts: 1,
             link: Link::default(),
             stream_bytes_per_second: 125_000_000,
             clock_skew: Duration::ZERO,
@@ -61,6 +64,7 @@ impl Options {
         let nodes = 3 + rng.below(22);
         Self {
             nodes,
+            contacts: 1,
             link: drawn_link(rng),
             stream_bytes_per_second: pick(rng, &[1_000_000, 12_500_000, 125_000_000]),
             clock_skew: Duration::from_millis(pick(rng, &[0, 10, 1_000, 10_000])),

@@ -174,7 +174,7 @@ impl Network {
             return;
         }
         host.armed_at = NEVER;
-        let deadline = host.node.as_ref().and_then(rumormill_core::Node::poll_timeout);
+        let deadline = host.node.as_deref().and_then(rumormill_core::Node::poll_timeout);
         if deadline.is_some_and(|deadline| deadline.as_micros() <= self.now) {
             self.hosts[node].idle_turns += 1;
             if self.hosts[node].idle_turns > IDLE_TURNS_MAX {
@@ -222,7 +222,7 @@ impl Network {
 
     /// Does what a node wants done, looks at what became of it, and notes its deadline.
     pub(crate) fn drain(&mut self, node: usize) {
-        while let Some(output) = self.hosts[node].node.as_mut().and_then(rumormill_core::Node::poll_output) {
+        while let Some(output) = self.hosts[node].node.as_deref_mut().and_then(rumormill_core::Node::poll_output) {
             self.on_output(node, output);
         }
         if self.hosts[node].stopped {
@@ -356,7 +356,7 @@ impl Network {
     /// Puts a node's deadline into the queue, unless an earlier or equal timeout is there: that one will look again.
     pub(super) fn arm(&mut self, node: usize) {
         let host = &mut self.hosts[node];
-        let Some(deadline) = host.node.as_ref().and_then(rumormill_core::Node::poll_timeout).map(Instant::as_micros)
+        let Some(deadline) = host.node.as_deref().and_then(rumormill_core::Node::poll_timeout).map(Instant::as_micros)
         else {
             return;
         };

@@ -23,6 +23,7 @@ macro_rules! library {
 }
 
 const LIBRARY: &[Named] = library![
+    "churning-overlay",
     "clock-skew",
     "flapping-node",
     "half-open-network",

@@ -72,6 +72,7 @@ impl fmt::Display for Scenario {
             nodes,
             start,
             start_within,
+            contacts,
             duration,
             seed,
             latency,
@@ -96,6 +97,7 @@ impl fmt::Display for Scenario {
         line.always("nodes", nodes);
         line.unless(*start == Start::default(), "start", "joined");
         line.unless(*start_within == plain.start_within, "start-within", time(start_within));
+        line.unless(*contacts == plain.contacts, "contacts", contacts);
         line.always("duration", time(duration));
         line.always("seed", seed);
         line.unless(*latency == plain.latency, "latency", time(latency));

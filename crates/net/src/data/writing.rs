@@ -120,7 +120,8 @@ impl Maker {
             | Reply::Left
             | Reply::Published { .. }
             | Reply::Checked { .. }
-            | Reply::Operated(_) => {
+            | Reply::Operated(_)
+            | Reply::Aggregated(_) => {
                 unreachable!("a write ends as written")
             }
         }
