@@ -148,7 +148,7 @@ pub(crate) struct Timers {
 }
 
 /// The timers of which a node has one each, in their order.
-const SINGLE: [Timer; 17] = [
+const SINGLE: [Timer; 16] = [
     Timer::ProbeInterval,
     Timer::Round,
     Timer::Echo,
@@ -164,7 +164,6 @@ const SINGLE: [Timer; 17] = [
     Timer::Shuffle,
     Timer::Search,
     Timer::Lazy,
-    Timer::Agree,
     Timer::Gauges,
 ];
 
@@ -186,9 +185,10 @@ const fn place(timer: Timer) -> Option<usize> {
         Timer::Shuffle => Some(12),
         Timer::Search => Some(13),
         Timer::Lazy => Some(14),
-        Timer::Agree => Some(15),
-        Timer::Gauges => Some(16),
+        Timer::Gauges => Some(15),
         Timer::Probe(_)
+        // There are nodes that never need it.
+        | Timer::Agree
         | Timer::Neighbour(_)
         | Timer::Graft(_)
         | Timer::Relay(_)

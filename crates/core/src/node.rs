@@ -20,6 +20,7 @@ mod letters;
 mod overlaying;
 mod planting;
 mod probing;
+mod proposing;
 mod questions;
 mod replicas;
 mod returning;
@@ -34,8 +35,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::agreement::Ballots;
-use crate::agreement::space::Space as Agreement;
 use crate::apart::Apart;
 use crate::budget::Budget;
 use crate::clock;
@@ -61,7 +60,7 @@ use crate::update::{Interner, UpdateId};
 use crate::wire::{HEADER_BYTES, Header, Reader, VERSION, Version};
 
 pub use acquaint::FullView;
-use agreeing::Agreeing;
+use agreeing::WhenUsed;
 use averaging::Averaging;
 use claims::Doubt;
 pub use founding::{AgreementStatus, FoundingStatus};
@@ -127,7 +126,8 @@ pub struct Node {
     neighbourhood: Neighbourhood,
     planting: Planting,
     averaging: Averaging,
-    agreeing: Agreeing,
+    /// Nothing until the first statement comes in.
+    agreeing: WhenUsed,
     /// Nothing until a gauge is set or asked for.
     gauging: Option<Box<Gauging>>,
     doubts: BTreeMap<NodeId, Doubt>,
@@ -180,7 +180,6 @@ impl Node {
         let token_key: [u8; 16] =
             std::array::from_fn(|_| u8::try_from(fx.rng.below(256)).expect("a byte is below 256"));
         let first_number = u16::try_from(fx.rng.below(1 << 16)).expect("below 2^16");
-        let first_counter = fx.rng.below(1 << 16) as u64;
         let Stored { boot: last_boot, first_boot, members: known, former, gone, heard, data: shelved, agreement } =
             stored;
         let boot = (last_boot + 1).min(BOOT_MAX);
@@ -213,10 +212,7 @@ impl Node {
             neighbourhood: Neighbourhood::new(now.instant),
             planting: Planting::default(),
             averaging: Averaging::new(now.instant),
-            agreeing: Agreeing::new(
-                Agreement::new(secret, interner.clone(), now.wall),
-                Ballots::new(identity.id, boot, first_counter),
-            ),
+            agreeing: WhenUsed::default(),
             gauging: None,
             doubts: BTreeMap::new(),
             wants: BTreeMap::new(),
@@ -622,7 +618,7 @@ impl Node {
     }
 
     /// Whether updates had to be refused for which no room was left, so that this node may differ from others.
-    pub const fn is_degraded(&self) -> bool {
+    pub fn is_degraded(&self) -> bool {
         self.members.replica().is_degraded()
             || self.data.replica().is_degraded()
             || self.messages.replica().is_degraded()

@@ -197,7 +197,7 @@ fn update() -> impl Strategy<Value = Vec<u8>> {
 
 /// Frames of every kind: with an update at its edges, or with any content.
 fn frames() -> impl Strategy<Value = Vec<u8>> {
-    let any_content = (0x0f_u8..0x34, proptest::collection::vec(any::<u8>(), 0..60))
+    let any_content = (0x0f_u8..0x3b, proptest::collection::vec(any::<u8>(), 0..60))
         .prop_map(|(kind, content)| frame(kind, &content));
     prop_oneof![update().prop_map(|update| carrying(&update)), any_content]
 }

@@ -250,9 +250,8 @@ fn nothing_is_sent_about_registers_while_nothing_is_done_to_them() {
         net.run_for(secs(60)).unwrap();
         let sent = |net: &Network| net.up().map(|node| net.node(node).unwrap().counters().bytes_sent).sum::<u64>();
         let before = sent(&net);
-        net.run_for(secs(120)).unwrap();
+        net.run_for(secs(600)).unwrap();
         sent(&net) - before
     };
-    let (with, without) = (bytes(true), bytes(false));
-    assert!(with.abs_diff(without) * 100 < without, "{with} bytes with registers, {without} without");
+    assert_eq!(bytes(true), bytes(false));
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::identity::NodeId;
 
 /// Counters end here, so that the next one always is a number.
-const COUNTER_MAX: u64 = 1 << 56;
+pub(super) const COUNTER_MAX: u64 = 1 << 56;
 
 /// The number of an attempt. No two attempts ever have the same one: the configuration and the counter order them, boot and
 /// proposer keep apart those that began in the dark (design §2 rule 1).

@@ -12,6 +12,9 @@ pub const VALUE_BYTES_MAX: usize = 64 << 10;
 /// more have gone by (decision 0014).
 pub const APPLIED_MAX: usize = 16;
 
+/// Versions end here, so that the next one always is a number.
+pub(super) const VERSION_MAX: u64 = 1 << 56;
+
 /// What an operation is known by, in contents and between nodes: random, so that no two of a register have the same.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct OperationId(pub u64);
@@ -90,7 +93,8 @@ impl Content {
         if !expected.is_met_by(self) {
             return false;
         }
-        self.version += 1;
+        // Nobody counts so far but a liar, whose registers stay there.
+        self.version = (self.version + 1).min(VERSION_MAX);
         self.value.clone_from(value);
         if self.applied.len() == APPLIED_MAX {
             self.applied.pop_front();

@@ -40,7 +40,7 @@ pub(super) fn is_chosen(votes: &Votes, configuration: &Configuration, ballot: Ba
     if ballot.configuration == configuration.number {
         return configuration.is_quorum(accepts);
     }
-    let was_last = ballot.configuration + 1 == configuration.number;
+    let was_last = ballot.configuration == configuration.number - 1;
     was_last && configuration.previous.as_ref().is_some_and(|previous| is_majority(previous, accepts))
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ballot::COUNTER_MAX;
 use super::statement::{CONFIGURATIONS, FoundingId, Says, Sealed, Statement, content_body, founding_body};
 use super::{Accepted, Ballot, Configuration, Content, Proposal, Vote, Votes, chosen};
 use crate::identity::NodeId;
@@ -412,7 +413,7 @@ impl Space {
 
 /// The ballot below which nothing is accepted for a register whose vote was forgotten: above all that had been promised.
 pub(crate) fn floor_above(promised: Ballot) -> Ballot {
-    Ballot { counter: promised.counter + 1, boot: 0, proposer: NodeId::NONE, ..promised }
+    Ballot { counter: (promised.counter + 1).min(COUNTER_MAX), boot: 0, proposer: NodeId::NONE, ..promised }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::content::VERSION_MAX;
 use super::{
     APPLIED_MAX, Ballot, Change, Configuration, Content, Expected, OperationId, Proposal, VALUE_BYTES_MAX, VOTERS_MAX,
     Value,
@@ -350,7 +351,7 @@ fn read_content(body: &[u8]) -> Option<Content> {
     let mut reader = Reader::new(body);
     let version = reader.varint()?;
     let count = usize::from(reader.u8()?);
-    if count > APPLIED_MAX || count as u64 > version {
+    if count > APPLIED_MAX || !(count as u64..=VERSION_MAX).contains(&version) {
         return None;
     }
     let applied = (0..count).map(|_| reader.u64().map(OperationId)).collect::<Option<_>>()?;

@@ -60,7 +60,9 @@ impl Node {
     /// Makes this node's claim of that incarnation, from its identity as it is now.
     fn adopt_own_claim(&mut self, incarnation: Incarnation) {
         self.incarnation = incarnation;
-        self.agreeing.ballots.raise(incarnation.boot());
+        if !self.agreeing.is_unused() {
+            self.agreeing.ballots.raise(incarnation.boot());
+        }
         let body = update::claim_body(&self.identity, self.first_boot);
         let bytes = update::claim_bytes(self.identity.id, incarnation, State::Alive, Seconds::NEVER, &body);
         self.merge_own(&bytes);

@@ -155,13 +155,14 @@ impl Node {
     fn send_given(&mut self, id: OperationId) {
         let Ok((founding, _)) = self.agreeing.served() else { return };
         let now = self.fx.now.instant;
-        let Some(asked) = self.agreeing.operations.get_mut(&id) else { return };
+        let agreeing = &mut *self.agreeing;
+        let Some(asked) = agreeing.operations.get_mut(&id) else { return };
         let left = asked.deadline().since(now);
         let Some(given) = &mut asked.given else { return };
-        self.agreeing.dues.remove(&(given.due, Due::Given(id)));
+        agreeing.dues.remove(&(given.due, Due::Given(id)));
         let rtt = self.members.rtt(given.to).unwrap_or_default();
         given.due = now + (rtt * 4).max(PATIENCE_MIN) * 2_u32.pow(given.tries.min(4));
-        self.agreeing.dues.insert((given.due, Due::Given(id)));
+        agreeing.dues.insert((given.due, Due::Given(id)));
         let (to, base) = (given.to, given.base);
         let boot = self.members.version(to).map_or(0, |(incarnation, ..)| incarnation.boot());
         let mut content = Vec::with_capacity(64);
@@ -190,9 +191,10 @@ impl Node {
 
     /// Does here what a peer was to do. It may have done it, or may do it yet.
     fn take_back(&mut self, id: OperationId) {
-        let Some(asked) = self.agreeing.operations.get_mut(&id) else { return };
+        let agreeing = &mut *self.agreeing;
+        let Some(asked) = agreeing.operations.get_mut(&id) else { return };
         let Some(given) = asked.given.take() else { return };
-        self.agreeing.dues.remove(&(given.due, Due::Given(id)));
+        agreeing.dues.remove(&(given.due, Due::Given(id)));
         let operation = Operation { id, change: asked.change.clone(), base: Some(given.base) };
         self.propose_operation(operation);
     }
@@ -270,7 +272,7 @@ impl Node {
             self.fx.counters.dropped.malformed += 1;
             return;
         };
-        let asked = self.agreeing.operations.get_mut(&id);
+        let asked = if self.agreeing.is_unused() { None } else { self.agreeing.operations.get_mut(&id) };
         let Some(asked) = asked.filter(|asked| asked.given.is_some_and(|given| given.to == letter.peer)) else {
             self.fx.counters.dropped.unexpected += 1;
             return;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Node;
-use super::agreeing::{Asker, Due};
+use super::agreeing::{Agreeing, Asker, Due};
 use super::commands::invalid;
 use crate::agreement::space::{Founding, Register};
 use crate::agreement::statement::{CONFIGURATIONS, FoundingId, Says, Sealed, Statement, digest_of};
@@ -97,6 +97,7 @@ impl Node {
             let rule = format!("1 to {VOTERS_MAX} node ids, each once");
             return Err(invalid("voters", format!("{named} ids"), &rule));
         }
+        self.use_agreement();
         let (id, update) = self.agreeing.space.make_founding(&voters);
         match self.agreeing.served() {
             Err(Refusal::NoVoters) => {}
@@ -212,10 +213,10 @@ impl Node {
 impl Node {
     /// Joins a founding that names this node, or a configuration of it that has it as a voter, unless it joined another before.
     pub(super) fn join_founding(&mut self, founding: FoundingId) {
-        let Some(known) = self.agreeing.space.founding(founding).filter(|known| !known.is_dropped()) else { return };
+        let Agreeing { space, voting, .. } = &mut *self.agreeing;
+        let Some(known) = space.founding(founding).filter(|known| !known.is_dropped()) else { return };
         let me = self.identity.id;
         let votes = known.configuration().is_some_and(|configuration| configuration.voters.contains_key(&me));
-        let voting = &mut self.agreeing.voting;
         let is_free = voting.joined.is_none() && voting.joining.is_none() && !voting.is_stopped;
         // What would not outlive this process is promised to nobody.
         if self.identity.durable && is_free && (votes || known.voters().contains(&me)) {
@@ -281,7 +282,7 @@ impl Node {
         let known = self.agreeing.space.founding(founding);
         let number = known.and_then(Founding::configuration).map_or(0, |configuration| configuration.number);
         let sealed = known.and_then(|known| known.sealed(me));
-        if sealed.is_none_or(|sealed| sealed.configuration + 1 < number) {
+        if sealed.is_none_or(|sealed| sealed.configuration < number.saturating_sub(1)) {
             self.seal_anew(founding);
         }
     }
@@ -372,7 +373,7 @@ impl Node {
 /// before are lacking.
 fn to_take_over(known: &Founding, configuration: &Configuration, previous: &Voters) -> Option<Vec<Box<str>>> {
     let shown = |voter: NodeId| -> Option<Vec<&str>> {
-        let sealed = known.sealed(voter).filter(|sealed| sealed.configuration + 1 >= configuration.number)?;
+        let sealed = known.sealed(voter).filter(|sealed| sealed.configuration >= configuration.number - 1)?;
         let counts = |(name, _): &(&str, _)| known.birth(name, voter).is_some_and(|(born, _)| born < sealed.born);
         let names: Vec<&str> = known.registers().filter(counts).map(|(name, _)| name).collect();
         let digest = names.iter().fold(0, |digest, name| digest ^ digest_of(name));

@@ -1,5 +1,6 @@
 //! Updates as they come in, large ones that were announced, and what others ask for.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,8 +184,11 @@ impl Node {
 
     pub(super) fn on_announce(&mut self, list: List<'_>, letter: &mut Letter) {
         for (id, size) in list.announced() {
-            let knows = |replica: &Replica| replica.get(id).is_some() || replica.is_refused(id);
-            let held = [Space::Messages, Space::Data, Space::Agreement].iter().any(|space| knows(self.replica(*space)));
+            let knows = |space| {
+                let replica = self.replica(space);
+                replica.get(id).is_some() || replica.is_refused(id)
+            };
+            let held = [Space::Messages, Space::Data, Space::Agreement].into_iter().any(knows);
             if held || self.wants.len() >= WANTS_MAX && !self.wants.contains_key(&id) {
                 continue;
             }
@@ -319,7 +323,7 @@ impl Node {
 
     pub(super) fn on_request(&mut self, list: List<'_>, letter: &mut Letter) {
         let served = Space::ALL.into_iter().filter(|space| !self.withholds(*space, letter.peer));
-        let replicas: Vec<&Replica> = served.map(|space| self.replica(space)).collect();
+        let replicas: Vec<Cow<'_, Replica>> = served.map(|space| self.replica(space)).collect();
         // Each once, however often it is named.
         let ids: BTreeSet<u64> = list.short_ids().take(REQUEST_MAX).collect();
         let held = |id| replicas.iter().flat_map(move |replica| replica.named(id)).cloned();

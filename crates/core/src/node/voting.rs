@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Node;
-use super::agreeing::{Due, REGISTERS_MAX};
+use super::agreeing::{Agreeing, Due, REGISTERS_MAX};
 use crate::agreement::space::{Founding, Register, floor_above};
 use crate::agreement::statement::{AGREEMENT_PREFIX, FoundingId, Says, Statement, put_ballot, read_ballot};
 use crate::agreement::{Answer, Ballot, Proposal, Vote};
@@ -143,8 +143,8 @@ impl Node {
         (birth, bury): (Option<u64>, bool),
         (asker, hot): (NodeId, bool),
     ) {
-        let voting = &mut self.agreeing.voting;
-        let known = self.agreeing.space.founding(founding);
+        let Agreeing { voting, space, .. } = &mut *self.agreeing;
+        let known = space.founding(founding);
         let is_new = known.is_none_or(|known| known.register(register).is_none());
         let registers = known.map_or(0, Founding::len) + voting.working.len();
         if voting.drafts.len() >= UNDER_WAY_MAX || is_new && registers >= 2 * REGISTERS_MAX {
@@ -206,6 +206,9 @@ impl Node {
 
     /// Something is durable: it enters the replica, and is said.
     pub(super) fn on_vote_persisted(&mut self, token: Token) {
+        if self.agreeing.is_unused() {
+            return;
+        }
         self.agreeing.voting.kept.remove(&token);
         let Some(draft) = self.agreeing.voting.drafts.pop_front_if(|draft| draft.token == token) else { return };
         let Draft { update, askers, hot, .. } = draft;
@@ -235,6 +238,9 @@ impl Node {
     }
 
     pub(super) fn on_vote_failed(&mut self, token: Token) {
+        if self.agreeing.is_unused() {
+            return;
+        }
         if self.agreeing.voting.kept.remove(&token) {
             self.retry_keeping();
         }
@@ -300,11 +306,11 @@ impl Node {
 
     /// This node has said more than it remembers, or may have: it votes no more.
     pub(super) fn stop_voting(&mut self) {
-        let voting = &mut self.agreeing.voting;
+        let voting = &self.agreeing.voting;
         if voting.joined.is_none() && voting.joining.is_none() || voting.is_stopped {
             return;
         }
-        voting.is_stopped = true;
+        self.agreeing.voting.is_stopped = true;
         self.keep_stopped();
         self.warn("voter", Warning::VoterStopped);
     }
@@ -360,6 +366,9 @@ impl Node {
 
     /// Lets go what has had its time.
     pub(super) fn fade_agreement(&mut self) {
+        if self.agreeing.is_unused() {
+            return;
+        }
         for update in self.agreeing.space.fade(self.fx.now.wall) {
             self.rumors.cool(update.id);
             self.note_buried(&update);
@@ -406,6 +415,10 @@ impl Node {
 
     /// Takes up what an earlier life stored.
     pub(super) fn restore_agreement(&mut self, kept: Vec<Kept>) {
+        if kept.is_empty() {
+            return;
+        }
+        self.use_agreement();
         let now = self.fx.now.wall;
         for (key, value) in kept {
             match &*key {
@@ -429,7 +442,7 @@ impl Node {
         match statement.says {
             Says::Joined { voter } if voter == me => self.agreeing.voting.joined = Some(statement.founding),
             Says::Vote { voter, born, .. } if voter == me => {
-                self.agreeing.voting.born = self.agreeing.voting.born.max(born + 1);
+                self.agreeing.voting.born = self.agreeing.voting.born.max(born.saturating_add(1));
             }
             Says::Sealed(sealed) if sealed.voter == me => {
                 self.agreeing.voting.born = self.agreeing.voting.born.max(sealed.born);
