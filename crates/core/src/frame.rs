@@ -50,15 +50,15 @@ pub(crate) const KIND_PRUNE: u8 = 0x2c;
 pub(crate) const KIND_AVERAGE: u8 = 0x2d;
 pub(crate) const KIND_AVERAGED: u8 = 0x2e;
 pub(crate) const KIND_SIZE: u8 = 0x2f;
+pub(crate) const KIND_RETURN: u8 = 0x30;
+pub(crate) const KIND_RETURNED: u8 = 0x31;
+pub(crate) const KIND_PADDING: u8 = 0x32;
 pub(crate) const KIND_PROPOSE: u8 = 0x33;
 pub(crate) const KIND_VOTE: u8 = 0x34;
 pub(crate) const KIND_FORWARD: u8 = 0x35;
 pub(crate) const KIND_OUTCOME: u8 = 0x36;
 pub(crate) const KIND_GAUGE: u8 = 0x38;
 pub(crate) const KIND_GAUGED: u8 = 0x39;
-pub(crate) const KIND_RETURN: u8 = 0x30;
-pub(crate) const KIND_RETURNED: u8 = 0x31;
-pub(crate) const KIND_PADDING: u8 = 0x32;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
