@@ -50,16 +50,13 @@ pub(super) fn aggregate(flags: &Aggregate, output: Output) -> Result<(), Failure
 fn sentence(document: &AggregateDocument, value: f64) -> String {
     let AggregateDocument { error, members, rounds, converged, .. } = document;
     let told = if *converged { "" } else { ", which still differ by more than 1 %" };
-    format!(
-        "{} (within {}, of {}, {rounds} rounds{told})",
-        number(value),
-        number(*error),
-        print::count(*members, "agent")
-    )
+    let within = if *error > 0.0 { format!("within {}, ", number(*error, 1)) } else { String::new() };
+    let of = print::count(*members, "agent");
+    format!("{} ({within}of {of}, {rounds} rounds{told})", number(value, 6))
 }
 
-/// With six digits at most, and none that say nothing.
-fn number(value: f64) -> String {
-    let rounded: f64 = format!("{value:.5e}").parse().unwrap_or(value);
+/// With so many digits at most, and none that say nothing.
+fn number(value: f64, digits: usize) -> String {
+    let rounded: f64 = format!("{value:.*e}", digits - 1).parse().unwrap_or(value);
     rounded.to_string()
 }
