@@ -530,14 +530,20 @@ impl From<Refusal> for Problem {
         let detail = refusal.to_string();
         match refusal {
             Refusal::Invalid { field, value, rule } => Self::value(field, value, rule),
-            Refusal::Full { .. } | Refusal::DataFull { .. } => Self::new("full", detail),
+            Refusal::Full { .. } | Refusal::DataFull { .. } | Refusal::RegistersFull { .. } => {
+                Self::new("full", detail)
+            }
             Refusal::Unknown { .. } => Self::new("absent", detail),
             Refusal::StillAlive { .. } => Self::new("still_alive", detail),
             Refusal::Alone => Self::new("alone", detail),
             Refusal::Leaving => Self::new("leaving", detail),
             Refusal::NotStored { .. } => Self::new("not_stored", detail),
             Refusal::NotDurable => Self::new("not_durable", detail),
-            Refusal::WritesWaiting { .. } => Self::new("busy", detail),
+            Refusal::NoVoters => Self::new("no_voters", detail),
+            Refusal::TwoFoundings { .. } => Self::new("two_foundings", detail),
+            Refusal::VotersChange => Self::new("voters_change", detail),
+            Refusal::NoQuorum { .. } => Self::new("no_quorum", detail),
+            Refusal::WritesWaiting { .. } | Refusal::OperationsWaiting { .. } => Self::new("busy", detail),
             Refusal::WrongKind { .. } => Self::new("wrong_kind", detail),
             Refusal::Mismatch { actual, expected, .. } => {
                 let word =

@@ -70,6 +70,8 @@ pub(crate) enum Timer {
     Search,
     /// What came lately is announced on lazy links.
     Lazy,
+    /// An operation on a register is over, or a proposal was not answered.
+    Agree,
     /// The next round of averaging gauges.
     Gauges,
     /// A message that was announced has not come.
@@ -185,6 +187,8 @@ const fn place(timer: Timer) -> Option<usize> {
         Timer::Lazy => Some(14),
         Timer::Gauges => Some(15),
         Timer::Probe(_)
+        // There are nodes that never need it.
+        | Timer::Agree
         | Timer::Neighbour(_)
         | Timer::Graft(_)
         | Timer::Relay(_)

@@ -50,11 +50,15 @@ pub(crate) const KIND_PRUNE: u8 = 0x2c;
 pub(crate) const KIND_AVERAGE: u8 = 0x2d;
 pub(crate) const KIND_AVERAGED: u8 = 0x2e;
 pub(crate) const KIND_SIZE: u8 = 0x2f;
-pub(crate) const KIND_GAUGE: u8 = 0x38;
-pub(crate) const KIND_GAUGED: u8 = 0x39;
 pub(crate) const KIND_RETURN: u8 = 0x30;
 pub(crate) const KIND_RETURNED: u8 = 0x31;
 pub(crate) const KIND_PADDING: u8 = 0x32;
+pub(crate) const KIND_PROPOSE: u8 = 0x33;
+pub(crate) const KIND_VOTE: u8 = 0x34;
+pub(crate) const KIND_FORWARD: u8 = 0x35;
+pub(crate) const KIND_OUTCOME: u8 = 0x36;
+pub(crate) const KIND_GAUGE: u8 = 0x38;
+pub(crate) const KIND_GAUGED: u8 = 0x39;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -62,11 +66,12 @@ pub(crate) enum Space {
     Members = 0,
     Data = 1,
     Messages = 2,
+    Agreement = 3,
 }
 
 impl Space {
-    pub(crate) const COUNT: usize = 3;
-    pub(crate) const ALL: [Self; Self::COUNT] = [Self::Members, Self::Data, Self::Messages];
+    pub(crate) const COUNT: usize = 4;
+    pub(crate) const ALL: [Self; Self::COUNT] = [Self::Members, Self::Data, Self::Messages, Self::Agreement];
 
     /// Its place among all spaces.
     pub(crate) const fn place(self) -> usize {
@@ -78,6 +83,7 @@ impl Space {
             0 => Some(Self::Members),
             1 => Some(Self::Data),
             2 => Some(Self::Messages),
+            3 => Some(Self::Agreement),
             _ => None,
         }
     }
@@ -184,6 +190,14 @@ pub(crate) enum Frame<'a> {
     Averaged { epoch: u32, number: u16, flows: Shares<'a> },
     /// So many nodes there are, by what I know; 0: tell me.
     Size(f32),
+    /// A proposal, straight to a voter.
+    Propose(Items<'a>),
+    /// A vote, straight to a proposer; or what the proposer must know before it goes on.
+    Vote(Items<'a>),
+    /// Do this operation for me.
+    Forward(Reader<'a>),
+    /// It ended like this.
+    Outcome(Reader<'a>),
     /// In that epoch of a gauge I hold this: let us hold the same.
     Gauge { epoch: QueryId, number: u16, offered: Reader<'a> },
     /// This flows to you, or from you.
@@ -470,6 +484,10 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_AVERAGED => {
             Frame::Averaged { epoch: content.u32()?, number: content.u16()?, flows: Shares::new(content)? }
         }
+        KIND_PROPOSE => Frame::Propose(Items::new(content)),
+        KIND_VOTE => Frame::Vote(Items::new(content)),
+        KIND_FORWARD => Frame::Forward(content),
+        KIND_OUTCOME => Frame::Outcome(content),
         KIND_GAUGE => Frame::Gauge { epoch: read_query(&mut content)?, number: content.u16()?, offered: content },
         KIND_GAUGED => Frame::Gauged { epoch: read_query(&mut content)?, number: content.u16()?, flows: content },
         KIND_SIZE => Frame::Size(f32::from_bits(content.u32()?)),
@@ -528,7 +546,7 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
             for frame in Frames::new(&bytes) {
                 match frame {
-                    Ok(Frame::Updates { items, .. } | Frame::Hold { items, .. } | Frame::Payload(items)) => drop(items.collect::<Vec<_>>()),
+                    Ok(Frame::Updates { items, .. } | Frame::Hold { items, .. } | Frame::Payload(items) | Frame::Propose(items) | Frame::Vote(items)) => drop(items.collect::<Vec<_>>()),
                     Ok(Frame::Accusations(list)) => drop(list.accusations().collect::<Vec<_>>()),
                     Ok(Frame::Announce(list)) => drop(list.announced().collect::<Vec<_>>()),
                     Ok(Frame::Request(list)) => drop(list.short_ids().collect::<Vec<_>>()),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use crate::agreement::statement::AGREEMENT_PREFIX;
 use crate::apart::Apart;
 use crate::config::{ConfigError, is_name};
 use crate::data::RECORD_PREFIX;
@@ -232,7 +233,12 @@ pub struct Stored {
     pub heard: Option<Seconds>,
     /// The data: each update as its bytes.
     pub data: Vec<Box<[u8]>>,
+    /// What this node must remember of agreement, by the rest of its key.
+    pub agreement: Vec<Kept>,
 }
+
+/// Something that a node keeps, by the rest of its key.
+pub type Kept = (Box<[u8]>, Box<[u8]>);
 
 impl Stored {
     /// Reads back what [`Output::Persist`](crate::Output::Persist) asked to store, each key once. What it does not
@@ -256,6 +262,9 @@ impl Stored {
             b"heard" => self.heard = reader.u32().map(Seconds),
             b"former" => self.former = read_addresses(reader),
             key if key.starts_with(RECORD_PREFIX) => self.data.push(value.into()),
+            key if key.starts_with(AGREEMENT_PREFIX) => {
+                self.agreement.push((key[AGREEMENT_PREFIX.len()..].into(), value.into()));
+            }
             _ => {}
         }
     }

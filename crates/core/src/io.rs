@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aggregate::Aggregate;
+use crate::agreement::{self, FoundingId, Outcome, Value};
 use crate::data::{Change, Revision, Write, Written};
 use crate::datum::Kind;
 use crate::identity::{Incarnation, NodeId, Record, Sequence, Tags};
@@ -160,6 +161,33 @@ pub enum Command {
         writes: Vec<Write>,
         /// By how many bytes others that are to be written first let the store grow.
         growth: usize,
+    },
+    /// Name the first voters of registers. They join, each at most one founding in its life; once all have, registers can be
+    /// used.
+    Found {
+        /// Whom; each once.
+        voters: Vec<NodeId>,
+    },
+    /// Drop a founding for good, everywhere: what was agreed on in it is lost. For two clusters that each had one and met.
+    DropFounding {
+        /// Which.
+        founding: FoundingId,
+    },
+    /// Change who votes. Done once that is decided; what the new voters lack is taken over then.
+    ChangeVoters {
+        /// All that are to vote.
+        voters: Vec<NodeId>,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// Read a register, or change it by compare-and-set, linearizably.
+    Operate {
+        /// 1 to 255 bytes.
+        register: String,
+        /// What to do.
+        change: agreement::Change,
+        /// How long it may take; then it ends as [`Refusal::NoQuorum`].
+        timeout: Duration,
     },
     /// Ask every member when it got a message and from whom. Lines come as [`Event::Trace`], the end as
     /// [`Event::Answered`].
@@ -430,6 +458,15 @@ pub enum Event {
     },
     /// A key changed, by a write of this node or of another, or because its value ran out.
     Data(Arc<Change>),
+    /// A register holds something else, as far as the votes seen here show; later changes may be hidden.
+    Register {
+        /// Which.
+        register: String,
+        /// How many operations have changed it.
+        version: u64,
+        /// What it holds; nothing after a deletion.
+        value: Option<Value>,
+    },
     /// A query for handlers of the application.
     Query {
         /// To answer it by.
@@ -520,6 +557,8 @@ pub enum Reply {
     },
     /// Data were changed.
     Written(Box<Written>),
+    /// An operation on a register ended.
+    Operated(Outcome),
     /// What an epoch of a gauge has found.
     Aggregated(Box<Found>),
     /// Data can be changed so.
@@ -608,6 +647,46 @@ pub enum Refusal {
     /// durable.
     #[error("the disk has not confirmed the write within its time; whether it is made is not known yet")]
     NotConfirmed,
+    /// Nobody votes on registers yet.
+    #[error("nobody votes on registers yet: voters have to be named, and all of them to join")]
+    NoVoters,
+    /// Two sets of voters were founded apart from each other.
+    #[error("voters were named twice, apart from each other ({first} and {second}); an operator has to drop one")]
+    TwoFoundings {
+        /// One of them.
+        first: FoundingId,
+        /// Another.
+        second: FoundingId,
+    },
+    /// Another change of voters is under way.
+    #[error("another change of voters is under way")]
+    VotersChange,
+    /// The operation was not decided in time.
+    #[error(
+        "no quorum answered in time; not heard: {}; {}",
+        list(unheard),
+        if *unknown { "whether it was done is not known" } else { "nothing was done" }
+    )]
+    NoQuorum {
+        /// Which voters did not answer.
+        unheard: Vec<NodeId>,
+        /// Whether it may have been done, or may be yet.
+        unknown: bool,
+    },
+    /// More operations are on their way than may be.
+    #[error("{waiting} operations on registers are on their way; try again later")]
+    OperationsWaiting {
+        /// How many.
+        waiting: usize,
+    },
+    /// There are as many registers as there may be.
+    #[error("there are {registers} registers, and may be {limit}; delete some first")]
+    RegistersFull {
+        /// How many there are.
+        registers: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// No such member, message, query, key or element.
     #[error("no {what} {name}")]
     Unknown {
@@ -638,6 +717,13 @@ pub enum Refusal {
         /// What the driver said.
         reason: String,
     },
+}
+
+fn list(ids: &[NodeId]) -> String {
+    if ids.is_empty() {
+        return "nobody in particular".to_owned();
+    }
+    ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn revision(revision: Option<Revision>) -> String {
@@ -709,6 +795,9 @@ pub enum Warning {
         /// What was stored.
         stored: u64,
     },
+    /// This node is a voter whose disk is behind what it has said: a restored backup. It votes no more.
+    #[error("this node has voted on more than its disk remembers, and votes no more: name another voter in its place")]
+    VoterStopped,
     /// Records could not be stored; what is not durable is not said.
     #[error("the data directory does not take writes: {reason}")]
     PersistFailed {

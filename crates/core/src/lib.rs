@@ -1,6 +1,7 @@
 //! The gossip protocols of Rumormill as one deterministic state machine: no sockets, no clock, no threads.
 
 pub mod aggregate;
+pub mod agreement;
 mod apart;
 mod budget;
 mod clock;
@@ -42,7 +43,7 @@ pub mod wire;
 pub use config::{Config, ConfigBuilder, ConfigError};
 pub use identity::{Identity, Incarnation, NodeId, Record, Sequence, Stored, Tags};
 pub use io::{Channel, Command, Event, Input, Member, MemberChange, Message, Output, Refusal, Reply, State};
-pub use node::{FullView, Node};
+pub use node::{AgreementStatus, FoundingStatus, FullView, Node};
 pub use stop::{Interest, StopRule};
 pub use time::{Instant, Now, Seconds, Wall};
 pub use update::Interner;

@@ -5,10 +5,13 @@
 //! and says in its return value what happened; the handlers carry that from one to the next.
 
 mod acquaint;
+mod agreeing;
 mod averaging;
 mod claims;
 mod commands;
 mod exchanging;
+mod forwarding;
+mod founding;
 mod gauging;
 mod gossip;
 mod intake;
@@ -17,12 +20,14 @@ mod letters;
 mod overlaying;
 mod planting;
 mod probing;
+mod proposing;
 mod questions;
 mod replicas;
 mod returning;
 mod reunion;
 mod saving;
 mod serving;
+mod voting;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -40,7 +45,7 @@ use crate::detector::Detector;
 use crate::effects::{Effects, Timer};
 use crate::exchange::Exchanges;
 use crate::few::Few;
-use crate::frame::{Frame, Frames, Malformed};
+use crate::frame::{Frame, Frames, Malformed, Space};
 use crate::hash;
 use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Own, Sequence, Stored, Tags};
 use crate::io::{Event, InView, Input, Member, Message, Output, State, StopReason, Ticket, Token, TraceStep, Warning};
@@ -56,8 +61,10 @@ use crate::update::{Interner, UpdateId};
 use crate::wire::{HEADER_BYTES, Header, Reader, VERSION, Version};
 
 pub use acquaint::FullView;
+use agreeing::WhenUsed;
 use averaging::Averaging;
 use claims::Doubt;
+pub use founding::{AgreementStatus, FoundingStatus};
 use gauging::Gauging;
 use gossip::Gossip;
 use intake::Want;
@@ -120,6 +127,8 @@ pub struct Node {
     neighbourhood: Neighbourhood,
     planting: Planting,
     averaging: Averaging,
+    /// Nothing until the first statement comes in.
+    agreeing: WhenUsed,
     gauging: Seldom<Gauging>,
     doubts: BTreeMap<NodeId, Doubt>,
     wants: BTreeMap<UpdateId, Want>,
@@ -171,7 +180,8 @@ impl Node {
         let token_key: [u8; 16] =
             std::array::from_fn(|_| u8::try_from(fx.rng.below(256)).expect("a byte is below 256"));
         let first_number = u16::try_from(fx.rng.below(1 << 16)).expect("below 2^16");
-        let Stored { boot: last_boot, first_boot, members: known, former, gone, heard, data: shelved } = stored;
+        let Stored { boot: last_boot, first_boot, members: known, former, gone, heard, data: shelved, agreement } =
+            stored;
         let boot = (last_boot + 1).min(BOOT_MAX);
         let listed_as = if config.view == View::Full { InView::Full } else { InView::Active };
         let mut node = Self {
@@ -202,6 +212,7 @@ impl Node {
             neighbourhood: Neighbourhood::new(now.instant),
             planting: Planting::default(),
             averaging: Averaging::new(now.instant),
+            agreeing: WhenUsed::default(),
             gauging: Seldom::new(),
             doubts: BTreeMap::new(),
             wants: BTreeMap::new(),
@@ -215,6 +226,7 @@ impl Node {
             fx,
         };
         node.restore_data(shelved);
+        node.restore_agreement(agreement);
         if node.identity.durable {
             let records = node.boot_records(boot);
             node.phase = Phase::Storing(node.fx.persist(records));
@@ -382,6 +394,10 @@ impl Node {
             Frame::Average { epoch, number, offered } => self.on_average(epoch, number, offered, letter),
             Frame::Averaged { epoch, number, flows } => self.on_averaged(epoch, number, flows, letter),
             Frame::Size(size) => self.on_size(size, letter),
+            Frame::Propose(items) => self.on_propose(items, letter),
+            Frame::Vote(items) => self.on_vote(items, letter),
+            Frame::Forward(content) => self.on_forward(content, letter),
+            Frame::Outcome(content) => self.on_outcome(content, letter),
             Frame::Gauge { epoch, number, offered } => self.on_gauge(epoch, number, offered, letter),
             Frame::Gauged { epoch, number, flows } => self.on_gauged(epoch, number, flows, letter),
             Frame::Return { number, answer } => self.on_return(number, &answer, letter),
@@ -421,6 +437,7 @@ impl Node {
                 Timer::Shuffle => self.on_shuffle_due(),
                 Timer::Search => self.search(),
                 Timer::Lazy => self.on_lazy_due(),
+                Timer::Agree => self.on_agree_due(),
                 Timer::Gauges => self.on_gauges_due(),
                 Timer::Graft(id) => self.on_graft_due(id),
                 Timer::Neighbour(id) => self.on_neighbour_due(id),
@@ -460,6 +477,7 @@ impl Node {
             self.rumors.cool(update.id);
             self.saving.note(update);
         }
+        self.fade_agreement();
     }
 
     /// Takes up the data that an earlier life stored.
@@ -575,7 +593,8 @@ impl Node {
 
     /// The xor of the ids of all updates held: equal on nodes that hold the same.
     pub fn root(&self) -> u64 {
-        self.members.replica().root() ^ self.data.replica().root() ^ self.messages.replica().root()
+        let roots = Space::ALL.map(|space| self.replica(space).root());
+        roots.into_iter().fold(0, |all, root| all ^ root)
     }
 
     /// How many nodes there are, this one included: known with a full view, estimated with a partial one. Before the first
@@ -599,10 +618,11 @@ impl Node {
     }
 
     /// Whether updates had to be refused for which no room was left, so that this node may differ from others.
-    pub const fn is_degraded(&self) -> bool {
+    pub fn is_degraded(&self) -> bool {
         self.members.replica().is_degraded()
             || self.data.replica().is_degraded()
             || self.messages.replica().is_degraded()
+            || self.agreeing.space.replica().is_degraded()
     }
 
     /// The data of this node, for readers on any thread.

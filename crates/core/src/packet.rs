@@ -298,6 +298,11 @@ impl Packet {
         self.sized(frame::KIND_SIZE, |to| to.extend_from_slice(&nodes.to_le_bytes()));
     }
 
+    /// A frame of the agreement space, of that kind.
+    pub(crate) fn agreement(&mut self, kind: u8, content: &[u8]) {
+        self.sized(kind, |to| to.extend_from_slice(content));
+    }
+
     /// Makes the frames so many bytes longer, from 2 to 129: a question that is as long as its answer is answered by who does not
     /// know the asker.
     /// So many bytes of nothing, in as many frames as it takes; less than the two that a frame has are left out.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use crate::agreement::statement::Statement;
 use crate::config::is_name;
 use crate::datum::{Datum, Subject};
 use crate::frame::Space;
@@ -44,6 +45,7 @@ pub(crate) enum Head<'a> {
     Claim { member: NodeId, incarnation: Incarnation, state: State },
     Message { origin: NodeId, sequence: Sequence, topic: &'a str },
     Data(Datum<'a>),
+    Agreement(Statement<'a>),
 }
 
 /// An update taken apart where it lies: nothing is copied or hashed yet.
@@ -69,6 +71,7 @@ impl<'a> UpdateRef<'a> {
                 datum.is_lawful(update.expires, update.forget, update.body.len())
                     && (!update.is_stripped() || update.body.len() == BODY_HASH_BYTES)
             }
+            Head::Agreement(statement) => statement.is_lawful(update.forget, update.body),
         };
         makes_sense.then_some(update)
     }
@@ -92,6 +95,7 @@ impl<'a> UpdateRef<'a> {
             Space::Members => read_claim(&mut reader, forget).filter(|_| bytes.len() <= CLAIM_BYTES_MAX)?,
             Space::Data => Head::Data(Datum::read(&mut reader)?),
             Space::Messages => read_message(&mut reader, forget)?,
+            Space::Agreement => Head::Agreement(Statement::read(&mut reader)?),
         };
         Some(Self { bytes, head, forget, expires, body: reader.rest() })
     }
@@ -101,7 +105,7 @@ impl<'a> UpdateRef<'a> {
         self.bytes[0] & STRIPPED != 0
     }
 
-    /// The value of a register.
+    /// The value of a register of the database, or what a statement of the agreement space carries.
     pub(crate) const fn value(&self) -> &'a [u8] {
         self.body
     }
@@ -210,6 +214,14 @@ impl Update {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// What an update of the agreement space says.
+    pub(crate) fn statement(&self) -> Statement<'_> {
+        let Head::Agreement(statement) = self.parts().head else {
+            unreachable!("only statements are looked at as such")
+        };
+        statement
     }
 
     /// Takes the update apart again.
@@ -422,6 +434,15 @@ pub(crate) fn data_bytes(datum: &Datum<'_>, expires: Seconds, forget: Seconds, v
     }
     datum.write(&mut bytes);
     bytes.extend_from_slice(value);
+    bytes
+}
+
+/// An update of the agreement space.
+pub(crate) fn agreement_bytes(statement: &Statement<'_>, forget: Seconds, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(96 + body.len());
+    put_kind(&mut bytes, Space::Agreement, forget);
+    statement.write(&mut bytes);
+    bytes.extend_from_slice(body);
     bytes
 }
 

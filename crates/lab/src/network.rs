@@ -1,6 +1,7 @@
 //! The virtual network: how it is set up and what can be done to it. What can be seen of it is in `observe`.
 
 pub(crate) mod act;
+mod agree;
 pub mod check;
 mod clock;
 pub(crate) mod data;

@@ -198,6 +198,7 @@ impl Cluster {
             | Reply::Left
             | Reply::Written(_)
             | Reply::Checked { .. }
+            | Reply::Operated(_)
             | Reply::Aggregated(_) => {
                 unreachable!("a publication ends as published")
             }
@@ -261,6 +262,7 @@ impl Cluster {
             | Reply::Left
             | Reply::Published { .. }
             | Reply::Written(_)
+            | Reply::Operated(_)
             | Reply::Checked { .. } => unreachable!("an epoch ends with what it found"),
         }
     }

@@ -104,6 +104,8 @@ impl Desk {
             }
             CoreEvent::Message(message) => self.on_message(node, message),
             CoreEvent::Data(change) => self.on_data(node, &change),
+            // Nobody watches registers yet.
+            CoreEvent::Register { .. } => {}
             CoreEvent::Missed { topic, origin, count } => self.on_missed(node, &topic, origin, count),
             CoreEvent::Query { query, name, payload } => self.on_query(node, query, name, payload),
             CoreEvent::Answer { ticket, from, name, payload, after } => {

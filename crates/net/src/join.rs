@@ -93,6 +93,7 @@ fn contact_of(reply: Reply) -> SocketAddr {
         | Reply::Left
         | Reply::Written(_)
         | Reply::Checked { .. }
+        | Reply::Operated(_)
         | Reply::Aggregated(_) => {
             unreachable!("a join ends as joined")
         }

@@ -57,15 +57,21 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         Refusal::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::Unknown { .. } => StatusCode::NOT_FOUND,
-        Refusal::StillAlive { .. } | Refusal::WrongKind { .. } | Refusal::Mismatch { .. } => StatusCode::CONFLICT,
-        Refusal::DataFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        Refusal::StillAlive { .. }
+        | Refusal::WrongKind { .. }
+        | Refusal::Mismatch { .. }
+        | Refusal::TwoFoundings { .. }
+        | Refusal::VotersChange => StatusCode::CONFLICT,
+        Refusal::DataFull { .. } | Refusal::RegistersFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refusal::Leaving
         | Refusal::Alone
         | Refusal::NotDurable
         | Refusal::NotStored { .. }
         | Refusal::WritesWaiting { .. }
+        | Refusal::NoVoters
+        | Refusal::OperationsWaiting { .. }
         | Refusal::ClockAhead { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        Refusal::Late | Refusal::NotConfirmed => StatusCode::GATEWAY_TIMEOUT,
+        Refusal::Late | Refusal::NotConfirmed | Refusal::NoQuorum { .. } => StatusCode::GATEWAY_TIMEOUT,
         Refusal::At { refusal, .. } => status_of(refusal),
     }
 }

@@ -45,6 +45,7 @@ impl Node {
             self.try_contact(address);
         }
         self.start_writing();
+        self.start_agreement();
         self.start_overlay();
     }
 
@@ -59,6 +60,9 @@ impl Node {
     /// Makes this node's claim of that incarnation, from its identity as it is now.
     fn adopt_own_claim(&mut self, incarnation: Incarnation) {
         self.incarnation = incarnation;
+        if !self.agreeing.is_unused() {
+            self.agreeing.ballots.raise(incarnation.boot());
+        }
         let body = update::claim_body(&self.identity, self.first_boot);
         let bytes = update::claim_bytes(self.identity.id, incarnation, State::Alive, Seconds::NEVER, &body);
         self.merge_own(&bytes);
@@ -288,6 +292,7 @@ impl Node {
         self.warn("boot", warning);
         self.raised_at = Some(now);
         self.doubt_own_sums();
+        self.stop_voting();
         let above = boot.max(stored) + 1;
         if above > BOOT_MAX {
             return self.stop(StopReason::BootNotStored);
@@ -297,6 +302,7 @@ impl Node {
             self.phase = Phase::Raising(self.fx.persist(records), above);
         } else {
             self.adopt_own_claim(Incarnation::of_boot(above));
+            self.restart_proposals();
         }
     }
 
@@ -306,14 +312,17 @@ impl Node {
         {
             self.phase = Phase::Running;
             self.adopt_own_claim(Incarnation::of_boot(boot));
+            self.restart_proposals();
             self.start_writing();
         }
         self.on_batch_persisted(token);
+        self.on_vote_persisted(token);
         self.on_saved(token);
     }
 
     pub(super) fn on_persist_failed(&mut self, token: Token, reason: String) {
         self.on_batch_failed(token, &reason);
+        self.on_vote_failed(token);
         self.on_save_failed(token);
         self.warn("persist", Warning::PersistFailed { reason });
         if let Phase::Raising(waits_for, _) = self.phase

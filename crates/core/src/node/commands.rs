@@ -68,6 +68,15 @@ impl Node {
                 self.check_writes(&writes, growth).map(|growth| Reply::Checked { growth })
             }
             Command::Write { writes, replicas, timeout } => return self.write(ticket, writes, replicas, timeout),
+            Command::Found { voters } => self.found(voters).map(|()| Reply::Accepted),
+            Command::DropFounding { founding } => self.drop_founding(founding).map(|()| Reply::Accepted),
+            Command::ChangeVoters { voters, timeout } => match self.change_voters(ticket, &voters, timeout) {
+                Ok(()) => return,
+                Err(refusal) => Err(refusal),
+            },
+            Command::Operate { register, change, timeout } => {
+                return self.operate(ticket, &register, change, timeout);
+            }
             Command::Answer { query, payload } => self.answer(query, payload).map(|()| Reply::Accepted),
         };
         self.done(ticket, result);
@@ -89,6 +98,10 @@ impl Node {
             | Command::Answer { .. }
             | Command::Write { .. }
             | Command::Check { .. }
+            | Command::Found { .. }
+            | Command::DropFounding { .. }
+            | Command::ChangeVoters { .. }
+            | Command::Operate { .. }
             | Command::SetGauge { .. }
             | Command::Aggregate { .. }
             | Command::Trace { .. } => self.done(ticket, Err(Refusal::NotDurable)),

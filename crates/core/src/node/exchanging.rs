@@ -1,5 +1,6 @@
 //! Comparisons with peers, step by step (design §2 Pull).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Node;
@@ -20,18 +21,22 @@ const SKETCH_HEAD_BYTES: usize = 1 + 3 + 19;
 const BULK_DIFFERENCE: u32 = 256;
 
 impl Node {
-    pub(super) fn replica(&self, space: Space) -> &Replica {
+    pub(super) fn replica(&self, space: Space) -> Cow<'_, Replica> {
         match space {
-            Space::Members => self.members.replica(),
-            Space::Data => self.data.replica(),
-            Space::Messages => self.messages.replica(),
+            Space::Members => Cow::Borrowed(self.members.replica()),
+            Space::Data => Cow::Borrowed(self.data.replica()),
+            Space::Messages => Cow::Borrowed(self.messages.replica()),
+            Space::Agreement if self.agreeing.is_unused() => Cow::Owned(Replica::counting_refused(self.fx.now.wall)),
+            Space::Agreement => Cow::Borrowed(self.agreeing.space.replica()),
         }
     }
 
     /// The first symbols of every space. `one_way` asks without being asked back.
     pub(super) fn put_sketches(&mut self, letter: &mut Letter, one_way: bool) {
         for space in Space::ALL {
-            if self.withholds(space, letter.peer) || self.is_transferring(space, letter.peer) {
+            // Who has nothing to agree on does not speak of it; who has something asks, or is asked in vain no more.
+            let is_idle = space == Space::Agreement && !one_way && self.agreeing.space.is_empty();
+            if is_idle || self.withholds(space, letter.peer) || self.is_transferring(space, letter.peer) {
                 continue;
             }
             let exchange = self.fx.rng.bits();
@@ -65,7 +70,8 @@ impl Node {
         if !self.makes_room(letter, SKETCH_HEAD_BYTES + (to - from) * SYMBOL_BYTES) {
             return;
         }
-        let symbols = self.replica(space).symbols(from, to, asked.change).expect("it is remembered");
+        let replica = self.replica(space);
+        let symbols = replica.symbols(from, to, asked.change).expect("it is remembered");
         let offset = u16::try_from(from).expect("at most 4,096 symbols");
         let Asked { exchange, as_of, count, one_way, .. } = asked;
         letter.packet.sketch(&SketchHead { space, exchange, as_of, count, offset, one_way }, &symbols);

@@ -1,5 +1,6 @@
 //! Updates as they come in, large ones that were announced, and what others ask for.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +81,7 @@ impl Node {
             Head::Claim { .. } => self.take_claim(&update, from, hot),
             Head::Message { .. } => self.take_message(&update, hop, from, hot),
             Head::Data(_) => self.take_datum(&update, from, hot),
+            Head::Agreement(_) => self.take_statement(&update, from, hot),
         };
         if known {
             self.fx.counters.updates_known += 1;
@@ -182,8 +184,11 @@ impl Node {
 
     pub(super) fn on_announce(&mut self, list: List<'_>, letter: &mut Letter) {
         for (id, size) in list.announced() {
-            let knows = |replica: &Replica| replica.get(id).is_some() || replica.is_refused(id);
-            let held = knows(self.messages.replica()) || knows(self.data.replica());
+            let knows = |space| {
+                let replica = self.replica(space);
+                replica.get(id).is_some() || replica.is_refused(id)
+            };
+            let held = [Space::Messages, Space::Data, Space::Agreement].into_iter().any(knows);
             if held || self.wants.len() >= WANTS_MAX && !self.wants.contains_key(&id) {
                 continue;
             }
@@ -318,7 +323,7 @@ impl Node {
 
     pub(super) fn on_request(&mut self, list: List<'_>, letter: &mut Letter) {
         let served = Space::ALL.into_iter().filter(|space| !self.withholds(*space, letter.peer));
-        let replicas: Vec<&Replica> = served.map(|space| self.replica(space)).collect();
+        let replicas: Vec<Cow<'_, Replica>> = served.map(|space| self.replica(space)).collect();
         // Each once, however often it is named.
         let ids: BTreeSet<u64> = list.short_ids().take(REQUEST_MAX).collect();
         let held = |id| replicas.iter().flat_map(move |replica| replica.named(id)).cloned();
@@ -397,7 +402,7 @@ impl Node {
     pub(super) fn hop_of(&self, update: &Update) -> u8 {
         let parts = update.parts();
         match parts.head {
-            Head::Claim { .. } | Head::Data(_) => 0,
+            Head::Claim { .. } | Head::Data(_) | Head::Agreement(_) => 0,
             Head::Message { .. } => self.messages.hop(&parts).saturating_add(1),
         }
     }

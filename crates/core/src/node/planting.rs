@@ -235,6 +235,6 @@ impl Node {
 fn origin_of(update: &UpdateRef<'_>) -> Option<NodeId> {
     match update.head {
         Head::Message { origin, .. } => Some(origin),
-        Head::Claim { .. } | Head::Data(_) => None,
+        Head::Claim { .. } | Head::Data(_) | Head::Agreement(_) => None,
     }
 }

@@ -69,7 +69,7 @@ impl Node {
         match space {
             Space::Members => self.is_partial(),
             Space::Data => self.withholds_data(peer),
-            Space::Messages => false,
+            Space::Messages | Space::Agreement => false,
         }
     }
 

@@ -75,6 +75,7 @@ impl Checkers {
             Event::Member { change, member, .. } => self.claims.told(now, node, *change, member),
             Event::Started { .. }
             | Event::Message(_)
+            | Event::Register { .. }
             | Event::Missed { .. }
             | Event::Query { .. }
             | Event::Answer { .. }

@@ -313,6 +313,7 @@ impl Network {
             // Written in the network's own record of what was acknowledged.
             Event::Data(_) => {}
             Event::Started { .. }
+            | Event::Register { .. }
             | Event::Missed { .. }
             | Event::Query { .. }
             | Event::Answer { .. }

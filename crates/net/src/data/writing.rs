@@ -120,6 +120,7 @@ impl Maker {
             | Reply::Left
             | Reply::Published { .. }
             | Reply::Checked { .. }
+            | Reply::Operated(_)
             | Reply::Aggregated(_) => {
                 unreachable!("a write ends as written")
             }

@@ -1,0 +1,505 @@
+//! One proposer's part in one register: its operations, its present attempt, and what became of them.
+
+use std::collections::VecDeque;
+
+use super::decision::{is_blocked, is_chosen, promised};
+use super::{Ballot, Ballots, Change, Configuration, Content, OperationId, Proposal, Value, Votes};
+
+/// So many operations are proposed together at most: as many as a content remembers, so that each is found.
+pub const BATCH_MAX: usize = super::APPLIED_MAX;
+
+/// An operation on its way.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Operation {
+    /// Known by this.
+    pub id: OperationId,
+    /// What it does.
+    pub change: Change,
+    /// Once it was proposed or given to others: it has not been applied up to this version. Nobody has tried it yet if `None`.
+    pub base: Option<u64>,
+}
+
+impl Operation {
+    /// One that nobody has tried yet.
+    pub const fn new(id: OperationId, change: Change) -> Self {
+        Self { id, change, base: None }
+    }
+
+    /// Makes the content what it is after this operation, unless it holds it already; how the operation ends if that
+    /// content is chosen.
+    fn settle(&mut self, content: &mut Content) -> Outcome {
+        if let Some(outcome) = self.found_in(content) {
+            return outcome;
+        }
+        let before = content.version;
+        if !content.apply(self.id, &self.change) {
+            return Outcome::Mismatch { version: content.version, value: content.value.clone() };
+        }
+        // The lowest version that it was built on: it is nowhere below.
+        self.base = Some(self.base.map_or(before, |base| base.min(before)));
+        Outcome::Done { version: content.version, value: content.value.clone() }
+    }
+
+    /// How it ended, if it was tried before and this content shows that, or can no longer show it.
+    fn found_in(&self, content: &Content) -> Option<Outcome> {
+        let Change::Swap { value, .. } = &self.change else { return None };
+        let base = self.base?;
+        if let Some(version) = content.version_of(self.id) {
+            return Some(Outcome::Done { version, value: value.clone() });
+        }
+        (!content.remembers_since(base)).then_some(Outcome::Unknown)
+    }
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Outcome {
+    /// It was applied, and left this; or it read this.
+    Done {
+        /// The version that it made or read.
+        version: u64,
+        /// The value that it left or read.
+        value: Option<Value>,
+    },
+    /// The register did not hold what was expected, but this. Nothing was changed.
+    Mismatch {
+        /// Its version.
+        version: u64,
+        /// Its value.
+        value: Option<Value>,
+    },
+    /// It was tried, and so many others have gone by since that nobody can tell whether it was applied.
+    Unknown,
+}
+
+/// Where an attempt is.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Stage {
+    /// There is none.
+    Idle,
+    /// It was overtaken: others go first for a while.
+    Waiting,
+    /// Promises are being gathered.
+    Preparing {
+        /// Of this ballot.
+        ballot: Ballot,
+    },
+    /// Acceptances are being gathered.
+    Accepting {
+        /// At this ballot.
+        ballot: Ballot,
+        /// The one that voters promise with their acceptance.
+        next: Ballot,
+        /// Of this.
+        content: Content,
+        /// How these operations end if it is chosen.
+        batch: Vec<(Operation, Outcome)>,
+    },
+}
+
+/// What a proposer does next.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Nothing, until votes change.
+    Wait,
+    /// It says this to the voters.
+    Propose(Proposal),
+    /// Others were ahead: it waits for a random time, then [`Proposer::resume`]s.
+    Overtaken,
+    /// These operations ended.
+    Ended(Vec<(OperationId, Outcome)>),
+}
+
+/// A proposer of one register.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Proposer {
+    waiting: VecDeque<Operation>,
+    stage: Stage,
+    /// What voters promised with the last acceptance: an attempt at this ballot needs no prepare.
+    next: Option<Ballot>,
+    /// The last content that it saw chosen.
+    last: Option<Content>,
+}
+
+impl Default for Proposer {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), stage: Stage::Idle, next: None, last: None }
+    }
+}
+
+impl Proposer {
+    /// Takes on an operation.
+    pub fn ask(&mut self, operation: Operation) {
+        self.waiting.push_back(operation);
+    }
+
+    /// Gives up an operation; whether it may have been applied, or may be yet. `None` if it is not known here.
+    pub fn give_up(&mut self, id: OperationId) -> Option<bool> {
+        if let Some(place) = self.waiting.iter().position(|operation| operation.id == id) {
+            let operation = self.waiting.remove(place)?;
+            return Some(operation.base.is_some());
+        }
+        let Stage::Accepting { batch, .. } = &mut self.stage else { return None };
+        let place = batch.iter().position(|(operation, _)| operation.id == id)?;
+        // What was tried before may be found by others yet, until this attempt is chosen.
+        let (operation, _) = batch.remove(place);
+        Some(operation.base.is_some())
+    }
+
+    /// How many operations are on their way.
+    pub fn len(&self) -> usize {
+        let under_way = if let Stage::Accepting { batch, .. } = &self.stage { batch.len() } else { 0 };
+        self.waiting.len() + under_way
+    }
+
+    /// Whether none are.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether an operation is on its way.
+    pub fn knows(&self, id: OperationId) -> bool {
+        let is_under_way = |batch: &[(Operation, Outcome)]| batch.iter().any(|(operation, _)| operation.id == id);
+        self.waiting.iter().any(|operation| operation.id == id)
+            || matches!(&self.stage, Stage::Accepting { batch, .. } if is_under_way(batch))
+    }
+
+    /// Where its attempt is.
+    pub const fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    /// The last content that it saw chosen.
+    pub const fn last(&self) -> Option<&Content> {
+        self.last.as_ref()
+    }
+
+    /// What the last content that it saw chosen tells of an operation that others may have tried: how it ended, if it did;
+    /// unknown, if too many have gone by since its base. Otherwise it had not been applied by then.
+    pub fn look_for(&self, operation: &mut Operation) -> Option<Outcome> {
+        // Where others were ahead since, it tells nothing.
+        let last = self.last.as_ref().filter(|last| operation.base.is_none_or(|base| base <= last.version))?;
+        let outcome = operation.found_in(last);
+        if outcome.is_none() {
+            operation.base = operation.base.map(|_| last.version);
+        }
+        outcome
+    }
+
+    /// What it last said, for voters that may not have heard it.
+    pub fn proposal(&self) -> Option<Proposal> {
+        match &self.stage {
+            Stage::Idle | Stage::Waiting => None,
+            Stage::Preparing { ballot } => Some(Proposal::Prepare { ballot: *ballot }),
+            Stage::Accepting { ballot, next, content, .. } => {
+                Some(Proposal::Accept { ballot: *ballot, content: content.clone(), next: *next })
+            }
+        }
+    }
+
+    /// Ends the present attempt; its operations are tried again. What it proposed may be chosen yet.
+    pub fn abandon(&mut self) {
+        if let Stage::Accepting { batch, .. } = std::mem::replace(&mut self.stage, Stage::Idle) {
+            for (operation, _) in batch.into_iter().rev() {
+                self.waiting.push_front(operation);
+            }
+        }
+        self.next = None;
+    }
+
+    /// Others had their time.
+    pub fn resume(&mut self) {
+        if self.stage == Stage::Waiting {
+            self.stage = Stage::Idle;
+        }
+    }
+
+    /// Does what the votes seen allow. To be called again until it waits.
+    pub fn advance(&mut self, votes: &Votes, configuration: &Configuration, ballots: &mut Ballots) -> Step {
+        let under_way = match &self.stage {
+            Stage::Waiting => return Step::Wait,
+            Stage::Idle if self.waiting.is_empty() => return Step::Wait,
+            Stage::Idle => return self.begin(votes, configuration, ballots),
+            Stage::Preparing { ballot } | Stage::Accepting { ballot, .. } => *ballot,
+        };
+        if under_way.configuration != configuration.number {
+            self.abandon();
+            return self.advance(votes, configuration, ballots);
+        }
+        if matches!(self.stage, Stage::Preparing { .. }) {
+            if self.waiting.is_empty() {
+                // All were given up. What is promised is of use for the next.
+                (self.stage, self.next) = (Stage::Idle, Some(under_way));
+                return Step::Wait;
+            }
+            if let Some(accepted) = promised(votes, configuration, under_way) {
+                let content = accepted.map(|accepted| accepted.content.clone()).unwrap_or_default();
+                return self.accept(under_way, content, ballots);
+            }
+        } else if is_chosen(votes, configuration, under_way) {
+            return self.end();
+        }
+        if is_blocked(votes, configuration, under_way) {
+            self.abandon();
+            self.stage = Stage::Waiting;
+            return Step::Overtaken;
+        }
+        Step::Wait
+    }
+
+    fn begin(&mut self, votes: &Votes, configuration: &Configuration, ballots: &mut Ballots) -> Step {
+        // Round-trip saving: what was promised with the last acceptance is as good as a prepare.
+        if let Some(next) = self.next.take()
+            && next.configuration == configuration.number
+            && let Some(accepted) = promised(votes, configuration, next)
+        {
+            let content = accepted.map(|accepted| accepted.content.clone()).unwrap_or_default();
+            return self.accept(next, content, ballots);
+        }
+        let of_this = votes.values().map(|vote| vote.promised);
+        let seen = of_this.filter(|ballot| ballot.configuration == configuration.number);
+        let Some(ballot) = ballots.next(configuration.number, seen.map(|ballot| ballot.counter).max().unwrap_or(0))
+        else {
+            return Step::Wait;
+        };
+        self.stage = Stage::Preparing { ballot };
+        Step::Propose(Proposal::Prepare { ballot })
+    }
+
+    /// Proposes what the register is to hold after the operations that wait.
+    fn accept(&mut self, ballot: Ballot, mut content: Content, ballots: &mut Ballots) -> Step {
+        let Some(next) = ballots.next(ballot.configuration, ballot.counter) else { return Step::Wait };
+        let count = self.waiting.len().min(BATCH_MAX);
+        let settle = |mut operation: Operation| {
+            let outcome = operation.settle(&mut content);
+            (operation, outcome)
+        };
+        let batch = self.waiting.drain(..count).map(settle).collect();
+        self.stage = Stage::Accepting { ballot, next, content: content.clone(), batch };
+        Step::Propose(Proposal::Accept { ballot, content, next })
+    }
+
+    /// What was proposed is chosen.
+    fn end(&mut self) -> Step {
+        let Stage::Accepting { next, content, batch, .. } = std::mem::replace(&mut self.stage, Stage::Idle) else {
+            unreachable!("only what was proposed is chosen");
+        };
+        self.next = Some(next);
+        let mut ended: Vec<_> = batch.into_iter().map(|(operation, outcome)| (operation.id, outcome)).collect();
+        // Those that were tried before are looked for in each content that is chosen, so that not too many go by.
+        self.waiting.retain_mut(|operation| {
+            let outcome = operation.found_in(&content);
+            let waits = outcome.is_none();
+            ended.extend(outcome.map(|outcome| (operation.id, outcome)));
+            operation.base = operation.base.map(|_| content.version);
+            waits
+        });
+        self.last = Some(content);
+        Step::Ended(ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agreement::{Answer, Expected, Vote};
+    use crate::identity::NodeId;
+
+    /// Three voters who hear everything at once, and proposers who see all votes.
+    struct Table {
+        configuration: Configuration,
+        votes: Votes,
+        ballots: [Ballots; 2],
+        proposers: [Proposer; 2],
+        ids: u64,
+        proposals: usize,
+    }
+
+    impl Table {
+        fn new() -> Self {
+            Self {
+                configuration: Configuration::first([1, 2, 3].map(NodeId)),
+                votes: Votes::new(),
+                ballots: [8, 9].map(|id| Ballots::new(NodeId(id), 1, 0)),
+                proposers: Default::default(),
+                ids: 0,
+                proposals: 0,
+            }
+        }
+
+        fn ask(&mut self, proposer: usize, change: Change) -> OperationId {
+            self.ids += 1;
+            let id = OperationId(self.ids);
+            self.proposers[proposer].ask(Operation::new(id, change));
+            id
+        }
+
+        fn step(&mut self, proposer: usize) -> Step {
+            let step = self.proposers[proposer].advance(&self.votes, &self.configuration, &mut self.ballots[proposer]);
+            self.proposals += usize::from(matches!(step, Step::Propose(_)));
+            step
+        }
+
+        /// Those of the voters hear it.
+        fn hear(&mut self, proposal: &Proposal, voters: &[u64]) {
+            for voter in voters.iter().copied().map(NodeId) {
+                let vote = self.votes.entry(voter).or_default();
+                if let Answer::Changed(changed) = vote.answer(proposal) {
+                    *vote = changed;
+                }
+            }
+        }
+
+        /// Goes on until nothing waits, everybody hearing everything.
+        fn run(&mut self, proposer: usize) -> Vec<(OperationId, Outcome)> {
+            let mut ended = Vec::new();
+            loop {
+                match self.step(proposer) {
+                    Step::Wait => return ended,
+                    Step::Propose(proposal) => self.hear(&proposal, &[1, 2, 3]),
+                    Step::Overtaken => self.proposers[proposer].resume(),
+                    Step::Ended(list) => ended.extend(list),
+                }
+            }
+        }
+    }
+
+    fn value(text: &str) -> Value {
+        text.as_bytes().into()
+    }
+
+    fn set(text: &str) -> Change {
+        Change::set(value(text))
+    }
+
+    fn cas(expected: &str, new: &str) -> Change {
+        Change::Swap { expected: Expected::Value(value(expected)), value: Some(value(new)) }
+    }
+
+    fn done(version: u64, text: &str) -> Outcome {
+        Outcome::Done { version, value: Some(value(text)) }
+    }
+
+    #[test]
+    fn what_was_set_is_read() {
+        let mut table = Table::new();
+        let (first, second) = (table.ask(0, set("a")), table.ask(0, Change::Read));
+        assert_eq!(table.run(0), [(first, done(1, "a")), (second, done(1, "a"))]);
+        let other = table.ask(1, Change::Read);
+        assert_eq!(table.run(1), [(other, done(1, "a"))]);
+    }
+
+    #[test]
+    fn who_was_last_needs_no_prepare_and_whoever_comes_after_another_does() {
+        let mut table = Table::new();
+        for (proposer, proposals) in [(0, 2), (0, 1), (0, 1), (1, 2), (1, 1), (0, 2)] {
+            table.ask(proposer, set("a"));
+            table.proposals = 0;
+            table.run(proposer);
+            assert_eq!(table.proposals, proposals);
+        }
+    }
+
+    #[test]
+    fn an_operation_that_finds_something_else_is_told_what() {
+        let mut table = Table::new();
+        table.ask(0, set("a"));
+        table.run(0);
+        let id = table.ask(1, cas("b", "c"));
+        assert_eq!(table.run(1), [(id, Outcome::Mismatch { version: 1, value: Some(value("a")) })]);
+    }
+
+    #[test]
+    fn operations_go_together_in_their_order_sixteen_at_a_time() {
+        let mut table = Table::new();
+        table.ask(0, set("0"));
+        for n in 0..20 {
+            table.ask(0, cas(&n.to_string(), &(n + 1).to_string()));
+        }
+        let ended = table.run(0);
+        assert_eq!(ended.len(), 21);
+        assert_eq!(ended.last().map(|(_, outcome)| outcome.clone()), Some(done(21, "20")));
+        assert_eq!(table.proposals, 3, "a prepare and two batches");
+    }
+
+    /// The first proposer's operation is accepted by some voters; then the other sets something `times` times.
+    fn overtaken(accepted_by: &[u64], change: Change, times: usize) -> (Table, OperationId) {
+        let mut table = Table::new();
+        table.ask(0, set("a"));
+        table.run(0);
+        let id = table.ask(0, change);
+        let Step::Propose(proposal) = table.step(0) else { panic!("it proposes") };
+        table.hear(&proposal, accepted_by);
+        // The other one sees an acceptance of a majority, or hears the voters who did not accept.
+        for n in 0..times {
+            table.ask(1, set(&n.to_string()));
+            table.run(1);
+        }
+        assert_eq!(table.step(0), Step::Overtaken);
+        table.proposers[0].resume();
+        (table, id)
+    }
+
+    #[test]
+    fn a_proposer_that_was_overtaken_finds_that_it_won() {
+        for times in [1, 15] {
+            let (mut table, id) = overtaken(&[1, 2], cas("a", "b"), times);
+            assert_eq!(table.run(0), [(id, done(2, "b"))], "{times}");
+        }
+    }
+
+    #[test]
+    fn a_proposer_that_was_overtaken_and_lost_tries_again() {
+        let (mut table, id) = overtaken(&[], cas("0", "b"), 1);
+        assert_eq!(table.run(0), [(id, done(3, "b"))]);
+        let (mut table, id) = overtaken(&[], cas("a", "b"), 1);
+        assert_eq!(table.run(0), [(id, Outcome::Mismatch { version: 2, value: Some(value("0")) })]);
+    }
+
+    #[test]
+    fn once_more_than_sixteen_have_gone_by_nobody_can_tell() {
+        let (mut table, id) = overtaken(&[1, 2], cas("a", "b"), 16);
+        assert_eq!(table.run(0), [(id, Outcome::Unknown)]);
+        let (mut table, id) = overtaken(&[], cas("a", "b"), 17);
+        assert_eq!(table.run(0), [(id, Outcome::Unknown)]);
+        let (mut table, id) = overtaken(&[], Change::Read, 17);
+        assert_eq!(table.run(0), [(id, done(18, "16"))], "a read is never in doubt");
+    }
+
+    #[test]
+    fn an_operation_that_is_given_up_may_have_been_applied_once_it_was_proposed() {
+        let mut table = Table::new();
+        let id = table.ask(0, set("a"));
+        let Step::Propose(prepare) = table.step(0) else { panic!("it prepares") };
+        assert_eq!(table.proposers[0].clone().give_up(id), Some(false));
+        table.hear(&prepare, &[1, 2, 3]);
+        table.step(0);
+        assert_eq!(table.proposers[0].give_up(id), Some(true));
+        assert_eq!(table.proposers[0].give_up(id), None);
+    }
+
+    #[test]
+    fn a_new_configuration_ends_attempts_under_the_old_one() {
+        let mut table = Table::new();
+        let id = table.ask(0, set("a"));
+        let Step::Propose(prepare) = table.step(0) else { panic!("it prepares") };
+        table.hear(&prepare, &[1, 2, 3]);
+        let Step::Propose(accept) = table.step(0) else { panic!("it proposes") };
+        table.hear(&accept, &[1, 2]);
+        table.configuration = table.configuration.next([1, 2, 4].map(NodeId)).unwrap();
+        let Step::Propose(Proposal::Prepare { ballot }) = table.step(0) else { panic!("it prepares again") };
+        assert_eq!(ballot.configuration, 2);
+        table.hear(&Proposal::Prepare { ballot }, &[1, 2, 4]);
+        let Step::Propose(accept) = table.step(0) else { panic!("it proposes") };
+        table.hear(&accept, &[1, 2, 4]);
+        assert_eq!(table.step(0), Step::Ended(vec![(id, done(1, "a"))]), "it had been accepted before");
+    }
+
+    #[test]
+    fn a_vote_of_a_stranger_changes_nothing() {
+        let mut table = Table::new();
+        table.ask(0, set("a"));
+        table.votes.insert(NodeId(99), Vote { promised: Ballot::default(), accepted: None });
+        assert_eq!(table.run(0).len(), 1);
+    }
+}

@@ -1,0 +1,341 @@
+//! Operations that a peer does for this node, and this node for peers: all that is done to a busy register goes through the
+//! proposer that succeeded last, which proposes it together and needs no prepare, instead of one overtaking the other.
+//!
+//! An operation is never applied twice, though both may try it: each says from which version on it may have been tried, and
+//! finds it among the last operations of the register, or gives up ([`Operation`]).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::Node;
+use super::agreeing::{Asker, Due, TIMEOUT_MAX};
+use super::letters::Letter;
+use crate::agreement::statement::{FoundingId, put_value, read_value};
+use crate::agreement::{Change, Operation, OperationId, Outcome};
+use crate::frame;
+use crate::identity::NodeId;
+use crate::time::Instant;
+use crate::wire::{Put, Reader};
+
+/// The least time that a peer has to answer.
+const PATIENCE_MIN: Duration = Duration::from_millis(100);
+/// How often a peer is asked before this node does it itself.
+const TRIES_MAX: u32 = 3;
+/// How long a peer that did not answer is not asked.
+const SHUN_FOR: Duration = Duration::from_secs(5);
+const SHUNNED_MAX: usize = 64;
+/// Operations of peers that are remembered by id for as long as they may come again, and those whose end is.
+const TAKEN_MAX: usize = 65_536;
+const ENDED_MAX: usize = 1_024;
+
+const DONE: u8 = 0;
+const MISMATCH: u8 = 1;
+const UNKNOWN: u8 = 2;
+const REFUSED: u8 = 3;
+/// More has gone by since the base than a register remembers: it was not done, and may be asked for again.
+const STALE: u8 = 4;
+
+/// An operation that a peer has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given {
+    pub(super) to: NodeId,
+    pub(super) due: Instant,
+    tries: u32,
+    /// It had not been applied up to this version.
+    base: u64,
+}
+
+/// Peers that did not answer, and until when others do without them.
+#[derive(Debug, Default)]
+pub(super) struct Shunned(BTreeMap<NodeId, Instant>);
+
+impl Shunned {
+    fn note(&mut self, peer: NodeId, until: Instant) {
+        self.0.insert(peer, until);
+        while self.0.len() > SHUNNED_MAX {
+            self.0.pop_first();
+        }
+    }
+
+    fn contains(&self, peer: NodeId, now: Instant) -> bool {
+        self.0.get(&peer).is_some_and(|until| *until > now)
+    }
+}
+
+/// Operations of peers that this node took on: that it did not is said only where that is certain.
+#[derive(Debug, Default)]
+pub(super) struct Favours {
+    taken: BTreeMap<OperationId, Instant>,
+    order: VecDeque<(Instant, OperationId)>,
+    /// Until then operations may be asked for again that are no longer among those.
+    forgets_until: Option<Instant>,
+    /// How the last of them ended.
+    ended: VecDeque<(OperationId, Outcome)>,
+}
+
+impl Favours {
+    fn note_taken(&mut self, id: OperationId, now: Instant) {
+        let is_over = |at: Instant| now.since(at) > TIMEOUT_MAX;
+        while let Some((at, first)) = self.order.front().copied()
+            && (is_over(at) || self.order.len() >= TAKEN_MAX)
+        {
+            if !is_over(at) {
+                self.forgets_until = Some(at + TIMEOUT_MAX);
+            }
+            self.order.pop_front();
+            self.taken.remove(&first);
+        }
+        self.taken.insert(id, now);
+        self.order.push_back((now, id));
+    }
+
+    fn note_ended(&mut self, id: OperationId, outcome: Outcome) {
+        if self.ended.len() == ENDED_MAX {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((id, outcome));
+    }
+
+    /// How an operation ended that comes again: unknown, where that is no longer remembered.
+    fn recall(&self, id: OperationId) -> Option<Outcome> {
+        let ended = self.ended.iter().find(|(ended, _)| *ended == id).map(|(_, outcome)| outcome.clone());
+        ended.or_else(|| self.taken.contains_key(&id).then_some(Outcome::Unknown))
+    }
+
+    /// Whether all that may be asked for again is remembered.
+    fn remembers_all(&self, now: Instant) -> bool {
+        self.forgets_until.is_none_or(|until| until < now)
+    }
+}
+
+impl Node {
+    /// Gives an operation to the proposer that succeeded last, or does it here.
+    pub(super) fn route(&mut self, id: OperationId) {
+        let Some(asked) = self.agreeing.operations.get(&id) else { return };
+        let (register, change) = (asked.register.clone(), asked.change.clone());
+        match self.last_proposer(&register) {
+            Some(peer) => self.give(id, peer, self.known_version(&register)),
+            None => self.propose_operation(Operation::new(id, change)),
+        }
+    }
+
+    /// Who succeeded last, if that is another node which can be asked, and this one has nothing on its way itself.
+    fn last_proposer(&self, register: &str) -> Option<NodeId> {
+        let (founding, configuration) = self.agreeing.served().ok()?;
+        let votes = self.agreeing.space.founding(founding)?.register(register)?.votes();
+        let accepted = configuration.members().filter_map(|voter| votes.get(&voter)?.accepted_ballot());
+        let last = accepted.max().filter(|ballot| ballot.configuration == configuration.number)?.proposer;
+        let is_busy = self.agreeing.parts.get(register).is_some_and(|part| !part.proposer.is_empty());
+        let can_be_asked = self.members.is_live(last)
+            && self.members.address(last).is_some()
+            && !self.agreeing.shunned.contains(last, self.fx.now.instant);
+        (last != self.identity.id && !is_busy && can_be_asked).then_some(last)
+    }
+
+    /// The highest version that this node has seen decided, or was told of.
+    fn known_version(&self, register: &str) -> u64 {
+        let part = self.agreeing.parts.get(register);
+        let told = part.map_or(0, |part| part.version);
+        let proposed = part.and_then(|part| part.proposer.last()).map_or(0, |content| content.version);
+        let founding = self.agreeing.served().ok().and_then(|(founding, _)| self.agreeing.space.founding(founding));
+        let chosen = founding.and_then(|founding| founding.register(register)?.chosen());
+        told.max(proposed).max(chosen.map_or(0, |chosen| chosen.content.version))
+    }
+
+    fn give(&mut self, id: OperationId, to: NodeId, base: u64) {
+        let due = self.fx.now.instant;
+        if let Some(asked) = self.agreeing.operations.get_mut(&id) {
+            asked.given = Some(Given { to, due, tries: 0, base });
+            asked.was_given = true;
+            self.send_given(id);
+        }
+    }
+
+    /// Asks the peer that has an operation, first or again.
+    fn send_given(&mut self, id: OperationId) {
+        let Ok((founding, _)) = self.agreeing.served() else { return };
+        let now = self.fx.now.instant;
+        let agreeing = &mut *self.agreeing;
+        let Some(asked) = agreeing.operations.get_mut(&id) else { return };
+        let left = asked.deadline().since(now);
+        let Some(given) = &mut asked.given else { return };
+        agreeing.dues.remove(&(given.due, Due::Given(id)));
+        let rtt = self.members.rtt(given.to).unwrap_or_default();
+        given.due = now + (rtt * 4).max(PATIENCE_MIN) * 2_u32.pow(given.tries.min(4));
+        agreeing.dues.insert((given.due, Due::Given(id)));
+        let (to, base) = (given.to, given.base);
+        let boot = self.members.version(to).map_or(0, |(incarnation, ..)| incarnation.boot());
+        let mut content = Vec::with_capacity(64);
+        content.extend_from_slice(&id.0.to_le_bytes());
+        content.extend_from_slice(&founding.0.to_le_bytes());
+        content.put_varint(boot);
+        content.put_varint(base);
+        content.extend_from_slice(&u32::try_from(left.as_millis()).unwrap_or(u32::MAX).to_le_bytes());
+        content.put_short_block(asked.register.as_bytes());
+        asked.change.write(&mut content);
+        self.send_agreement(to, frame::KIND_FORWARD, &content);
+        self.arm_agreement();
+    }
+
+    /// The peer that has an operation did not answer.
+    pub(super) fn on_given_due(&mut self, id: OperationId) {
+        let Some(given) = self.agreeing.operations.get_mut(&id).and_then(|asked| asked.given.as_mut()) else { return };
+        given.tries += 1;
+        if given.tries < TRIES_MAX && self.members.is_live(given.to) {
+            return self.send_given(id);
+        }
+        let (to, until) = (given.to, self.fx.now.instant + SHUN_FOR);
+        self.agreeing.shunned.note(to, until);
+        self.take_back(id);
+    }
+
+    /// Does here what a peer was to do. It may have done it, or may do it yet.
+    fn take_back(&mut self, id: OperationId) {
+        let agreeing = &mut *self.agreeing;
+        let Some(asked) = agreeing.operations.get_mut(&id) else { return };
+        let Some(given) = asked.given.take() else { return };
+        agreeing.dues.remove(&(given.due, Due::Given(id)));
+        let operation = Operation { id, change: asked.change.clone(), base: Some(given.base) };
+        self.propose_operation(operation);
+    }
+
+    /// A peer wants something done.
+    pub(super) fn on_forward(&mut self, mut content: Reader<'_>, letter: &Letter) {
+        let Some(forwarded) = Forwarded::read(&mut content) else {
+            self.fx.counters.dropped.malformed += 1;
+            return;
+        };
+        let Forwarded { id, founding, boot, base, timeout, register, change } = forwarded;
+        let (peer, now) = (letter.peer, self.fx.now.instant);
+        if self.agreeing.operations.contains_key(&id) {
+            return;
+        }
+        if let Some(outcome) = self.agreeing.favours.recall(id) {
+            return self.send_outcome(peer, id, &outcome);
+        }
+        let serves = self.agreeing.served().is_ok_and(|(served, _)| served == founding);
+        let is_meant = serves && boot == self.incarnation.boot();
+        if !is_meant || self.check_operation(register, &change, timeout).is_err() {
+            return self.send_word(peer, id, REFUSED, 0);
+        }
+        let mut operation = Operation { id, change: change.clone(), base: Some(base) };
+        let remembers_all = self.agreeing.favours.remembers_all(now);
+        let part = self.agreeing.part(register);
+        match part.proposer.look_for(&mut operation) {
+            Some(Outcome::Unknown) if remembers_all => {
+                let version = part.proposer.last().map_or(0, |content| content.version);
+                self.send_word(peer, id, STALE, version);
+            }
+            Some(outcome) => self.send_outcome(peer, id, &outcome),
+            None => {
+                self.agreeing.favours.note_taken(id, now);
+                self.note_operation(id, Asker::Peer(peer), register, change, timeout);
+                self.propose_operation(operation);
+            }
+        }
+    }
+
+    /// An operation of a peer ended.
+    pub(super) fn answer_forwarded(&mut self, peer: NodeId, id: OperationId, outcome: Outcome) {
+        self.send_outcome(peer, id, &outcome);
+        self.agreeing.favours.note_ended(id, outcome);
+    }
+
+    fn send_outcome(&mut self, peer: NodeId, id: OperationId, outcome: &Outcome) {
+        let mut content = id.0.to_le_bytes().to_vec();
+        match outcome {
+            Outcome::Done { version, value } => {
+                content.push(DONE);
+                content.put_varint(*version);
+                put_value(&mut content, value.as_ref());
+            }
+            Outcome::Mismatch { version, value } => {
+                content.push(MISMATCH);
+                content.put_varint(*version);
+                put_value(&mut content, value.as_ref());
+            }
+            Outcome::Unknown => content.push(UNKNOWN),
+        }
+        self.send_agreement(peer, frame::KIND_OUTCOME, &content);
+    }
+
+    fn send_word(&mut self, peer: NodeId, id: OperationId, word: u8, version: u64) {
+        let mut content = id.0.to_le_bytes().to_vec();
+        content.push(word);
+        content.put_varint(version);
+        self.send_agreement(peer, frame::KIND_OUTCOME, &content);
+    }
+
+    /// The peer that has an operation says how it ended.
+    pub(super) fn on_outcome(&mut self, mut content: Reader<'_>, letter: &Letter) {
+        let Some((id, word)) = content.u64().map(OperationId).zip(content.u8()) else {
+            self.fx.counters.dropped.malformed += 1;
+            return;
+        };
+        let asked = if self.agreeing.is_unused() { None } else { self.agreeing.operations.get_mut(&id) };
+        let Some(asked) = asked.filter(|asked| asked.given.is_some_and(|given| given.to == letter.peer)) else {
+            self.fx.counters.dropped.unexpected += 1;
+            return;
+        };
+        let register = asked.register.clone();
+        match word {
+            REFUSED => {
+                let (peer, until) = (letter.peer, self.fx.now.instant + SHUN_FOR / 5);
+                self.agreeing.shunned.note(peer, until);
+                self.take_back(id);
+            }
+            STALE => {
+                if let (Some(given), Some(version)) = (&mut asked.given, content.varint()) {
+                    given.base = given.base.max(version);
+                    // It counts as a try: who always says so is not asked for ever.
+                    self.on_given_due(id);
+                }
+            }
+            _ => match read_outcome(word, &mut content) {
+                Some(outcome) => {
+                    if let Outcome::Done { version, .. } | Outcome::Mismatch { version, .. } = &outcome {
+                        let part = self.agreeing.part(&register);
+                        part.version = part.version.max(*version);
+                    }
+                    self.end_operation(id, outcome);
+                }
+                None => self.fx.counters.dropped.malformed += 1,
+            },
+        }
+    }
+}
+
+/// An operation as it is forwarded.
+struct Forwarded<'a> {
+    id: OperationId,
+    founding: FoundingId,
+    /// For this start of the peer: an earlier one may have done it already.
+    boot: u64,
+    base: u64,
+    timeout: Duration,
+    register: &'a str,
+    change: Change,
+}
+
+impl<'a> Forwarded<'a> {
+    fn read(content: &mut Reader<'a>) -> Option<Self> {
+        Some(Self {
+            id: OperationId(content.u64()?),
+            founding: FoundingId(content.u64()?),
+            boot: content.varint()?,
+            base: content.varint()?,
+            timeout: Duration::from_millis(content.u32()?.into()),
+            register: content.short_text()?,
+            change: Change::read(content)?,
+        })
+    }
+}
+
+fn read_outcome(word: u8, content: &mut Reader<'_>) -> Option<Outcome> {
+    Some(match word {
+        DONE => Outcome::Done { version: content.varint()?, value: read_value(content)? },
+        MISMATCH => Outcome::Mismatch { version: content.varint()?, value: read_value(content)? },
+        UNKNOWN => Outcome::Unknown,
+        _ => return None,
+    })
+}

@@ -1,0 +1,215 @@
+//! This node as a proposer of registers: what it says to the voters, and when it says it again or steps back.
+//!
+//! What is proposed goes straight to the voters. Undecided after two round trips it becomes hot, and goes by gossip besides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::agreeing::{Agreeing, Due};
+use super::{Node, Phase};
+use crate::agreement::space::{Founding, Register};
+use crate::agreement::statement::{FoundingId, Says};
+use crate::agreement::{Configuration, Proposal, Proposer, Stage, Step, Votes};
+use crate::frame;
+use crate::identity::NodeId;
+use crate::time::Instant;
+use crate::update::Update;
+
+/// The least and the longest time until a proposal that was not decided is said again.
+const PATIENCE_MIN: Duration = Duration::from_millis(50);
+const PATIENCE_MAX: Duration = Duration::from_secs(2);
+/// The longest time for which others go first: several attempts, also where disks take long.
+const BACKOFF_MAX: Duration = Duration::from_secs(4);
+/// Proposals are forgotten after this time: the longest that an operation may take, and clocks that differ.
+pub(super) const PROPOSAL_TTL: Duration = Duration::from_mins(5);
+/// Registers of which this node remembers that it was their last proposer.
+const PARTS_MAX: usize = 1_024;
+
+/// This node as a proposer of one register.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub(super) proposer: Proposer,
+    /// What it proposed last, while that is open.
+    open: Option<Arc<Update>>,
+    /// How often that was said again.
+    tries: u32,
+    /// How often in a row others were ahead.
+    overtaken: u32,
+    due: Option<Instant>,
+    /// The highest version that peers told of.
+    pub(super) version: u64,
+}
+
+impl Agreeing {
+    /// What a register's proposer does next.
+    fn step(&mut self, register: &str) -> Option<(FoundingId, Step)> {
+        let part = self.parts.get_mut(register)?;
+        let none = Votes::new();
+        let mut started =
+            self.space.foundings().filter_map(|(id, founding)| Some((id, founding, founding.configuration()?)));
+        let (id, founding, configuration) = started.next()?;
+        if started.next().is_some() {
+            return None;
+        }
+        let votes = founding.register(register).map_or(&none, Register::votes);
+        Some((id, part.proposer.advance(votes, &configuration, &mut self.ballots)))
+    }
+
+    pub(super) fn set_due(&mut self, register: &str, at: Option<Instant>) {
+        let Some(part) = self.parts.get_mut(register) else { return };
+        if let Some(old) = std::mem::replace(&mut part.due, at) {
+            self.dues.remove(&(old, Due::Part(register.into())));
+        }
+        if let Some(at) = at {
+            self.dues.insert((at, Due::Part(register.into())));
+        }
+    }
+
+    /// This node's part in a register.
+    pub(super) fn part(&mut self, register: &str) -> &mut Part {
+        if !self.parts.contains_key(register) && self.parts.len() >= PARTS_MAX {
+            let is_idle = |part: &Part| part.proposer.is_empty() && part.due.is_none();
+            let idle = self.parts.iter().find(|(_, part)| is_idle(part)).map(|(register, _)| register.clone());
+            if let Some(idle) = idle {
+                self.parts.remove(&idle);
+            }
+        }
+        self.parts.entry(register.into()).or_default()
+    }
+}
+
+/// Proposals.
+impl Node {
+    /// Lets this node's proposer of a register do what the votes seen allow.
+    pub(super) fn advance_register(&mut self, register: &str) {
+        // Ballots of a boot that an earlier life may have used are not used any more.
+        while self.phase == Phase::Running
+            && let Some((founding, step)) = self.agreeing.step(register)
+        {
+            match step {
+                Step::Wait => break,
+                Step::Propose(proposal) => self.propose(founding, register, &proposal),
+                Step::Overtaken => self.step_back(register),
+                Step::Ended(ended) => {
+                    self.close_proposal(register);
+                    self.agreeing.part(register).overtaken = 0;
+                    for (id, outcome) in ended {
+                        self.end_operation(id, outcome);
+                    }
+                }
+            }
+        }
+        self.arm_agreement();
+    }
+
+    /// Says a proposal to the voters.
+    fn propose(&mut self, founding: FoundingId, register: &str, proposal: &Proposal) {
+        self.close_proposal(register);
+        let forget = self.fx.now.wall.seconds().plus(PROPOSAL_TTL);
+        let update = self.agreeing.space.make_proposal(founding, register, proposal, forget);
+        let reached = self.tell_voters(founding, &update);
+        let wait = if reached { self.voters_patience(founding) } else { Duration::ZERO };
+        let part = self.agreeing.part(register);
+        (part.open, part.tries) = (Some(update), 0);
+        let at = self.fx.now.instant + wait;
+        self.agreeing.set_due(register, Some(at));
+        let me = self.identity.id;
+        self.consider(founding, register, proposal, me, false);
+    }
+
+    /// What was proposed is decided, or given up: nobody is told of it any more.
+    fn close_proposal(&mut self, register: &str) {
+        let Some(part) = self.agreeing.parts.get_mut(register) else { return };
+        part.tries = 0;
+        if let Some(update) = part.open.take() {
+            self.rumors.cool(update.id);
+        }
+        self.agreeing.set_due(register, None);
+    }
+
+    /// This node has a higher boot: what it proposed with the one before is left, and proposed again.
+    pub(super) fn restart_proposals(&mut self) {
+        let registers: Vec<Box<str>> = self.agreeing.parts.keys().cloned().collect();
+        for register in registers {
+            self.agreeing.part(&register).proposer.abandon();
+            self.close_proposal(&register);
+            self.advance_register(&register);
+        }
+    }
+
+    /// Sends a proposal to the voters that have not answered it. Whether enough of them can be reached so.
+    fn tell_voters(&mut self, founding: FoundingId, update: &Arc<Update>) -> bool {
+        let Says::Proposal { register, ballot, next } = update.statement().says else { return false };
+        let Some(proposal) = update.parts().proposal(ballot, next) else { return false };
+        let Some(known) = self.agreeing.space.founding(founding) else { return false };
+        let Some(configuration) = known.configuration() else { return false };
+        let register = known.register(register);
+        let has_answered = |voter: &NodeId| {
+            let vote = register.and_then(|register| register.votes().get(voter));
+            vote.is_some_and(|vote| vote.has_answered(&proposal))
+        };
+        let configured = known.configured().cloned();
+        let open: Vec<NodeId> = configuration.members().filter(|voter| !has_answered(voter)).collect();
+        let me = self.identity.id;
+        let reachable = |voter| voter == me || self.members.is_live(voter) && self.members.address(voter).is_some();
+        let is_enough = configuration.is_quorum(reachable);
+        for voter in open.into_iter().filter(|voter| *voter != me) {
+            let mut items = Vec::new();
+            // Voters do not vote under configurations that they have not heard of.
+            let knows = self.agreeing.changing.knows(voter, configuration.place());
+            if let Some(configured) = configured.as_ref().filter(|_| !knows) {
+                frame::item(&mut items, 0, configured.bytes());
+            }
+            frame::item(&mut items, 0, update.bytes());
+            self.send_agreement(voter, frame::KIND_PROPOSE, &items);
+        }
+        is_enough
+    }
+
+    /// Two round trips to the voters, as far as they were measured.
+    fn voters_patience(&self, founding: FoundingId) -> Duration {
+        let configuration = self.agreeing.space.founding(founding).and_then(Founding::configuration);
+        let voters = configuration.iter().flat_map(Configuration::members);
+        let longest = voters.filter_map(|voter| self.members.rtt(voter)).max().unwrap_or_default();
+        (longest * 2).clamp(PATIENCE_MIN, PATIENCE_MAX)
+    }
+
+    /// Others were ahead: they go first for a random time, the longer the more often it happens.
+    fn step_back(&mut self, register: &str) {
+        self.close_proposal(register);
+        let part = self.agreeing.part(register);
+        part.overtaken += 1;
+        let longest = (PATIENCE_MIN / 4 * 2_u32.saturating_pow(part.overtaken.min(9))).min(BACKOFF_MAX);
+        let wait = longest.mul_f64(self.fx.rng.fraction());
+        let at = self.fx.now.instant + wait;
+        self.agreeing.set_due(register, Some(at));
+    }
+
+    /// A proposal was not decided in time, or its turn has come again.
+    pub(super) fn on_part_due(&mut self, register: &str) {
+        let Some(part) = self.agreeing.parts.get_mut(register) else { return };
+        part.due = None;
+        if *part.proposer.stage() == Stage::Waiting {
+            part.proposer.resume();
+            return self.advance_register(register);
+        }
+        let Some(update) = part.open.clone() else { return };
+        if part.proposer.is_empty() {
+            // Nobody waits for it any more.
+            part.proposer.abandon();
+            return self.close_proposal(register);
+        }
+        part.tries += 1;
+        let tries = part.tries;
+        let founding = update.statement().founding;
+        self.tell_voters(founding, &update);
+        if let Some(proposal) = self.agreeing.part(register).proposer.proposal() {
+            // This node's own disk may not have taken its vote.
+            self.consider(founding, register, &proposal, self.identity.id, false);
+        }
+        self.take_statement(&update.parts(), self.identity.id, true);
+        let wait = (self.voters_patience(founding) * 2_u32.saturating_pow(tries.min(8))).min(PATIENCE_MAX);
+        let at = self.fx.now.instant + wait;
+        self.agreeing.set_due(register, Some(at));
+    }
+}
