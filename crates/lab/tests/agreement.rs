@@ -7,7 +7,7 @@ use rumormill_core::agreement::{Change, Outcome};
 use rumormill_core::config::ConfigBuilder;
 use rumormill_core::io::{Ticket, Warning};
 use rumormill_core::{Command, Event, Refusal, Reply};
-use rumormill_lab::{DiskFate, Network};
+use rumormill_lab::{DiskFate, Link, Network, Options};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -254,4 +254,41 @@ fn nothing_is_sent_about_registers_while_nothing_is_done_to_them() {
         sent(&net) - before
     };
     assert_eq!(bytes(true), bytes(false));
+}
+
+/// What ten nodes get done that set one register as fast as they can, from its first version on: how often each was told that it
+/// is done, and the longest time that any waited for that.
+fn contend(net: &mut Network, span: Duration) -> ([u32; 10], Duration) {
+    let (begin, mut done, mut longest) = (net.now(), [0; 10], Duration::ZERO);
+    let mut last = [begin; 10];
+    let mut open: Vec<Ticket> = (0..10).map(|node| net.set_register(node, "busy", b"v")).collect();
+    while net.now() < begin + span {
+        net.run_for(Duration::from_millis(1)).unwrap();
+        for (node, ticket) in open.iter_mut().enumerate() {
+            longest = longest.max(net.now() - last[node]);
+            let Some(outcome) = net.outcome(*ticket) else { continue };
+            if matches!(outcome, Ok(Outcome::Done { .. })) {
+                (done[node], last[node]) = (done[node] + 1, net.now());
+            }
+            *ticket = net.set_register(node, "busy", b"v");
+        }
+    }
+    (done, longest)
+}
+
+#[test]
+fn of_ten_that_contend_for_one_register_all_get_their_turn() {
+    let contending = |seed, latency, loss| {
+        let link = Link { latency: Duration::from_micros(latency), loss, ..Link::default() };
+        let options = Options { nodes: 10, link, ..Options::default() };
+        let mut net = Network::new(seed).options(options).start_joined().unwrap();
+        net.agree_on(&[0, 1, 2, 3, 4]).unwrap();
+        contend(&mut net, secs(20))
+    };
+    for (seed, latency, loss) in [(14, 500, 0.0), (15, 500, 0.0), (16, 25_000, 0.0), (17, 2_000, 0.1)] {
+        let (done, longest) = contending(seed, latency, loss);
+        assert!(longest <= secs(5), "seed {seed}: {longest:?} without an operation, {done:?}");
+        let all: u32 = done.iter().sum();
+        assert!(latency > 500 || all >= 200 * 20, "seed {seed}: {all} in 20 s, {done:?}");
+    }
 }

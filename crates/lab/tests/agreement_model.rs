@@ -183,7 +183,8 @@ impl Agreement {
             let votes = self.counted(&state.seen(place));
             let part = &mut state.parts[place];
             match part.proposer.advance(&votes, &Self::configuration(), &mut part.ballots) {
-                Step::Wait | Step::Overtaken => return,
+                Step::Wait => return,
+                Step::Overtaken => {}
                 Step::Propose(proposal) => {
                     let phase = matches!(proposal, Proposal::Accept { .. });
                     let proposal = Arc::new(proposal);

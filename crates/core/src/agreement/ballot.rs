@@ -63,6 +63,11 @@ impl Ballots {
         Some(Ballot { configuration, counter, boot: self.boot, proposer: self.proposer })
     }
 
+    /// From now on counters are above that, as long as there are any.
+    pub fn leave_behind(&mut self, counter: u64) {
+        self.last = self.last.max(counter.min(COUNTER_MAX / 2));
+    }
+
     /// The same proposer with a higher boot.
     pub fn raise(&mut self, boot: u64) {
         assert!(boot >= self.boot, "boots rise");

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::decision::{is_blocked, is_chosen, promised};
+use super::decision::{chosen, is_blocked, is_chosen, promised};
 use super::{Ballot, Ballots, Change, Configuration, Content, OperationId, Proposal, Value, Votes};
 
 /// So many operations are proposed together at most: as many as a content remembers, so that each is found.
@@ -17,12 +17,19 @@ pub struct Operation {
     pub change: Change,
     /// Once it was proposed or given to others: it has not been applied up to this version. Nobody has tried it yet if `None`.
     pub base: Option<u64>,
+    /// Whether others may try it as well.
+    pub is_shared: bool,
 }
 
 impl Operation {
     /// One that nobody has tried yet.
     pub const fn new(id: OperationId, change: Change) -> Self {
-        Self { id, change, base: None }
+        Self { id, change, base: None, is_shared: false }
+    }
+
+    /// One that others may try as well, or have tried, but it has not been applied up to that version.
+    pub const fn shared(id: OperationId, change: Change, base: u64) -> Self {
+        Self { id, change, base: Some(base), is_shared: true }
     }
 
     /// Makes the content what it is after this operation, unless it holds it already; how the operation ends if that
@@ -106,7 +113,7 @@ pub enum Step {
     Propose(Proposal),
     /// Others were ahead: it waits for a random time, then [`Proposer::resume`]s.
     Overtaken,
-    /// These operations ended.
+    /// These operations ended. It may have to wait all the same.
     Ended(Vec<(OperationId, Outcome)>),
 }
 
@@ -119,11 +126,13 @@ pub struct Proposer {
     next: Option<Ballot>,
     /// The last content that it saw chosen.
     last: Option<Content>,
+    /// The last of its attempts that may have been accepted by some and was given up.
+    left: Option<Ballot>,
 }
 
 impl Default for Proposer {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), stage: Stage::Idle, next: None, last: None }
+        Self { waiting: VecDeque::new(), stage: Stage::Idle, next: None, last: None, left: None }
     }
 }
 
@@ -199,12 +208,25 @@ impl Proposer {
 
     /// Ends the present attempt; its operations are tried again. What it proposed may be chosen yet.
     pub fn abandon(&mut self) {
-        if let Stage::Accepting { batch, .. } = std::mem::replace(&mut self.stage, Stage::Idle) {
+        if let Stage::Accepting { ballot, batch, .. } = std::mem::replace(&mut self.stage, Stage::Idle) {
+            self.left = Some(ballot);
             for (operation, _) in batch.into_iter().rev() {
                 self.waiting.push_front(operation);
             }
         }
         self.next = None;
+    }
+
+    /// Takes out those of its operations that nobody can have tried, among which reads always are: somebody else may do them.
+    pub fn take_untried(&mut self, may_go: impl Fn(OperationId) -> bool) -> Vec<OperationId> {
+        let is_untried = |operation: &Operation| operation.base.is_none() || operation.change == Change::Read;
+        let mut untried = Vec::new();
+        self.waiting.retain(|operation| {
+            let goes = !operation.is_shared && is_untried(operation) && may_go(operation.id);
+            untried.extend(goes.then_some(operation.id));
+            !goes
+        });
+        untried
     }
 
     /// Others had their time.
@@ -217,7 +239,7 @@ impl Proposer {
     /// Does what the votes seen allow. To be called again until it waits.
     pub fn advance(&mut self, votes: &Votes, configuration: &Configuration, ballots: &mut Ballots) -> Step {
         let under_way = match &self.stage {
-            Stage::Waiting => return Step::Wait,
+            Stage::Waiting => return self.look_back(votes, configuration),
             Stage::Idle if self.waiting.is_empty() => return Step::Wait,
             Stage::Idle => return self.begin(votes, configuration, ballots),
             Stage::Preparing { ballot } | Stage::Accepting { ballot, .. } => *ballot,
@@ -245,6 +267,16 @@ impl Proposer {
             return Step::Overtaken;
         }
         Step::Wait
+    }
+
+    /// What others have made of the register since tells of its operations, too. What was chosen at a later ballot than that of
+    /// its last attempt comes after all of that attempt that ever will be: an operation that is not there was not tried, unless
+    /// others tried it.
+    fn look_back(&mut self, votes: &Votes, configuration: &Configuration) -> Step {
+        let later = chosen(votes, configuration).filter(|accepted| Some(accepted.ballot) > self.left);
+        let Some(content) = later.map(|accepted| &accepted.content) else { return Step::Wait };
+        let ended = self.settle_waiting(content);
+        if ended.is_empty() { Step::Wait } else { Step::Ended(ended) }
     }
 
     fn begin(&mut self, votes: &Votes, configuration: &Configuration, ballots: &mut Ballots) -> Step {
@@ -286,16 +318,25 @@ impl Proposer {
         };
         self.next = Some(next);
         let mut ended: Vec<_> = batch.into_iter().map(|(operation, outcome)| (operation.id, outcome)).collect();
-        // Those that were tried before are looked for in each content that is chosen, so that not too many go by.
-        self.waiting.retain_mut(|operation| {
-            let outcome = operation.found_in(&content);
-            let waits = outcome.is_none();
-            ended.extend(outcome.map(|outcome| (operation.id, outcome)));
-            operation.base = operation.base.map(|_| content.version);
-            waits
-        });
+        ended.extend(self.settle_waiting(&content));
         self.last = Some(content);
         Step::Ended(ended)
+    }
+
+    /// Those that were tried before are looked for in each content that is chosen after that, so that not too many go by.
+    fn settle_waiting(&mut self, content: &Content) -> Vec<(OperationId, Outcome)> {
+        let mut ended = Vec::new();
+        self.waiting.retain_mut(|operation| {
+            let Some(base) = operation.base else { return true };
+            let is_later = base > content.version;
+            // Others may know of more. What this one built on itself was never chosen, and nor was what it built.
+            let outcome = if is_later { None } else { operation.found_in(content) };
+            operation.base = operation.is_shared.then_some(base.max(content.version));
+            let waits = outcome.is_none();
+            ended.extend(outcome.map(|outcome| (operation.id, outcome)));
+            waits
+        });
+        ended
     }
 }
 
@@ -422,20 +463,27 @@ mod tests {
         assert_eq!(table.proposals, 3, "a prepare and two batches");
     }
 
-    /// The first proposer's operation is accepted by some voters; then the other sets something `times` times.
-    fn overtaken(accepted_by: &[u64], change: Change, times: usize) -> (Table, OperationId) {
+    /// The first proposer's operation is accepted by some voters; then the other is promised a ballot, and sets something `times`
+    /// times.
+    fn overtaken_and_waiting(accepted_by: &[u64], change: Change, times: usize) -> (Table, OperationId) {
         let mut table = Table::new();
         table.ask(0, set("a"));
         table.run(0);
         let id = table.ask(0, change);
         let Step::Propose(proposal) = table.step(0) else { panic!("it proposes") };
         table.hear(&proposal, accepted_by);
-        // The other one sees an acceptance of a majority, or hears the voters who did not accept.
+        let ballot = table.ballots[1].next(1, 9).unwrap();
+        table.hear(&Proposal::Prepare { ballot }, &[1, 2, 3]);
         for n in 0..times {
             table.ask(1, set(&n.to_string()));
             table.run(1);
         }
         assert_eq!(table.step(0), Step::Overtaken);
+        (table, id)
+    }
+
+    fn overtaken(accepted_by: &[u64], change: Change, times: usize) -> (Table, OperationId) {
+        let (mut table, id) = overtaken_and_waiting(accepted_by, change, times);
         table.proposers[0].resume();
         (table, id)
     }
@@ -464,6 +512,39 @@ mod tests {
         assert_eq!(table.run(0), [(id, Outcome::Unknown)]);
         let (mut table, id) = overtaken(&[], Change::Read, 17);
         assert_eq!(table.run(0), [(id, done(18, "16"))], "a read is never in doubt");
+    }
+
+    /// What it finds out and gives away while it waits, after the other has set something so many times.
+    fn look_back(accepted_by: &[u64], change: Change, times: usize) -> (Step, Vec<OperationId>, OperationId) {
+        let (mut table, id) = overtaken_and_waiting(accepted_by, change, times);
+        let step = table.step(0);
+        let untried = table.proposers[0].take_untried(|_| true);
+        (step, untried, id)
+    }
+
+    #[test]
+    fn what_others_made_of_the_register_tells_while_it_waits() {
+        let (step, untried, id) = look_back(&[1, 2], cas("a", "b"), 1);
+        assert_eq!((step, untried), (Step::Ended(vec![(id, done(2, "b"))]), vec![]));
+        let (step, untried, id) = look_back(&[], cas("a", "b"), 1);
+        assert_eq!((step, untried), (Step::Wait, vec![id]), "it was never tried, for it is not there");
+        let (step, untried, id) = look_back(&[3], cas("a", "b"), 17);
+        assert_eq!((step, untried), (Step::Ended(vec![(id, Outcome::Unknown)]), vec![]), "who knows");
+        let (step, untried, id) = look_back(&[], Change::Read, 17);
+        assert_eq!((step, untried), (Step::Wait, vec![id]));
+    }
+
+    #[test]
+    fn what_was_tried_stays_until_others_were_chosen_later_and_what_others_may_try_stays_anyway() {
+        let (mut table, id) = overtaken_and_waiting(&[], cas("a", "b"), 0);
+        table.proposers[0].ask(Operation::shared(OperationId(77), set("c"), 1));
+        assert_eq!(table.step(0), Step::Wait, "the other has promises so far");
+        assert_eq!(table.proposers[0].take_untried(|_| true), []);
+        table.ask(1, set("d"));
+        table.run(1);
+        assert_eq!(table.step(0), Step::Wait);
+        assert_eq!(table.proposers[0].take_untried(|_| true), [id]);
+        assert_eq!(table.proposers[0].len(), 1);
     }
 
     #[test]

@@ -93,7 +93,8 @@ pub(super) struct Agreeing {
 
 /// The same, made when the first statement comes in: a node of a cluster that agrees on nothing takes no memory for it.
 ///
-/// **Invariant:** whoever changes something has seen that it is there, or came here because of something that is.
+/// **Invariant:** whoever changes something has seen that it is there, or came here because of something that is: frames and
+/// timers of peers look first (`crates/core/tests/hostile_agreement.rs`).
 #[derive(Debug, Default)]
 pub(super) struct WhenUsed(Option<Box<Agreeing>>);
 
@@ -300,6 +301,9 @@ impl Node {
 /// What comes due.
 impl Node {
     pub(super) fn on_agree_due(&mut self) {
+        if self.agreeing.is_unused() {
+            return;
+        }
         let now = self.fx.now.instant;
         while let Some((_, due)) = self.agreeing.dues.pop_first_if(now) {
             match due {

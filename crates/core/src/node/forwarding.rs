@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::Node;
-use super::agreeing::{Asker, Due, TIMEOUT_MAX};
+use super::agreeing::{Agreeing, Asker, Due, TIMEOUT_MAX};
 use super::letters::Letter;
+use super::proposing::Part;
 use crate::agreement::statement::{FoundingId, put_value, read_value};
-use crate::agreement::{Change, Operation, OperationId, Outcome};
+use crate::agreement::{Change, Operation, OperationId, Outcome, Stage};
 use crate::frame;
 use crate::identity::NodeId;
 use crate::time::Instant;
@@ -119,13 +120,32 @@ impl Node {
         }
     }
 
-    /// Who succeeded last, if that is another node which can be asked, and this one has nothing on its way itself.
+    /// The proposer of a register was overtaken: operations of applications that nobody has tried go to whoever succeeded. Those
+    /// of peers stay, and so do those of changes of voters, and all that were tried: a peer could not tell what became of them.
+    pub(super) fn let_go(&mut self, register: &str) {
+        let is_overtaken = |part: &Part| *part.proposer.stage() == Stage::Waiting && !part.proposer.is_empty();
+        if !self.agreeing.parts.get(register).is_some_and(is_overtaken) {
+            return;
+        }
+        let Some(peer) = self.last_proposer(register) else { return };
+        let base = self.known_version(register);
+        let Agreeing { parts, operations, .. } = &mut *self.agreeing;
+        let Some(part) = parts.get_mut(register) else { return };
+        let of_application = |id| operations.get(&id).is_some_and(|asked| matches!(asked.asker, Asker::Application(_)));
+        for id in part.proposer.take_untried(of_application) {
+            self.give(id, peer, base);
+        }
+    }
+
+    /// Who succeeded last, if that is another node which can be asked, and this one has nothing on its way itself, unless that
+    /// was overtaken.
     fn last_proposer(&self, register: &str) -> Option<NodeId> {
         let (founding, configuration) = self.agreeing.served().ok()?;
         let votes = self.agreeing.space.founding(founding)?.register(register)?.votes();
         let accepted = configuration.members().filter_map(|voter| votes.get(&voter)?.accepted_ballot());
         let last = accepted.max().filter(|ballot| ballot.configuration == configuration.number)?.proposer;
-        let is_busy = self.agreeing.parts.get(register).is_some_and(|part| !part.proposer.is_empty());
+        let is_at_work = |part: &Part| !part.proposer.is_empty() && *part.proposer.stage() != Stage::Waiting;
+        let is_busy = self.agreeing.parts.get(register).is_some_and(is_at_work);
         let can_be_asked = self.members.is_live(last)
             && self.members.address(last).is_some()
             && !self.agreeing.shunned.contains(last, self.fx.now.instant);
@@ -195,7 +215,7 @@ impl Node {
         let Some(asked) = agreeing.operations.get_mut(&id) else { return };
         let Some(given) = asked.given.take() else { return };
         agreeing.dues.remove(&(given.due, Due::Given(id)));
-        let operation = Operation { id, change: asked.change.clone(), base: Some(given.base) };
+        let operation = Operation::shared(id, asked.change.clone(), given.base);
         self.propose_operation(operation);
     }
 
@@ -218,7 +238,7 @@ impl Node {
         if !is_meant || self.check_operation(register, &change, timeout).is_err() {
             return self.send_word(peer, id, REFUSED, 0);
         }
-        let mut operation = Operation { id, change: change.clone(), base: Some(base) };
+        let mut operation = Operation::shared(id, change.clone(), base);
         let remembers_all = self.agreeing.favours.remembers_all(now);
         let part = self.agreeing.part(register);
         match part.proposer.look_for(&mut operation) {

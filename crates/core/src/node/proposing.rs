@@ -20,6 +20,9 @@ const PATIENCE_MIN: Duration = Duration::from_millis(50);
 const PATIENCE_MAX: Duration = Duration::from_secs(2);
 /// The longest time for which others go first: several attempts, also where disks take long.
 const BACKOFF_MAX: Duration = Duration::from_secs(4);
+/// How far counters leap once a proposer was overtaken, doubled with each time: more than are used while it waits.
+const LEAP: u64 = 128;
+const LEAPS_MAX: u32 = 14;
 /// Proposals are forgotten after this time: the longest that an operation may take, and clocks that differ.
 pub(super) const PROPOSAL_TTL: Duration = Duration::from_mins(5);
 /// Registers of which this node remembers that it was their last proposer.
@@ -91,14 +94,18 @@ impl Node {
                 Step::Propose(proposal) => self.propose(founding, register, &proposal),
                 Step::Overtaken => self.step_back(register),
                 Step::Ended(ended) => {
-                    self.close_proposal(register);
-                    self.agreeing.part(register).overtaken = 0;
+                    let part = self.agreeing.part(register);
+                    if *part.proposer.stage() != Stage::Waiting {
+                        part.overtaken = 0;
+                        self.close_proposal(register);
+                    }
                     for (id, outcome) in ended {
                         self.end_operation(id, outcome);
                     }
                 }
             }
         }
+        self.let_go(register);
         self.arm_agreement();
     }
 
@@ -177,12 +184,26 @@ impl Node {
     /// Others were ahead: they go first for a random time, the longer the more often it happens.
     fn step_back(&mut self, register: &str) {
         self.close_proposal(register);
+        let patience = self.agreeing.served().map_or(PATIENCE_MIN, |(founding, _)| self.voters_patience(founding));
         let part = self.agreeing.part(register);
         part.overtaken += 1;
-        let longest = (PATIENCE_MIN / 4 * 2_u32.saturating_pow(part.overtaken.min(9))).min(BACKOFF_MAX);
+        let longest = (patience / 4 * 2_u32.saturating_pow(part.overtaken.min(9))).min(BACKOFF_MAX);
         let wait = longest.mul_f64(self.fx.rng.fraction());
         let at = self.fx.now.instant + wait;
         self.agreeing.set_due(register, Some(at));
+    }
+
+    /// Whoever was overtaken knows of ballots that were used when it was. Others may have used many since, without a prepare: it
+    /// goes far beyond, the farther the more often they were ahead, so that they have to wait for once.
+    fn leap(&mut self, register: &str) {
+        let agreeing = &mut *self.agreeing;
+        let Some(part) = agreeing.parts.get(register) else { return };
+        let seen = agreeing.served().ok().and_then(|(founding, configuration)| {
+            let votes = agreeing.space.founding(founding)?.register(register)?.votes().values();
+            let of_this = votes.map(|vote| vote.promised).filter(|it| it.configuration == configuration.number);
+            of_this.map(|ballot| ballot.counter).max()
+        });
+        agreeing.ballots.leave_behind(seen.unwrap_or(0) + (LEAP << part.overtaken.min(LEAPS_MAX)));
     }
 
     /// A proposal was not decided in time, or its turn has come again.
@@ -191,6 +212,7 @@ impl Node {
         part.due = None;
         if *part.proposer.stage() == Stage::Waiting {
             part.proposer.resume();
+            self.leap(register);
             return self.advance_register(register);
         }
         let Some(update) = part.open.clone() else { return };
