@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what each word means.
 
+mod agreement;
 mod data;
 
 use std::ffi::OsString;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+pub(crate) use agreement::{Agree, Name, Register};
 use clap::{Args, Parser, Subcommand};
 pub(crate) use data::{Add, Delete, Export, Get, Import, List, Manner, Put, SetChange, Watch};
 use rumormill_core::duration;
@@ -75,6 +77,12 @@ pub(crate) enum Command {
     Export(Export),
     /// Make keys hold what an export says: all of them, or none if a line is bad
     Import(Import),
+    /// Say who votes on registers, or look at it
+    #[command(subcommand)]
+    Agree(Agree),
+    /// Read registers on which the cluster agrees, and change them by compare-and-set
+    #[command(subcommand)]
+    Register(Register),
     /// Give a gauge of this agent a value, for aggregates over all agents
     Gauge(Gauge),
     /// Find out what the values of a gauge on all agents are together: the agents work it out among themselves

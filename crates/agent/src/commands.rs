@@ -1,5 +1,6 @@
 //! The commands: each is a client of one agent, or needs none.
 
+mod agreement;
 mod config;
 mod data;
 mod fault;
@@ -59,6 +60,8 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::RemoveElement(flags) => data::remove_element(&flags, output),
         Command::Export(flags) => data::export(&flags),
         Command::Import(flags) => data::import(&flags, output),
+        Command::Agree(command) => agreement::agree(command, output),
+        Command::Register(command) => agreement::register(command, output),
         Command::Gauge(flags) => gauges::set(&flags, output),
         Command::Aggregate(flags) => gauges::aggregate(&flags, output),
         Command::Tags(command) => tags::run(command, output),

@@ -1,6 +1,7 @@
 //! The agent: one node of the cluster, its HTTP interface and its log, until it leaves or is stopped.
 
 mod answers;
+mod founding;
 pub(crate) mod gauges;
 mod teller;
 
@@ -50,12 +51,16 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Kind::Refused, "system", format!("the system gives no event queue: {error}")))?;
     let leave_on_terminate = settings.node.leave_on_terminate;
     let reason = runtime.block_on(async {
+        let voters = settings.agreement_voters.clone();
         let (agent, events, listener, end) = start(settings, logs).await?;
         greet(&agent);
         tokio::spawn(teller::tell(agent.clone(), events, json));
         tokio::spawn(answers::info(agent.clone()));
         tokio::spawn(answers::member(agent.clone()));
         tokio::spawn(gauges::measure(agent.clone()));
+        if !voters.is_empty() {
+            tokio::spawn(founding::name_voters(agent.clone(), voters));
+        }
         let serving = tokio::spawn(http::serve(agent.clone(), listener));
         let starter_gone = flags.until_stdin_closes.then(standard_input_closed);
         let reason = until_stopped(&agent.cluster, leave_on_terminate, starter_gone).await?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rumormill_core::config::{Mode, View};
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 use ureq::http::Method;
 
@@ -41,7 +42,8 @@ pub(crate) fn run(flags: &cli::Dev, json: bool) -> Result<(), Failure> {
             print::line(headline(flags, &settings))?;
         }
         let (reports, mut hear) = mpsc::channel(REPORTS_MAX);
-        let mut fleet = Fleet::start(flags, &reports).await?;
+        let state = State::of(flags)?;
+        let mut fleet = Fleet::start(flags, state.directory(), &reports).await?;
         if let Some(share) = flags.loss {
             lose(&fleet, share)?;
         }
@@ -58,6 +60,35 @@ pub(crate) fn run(flags: &cli::Dev, json: bool) -> Result<(), Failure> {
         fleet.stop(&mut hear).await;
         result
     })
+}
+
+/// Where the agents keep what voters and writers have to keep.
+#[derive(Debug)]
+enum State {
+    Kept(PathBuf),
+    /// Gone with this process.
+    Passing(TempDir),
+}
+
+impl State {
+    fn of(flags: &cli::Dev) -> Result<Self, Failure> {
+        if let Some(directory) = &flags.data_dir {
+            return Ok(Self::Kept(directory.clone()));
+        }
+        let directory = tempfile::Builder::new().prefix("rumor-dev-").tempdir();
+        let failed = |error: std::io::Error| {
+            let rule = format!("a place where a directory can be made ({error}); or name one with --data-dir");
+            Failure::value("TMPDIR", std::env::temp_dir().display(), rule)
+        };
+        directory.map(Self::Passing).map_err(failed)
+    }
+
+    fn directory(&self) -> &Path {
+        match self {
+            Self::Kept(directory) => directory,
+            Self::Passing(directory) => directory.path(),
+        }
+    }
 }
 
 async fn live(

@@ -2,6 +2,7 @@
 
 mod data;
 mod gauges;
+mod registers;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 pub(crate) use data::{EntryDocument, Imported, Misfit, WatchLine, WrittenDocument, beginning};
 pub(crate) use gauges::{AggregateDocument, Function, GaugeDocument};
+pub(crate) use registers::{AgreementDocument, RegisterDocument, SwapDocument, VoterDocument, VotersChange};
 use rumormill::data::Revision;
 use rumormill::{Answer, Received, Summary, TraceLine};
 use rumormill_core::stats::MemberCounts;
@@ -491,6 +493,12 @@ pub(crate) struct Problem {
     /// What was done nevertheless: a write that too few other nodes confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) written: Option<WrittenDocument>,
+    /// What a register holds in place of what was expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) actual: Option<RegisterDocument>,
+    /// `none` if nothing was done, `unknown` if it may have been, where the code does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) outcome: Option<String>,
 }
 
 impl Problem {
@@ -503,6 +511,8 @@ impl Problem {
             rule: None,
             line: None,
             written: None,
+            actual: None,
+            outcome: None,
         }
     }
 

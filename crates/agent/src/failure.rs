@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use rumormill_core::{ConfigError, Refusal};
 use serde_json::json;
 
-use crate::documents::Problem;
+use crate::documents::{Problem, RegisterDocument};
 use crate::print;
 
 /// Whom or what a failure is to blame on; each has its exit code.
@@ -89,7 +89,17 @@ impl Failure {
             504 => (Kind::NotAnswered, Outcome::Unknown),
             _ => (Kind::No, Outcome::None),
         };
+        let outcome = match problem.outcome.as_deref() {
+            Some("none") => Outcome::None,
+            Some(_) => Outcome::Unknown,
+            None => outcome,
+        };
         Self { kind, outcome, problem: Box::new(problem) }
+    }
+
+    /// What a register holds in place of what was expected.
+    pub(crate) fn actual(&self) -> Option<&RegisterDocument> {
+        self.problem.actual.as_ref()
     }
 
     /// Whether nothing was even begun, so that another try would end the same.
@@ -112,7 +122,7 @@ impl Failure {
     }
 
     fn to_json(&self) -> serde_json::Value {
-        let Problem { code, detail, field, value, rule, line, written } = &*self.problem;
+        let Problem { code, detail, field, value, rule, line, written, actual, .. } = &*self.problem;
         let outcome = match self.outcome {
             Outcome::None => "none",
             Outcome::Unknown => "unknown",
@@ -128,6 +138,9 @@ impl Failure {
         }
         if let Some(written) = written {
             error["written"] = serde_json::to_value(written).unwrap_or_default();
+        }
+        if let Some(actual) = actual {
+            error["actual"] = serde_json::to_value(actual).unwrap_or_default();
         }
         json!({ "error": error })
     }

@@ -1,5 +1,6 @@
 //! The HTTP interface: `/v1` with the documents of the command line, and `/health` and `/ready` for supervisors.
 
+mod agreement;
 mod data;
 mod events;
 mod faults;
@@ -13,6 +14,7 @@ mod members;
 mod openapi;
 mod problem;
 mod queries;
+mod registers;
 mod stream;
 mod topics;
 mod watch;
@@ -22,7 +24,7 @@ pub(crate) use listing::LINES;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, map_response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
@@ -69,6 +71,14 @@ fn router(agent: Agent) -> Router {
         .route("/data/{*key}", keys)
         .route("/watch", get(watch::watch))
         .route("/import", post(import::import).layer(DefaultBodyLimit::disable()))
+        .route("/agreement", get(agreement::status))
+        .route("/agreement/init", post(agreement::init))
+        .route("/agreement/voters", post(agreement::change))
+        .route("/agreement/foundings/{id}", delete(agreement::drop_founding))
+        .route("/registers", get(registers::list))
+        .route("/registers/{name}", get(registers::get).put(registers::put).delete(registers::delete))
+        .route("/registers/{name}/cas", post(registers::cas))
+        .route("/registers/{name}/watch", get(registers::watch))
         .route("/gauges/{name}", get(gauges::get).put(gauges::put).delete(gauges::delete))
         .route("/aggregates/{name}", get(gauges::aggregate))
         .route("/faults", get(faults::show).patch(faults::change).delete(faults::heal))

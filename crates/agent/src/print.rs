@@ -16,6 +16,14 @@ pub(crate) fn line(text: impl AsRef<str>) -> io::Result<()> {
     out.flush()
 }
 
+/// Writes bytes as they are, whether or not they are text, and what is to stand after them.
+pub(crate) fn bytes(bytes: &[u8], end: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.write_all(end.as_bytes())?;
+    out.flush()
+}
+
 /// Writes a document to stdout, as one line of JSON.
 pub(crate) fn json(document: &impl Serialize) -> io::Result<()> {
     line(serde_json::to_string(document).map_err(io::Error::other)?)

@@ -19,6 +19,7 @@ use crate::faults::Faults;
 use crate::gathering::{Answers, Gathering, Traces};
 use crate::join::{self, Joiner};
 use crate::questions::{QUESTIONS_MAX, Questions};
+use crate::registers::Registers;
 use crate::request::{self, Lines, Request};
 use crate::subscription::{Subscription, subscription};
 
@@ -270,6 +271,11 @@ impl Cluster {
     /// The replicated database.
     pub fn data(&self) -> Data {
         Data(Arc::clone(&self.0))
+    }
+
+    /// Registers on which the cluster agrees.
+    pub fn registers(&self) -> Registers {
+        Registers(Arc::clone(&self.0))
     }
 
     /// The queries of this name, to be answered here. Of several handlers of a name the newest gets them.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use rumormill_core::data::{Change, Position};
 use rumormill_core::io::{Event as CoreEvent, QueryId, Ticket};
 use rumormill_core::{Member, Message, Node, NodeId, Wall};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::data::{self, Changed, Watch};
 use crate::events::{Announcer, EventKind};
 use crate::gathering::{Answer, Line, Summary, TraceLine};
 use crate::questions::Question;
+use crate::registers::Held;
 use crate::request::{CommandResult, Lines, Pending, Request};
 use crate::subscription::{Feed, Received};
 
@@ -27,6 +28,7 @@ pub(crate) struct Desk {
     sweep_at: usize,
     feeds: BTreeMap<String, Vec<Feed>>,
     watches: Vec<data::Feed>,
+    registers: BTreeMap<String, watch::Sender<Held>>,
     /// By name, the newest last.
     handlers: BTreeMap<String, Vec<mpsc::Sender<Question>>>,
     announcer: Announcer,
@@ -41,6 +43,7 @@ impl Desk {
             sweep_at: SWEEP_MIN,
             feeds: BTreeMap::new(),
             watches: Vec::new(),
+            registers: BTreeMap::new(),
             handlers: BTreeMap::new(),
             announcer,
             requests,
@@ -82,6 +85,13 @@ impl Desk {
         watch
     }
 
+    pub(crate) fn watch_register(&mut self, node: &Node, register: String) -> watch::Receiver<Held> {
+        self.registers.retain(|_, watched| !watched.is_closed());
+        let (version, value) = node.stale_register(&register).unwrap_or_default();
+        let watched = self.registers.entry(register).or_insert_with(|| watch::Sender::new(Held { version, value }));
+        watched.subscribe()
+    }
+
     pub(crate) fn handle_queries(&mut self, name: String, questions: mpsc::Sender<Question>) {
         let handlers = self.handlers.entry(name).or_default();
         handlers.retain(|handler| !handler.is_closed());
@@ -104,8 +114,7 @@ impl Desk {
             }
             CoreEvent::Message(message) => self.on_message(node, message),
             CoreEvent::Data(change) => self.on_data(node, &change),
-            // Nobody watches registers yet.
-            CoreEvent::Register { .. } => {}
+            CoreEvent::Register { register, version, value } => self.on_register(&register, Held { version, value }),
             CoreEvent::Missed { topic, origin, count } => self.on_missed(node, &topic, origin, count),
             CoreEvent::Query { query, name, payload } => self.on_query(node, query, name, payload),
             CoreEvent::Answer { ticket, from, name, payload, after } => {
@@ -147,6 +156,14 @@ impl Desk {
         let mut with_name = None;
         for watch in &self.watches {
             watch.push(change, || with_name.get_or_insert_with(|| named(node, Arc::clone(change))).clone());
+        }
+    }
+
+    fn on_register(&mut self, register: &str, held: Held) {
+        let Some(watched) = self.registers.get(register) else { return };
+        if watched.send(held).is_err() {
+            // Nobody watches it any more.
+            self.registers.remove(register);
         }
     }
 

@@ -205,6 +205,10 @@ impl Driver {
                 done.send(()).ok();
             }
             Request::Watch { prefix, since, watch } => drop(watch.send(self.desk.watch(&self.node, prefix, since))),
+            Request::WatchRegister { register, watch } => {
+                // Who asked may have gone in the meantime.
+                watch.send(self.desk.watch_register(&self.node, register)).ok();
+            }
             Request::OnQuery { name, questions, done } => {
                 self.desk.handle_queries(name, questions);
                 done.send(()).ok();

@@ -37,6 +37,7 @@ mod join;
 mod keeper;
 mod key;
 mod questions;
+pub mod registers;
 mod request;
 mod seal;
 mod socket;
@@ -53,6 +54,7 @@ pub use events::{Event, EventKind, Events, Lagged, Warning};
 pub use faults::{Direction, Fault, FaultRule, Faults, Peer};
 pub use gathering::{Answer, Answers, Gathering, Summary, TraceLine, Traces};
 pub use questions::{Question, Questions};
+pub use registers::Registers;
 pub use rumormill_core::aggregate::Aggregate;
 pub use rumormill_core::io::{ContactError, Found, Quantile, TraceStep};
 pub use rumormill_core::{

@@ -4,12 +4,13 @@ use std::fmt;
 
 use rumormill_core::data::Position;
 use rumormill_core::{Command, Node, Refusal, Reply};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::data::Watch;
 use crate::error::{Closed, RequestError};
 use crate::gathering::{Answer, Line, TraceLine};
 use crate::questions::Question;
+use crate::registers::Held;
 use crate::subscription::Feed;
 
 /// How many requests wait for the driver; whoever has one more waits with it.
@@ -35,6 +36,8 @@ pub(crate) enum Request {
     OnQuery { name: String, questions: mpsc::Sender<Question>, done: oneshot::Sender<()> },
     /// Deliver changes of data from now on, and first those since a position.
     Watch { prefix: String, since: Option<Position>, watch: oneshot::Sender<Watch> },
+    /// Deliver what a register holds, now and whenever that changes.
+    WatchRegister { register: String, watch: oneshot::Sender<watch::Receiver<Held>> },
     /// Stop without a word.
     Stop,
 }
@@ -47,6 +50,7 @@ impl fmt::Debug for Request {
             Self::Subscribe { .. } => "Subscribe",
             Self::OnQuery { .. } => "OnQuery",
             Self::Watch { .. } => "Watch",
+            Self::WatchRegister { .. } => "WatchRegister",
             Self::Stop => "Stop",
         })
     }

@@ -3,8 +3,6 @@
 mod transfer;
 mod watch;
 
-use std::io::{self, Write as _};
-
 use rumormill::data::Value;
 use rumormill_core::duration;
 use ureq::http::Method;
@@ -28,18 +26,10 @@ pub(super) fn get(flags: &cli::Get, output: Output) -> Result<(), Failure> {
         return Ok(print::json(&document)?);
     }
     match document.value().map_err(|misfit| not_an_agent(&misfit))? {
-        Value::Register(bytes) => Ok(show(&bytes, if flags.raw { "" } else { "\n" })?),
+        Value::Register(bytes) => Ok(print::bytes(&bytes, if flags.raw { "" } else { "\n" })?),
         Value::Counter(sum) => Ok(print::line(sum.to_string())?),
-        Value::Set(elements) => Ok(elements.iter().try_for_each(|element| show(element, "\n"))?),
+        Value::Set(elements) => Ok(elements.iter().try_for_each(|element| print::bytes(element, "\n"))?),
     }
-}
-
-/// Bytes as they are, whether or not they are text.
-fn show(bytes: &[u8], end: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)?;
-    out.write_all(end.as_bytes())?;
-    out.flush()
 }
 
 fn not_an_agent(misfit: &Misfit) -> Failure {

@@ -67,11 +67,10 @@ pub(super) fn agent_flags(flags: &cli::Dev) -> cli::Agent {
 /// The command line of one child.
 pub(super) fn command(
     flags: &cli::Dev,
-    name: &str,
-    ports: (u16, u16),
+    data_dir: &Path,
+    (name, (gossip, http)): (&str, (u16, u16)),
     contacts: &[String],
 ) -> std::io::Result<Command> {
-    let (gossip, http) = ports;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["agent", "--json", "--until-stdin-closes", "--allow-faults", "--log-level", "error"]);
     command.args(["--name", name, "--tag", "dev=true"]);
@@ -86,9 +85,7 @@ pub(super) fn command(
             command.args([flag, value]);
         }
     }
-    if let Some(directory) = &flags.data_dir {
-        command.arg("--data-dir").arg(Path::new(directory).join(name));
-    }
+    command.arg("--data-dir").arg(data_dir);
     // What is meant for the one agent of this machine is not for five of them.
     for variable in ["RUMOR_CONFIG", "RUMOR_ADVERTISE", "RUMOR_JOIN", "RUMOR_DATA_DIR", "RUMOR_LOG"] {
         command.env_remove(variable);

@@ -1,6 +1,7 @@
 //! All agents of a `rumor dev`: started one after the other, watched until they know each other, stopped together.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -28,7 +29,11 @@ pub(super) struct Fleet {
 
 impl Fleet {
     /// Starts the agents. Each joins through those that are there.
-    pub(super) async fn start(flags: &cli::Dev, reports: &mpsc::Sender<Report>) -> Result<Self, Failure> {
+    pub(super) async fn start(
+        flags: &cli::Dev,
+        directory: &Path,
+        reports: &mpsc::Sender<Report>,
+    ) -> Result<Self, Failure> {
         let mut fleet = Self { nodes: Vec::new(), last_started: Instant::now(), known: Vec::new() };
         let mut blocks = Blocks { http_port: flags.http_port, next: 0 };
         while fleet.nodes.len() < usize::from(flags.nodes) {
@@ -37,7 +42,7 @@ impl Fleet {
             let ports = blocks.take()?;
             let contacts: Vec<String> =
                 fleet.nodes.iter().take(CONTACTS_MAX).map(|node| node.ready.gossip.clone()).collect();
-            let command = child::command(flags, &name, ports, &contacts)?;
+            let command = child::command(flags, &directory.join(&name), (&name, ports), &contacts)?;
             match child::start(command, index, reports).await {
                 Ok(node) => {
                     fleet.known.push(BTreeSet::from([node.ready.id.clone()]));

@@ -3,7 +3,9 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{data, events, faults, gauges, import, info, listing, logs, members, queries, topics, watch};
+use super::{
+    agreement, data, events, faults, gauges, import, info, listing, logs, members, queries, registers, topics, watch,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,6 +35,16 @@ use super::{data, events, faults, gauges, import, info, listing, logs, members, 
         listing::list,
         watch::watch,
         import::import,
+        agreement::status,
+        agreement::init,
+        agreement::change,
+        agreement::drop_founding,
+        registers::list,
+        registers::get,
+        registers::put,
+        registers::cas,
+        registers::delete,
+        registers::watch,
         gauges::get,
         gauges::put,
         gauges::delete,

@@ -60,6 +60,7 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         Refusal::StillAlive { .. }
         | Refusal::WrongKind { .. }
         | Refusal::Mismatch { .. }
+        | Refusal::NoVoters
         | Refusal::TwoFoundings { .. }
         | Refusal::VotersChange => StatusCode::CONFLICT,
         Refusal::DataFull { .. } | Refusal::RegistersFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
@@ -68,7 +69,6 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::NotDurable
         | Refusal::NotStored { .. }
         | Refusal::WritesWaiting { .. }
-        | Refusal::NoVoters
         | Refusal::OperationsWaiting { .. }
         | Refusal::ClockAhead { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Late | Refusal::NotConfirmed | Refusal::NoQuorum { .. } => StatusCode::GATEWAY_TIMEOUT,

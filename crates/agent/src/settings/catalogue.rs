@@ -39,6 +39,12 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
     },
     Setting { key: "join", unit: "addresses", source: "none", meaning: "Nodes to join through." },
     Setting {
+        key: "agreement_voters",
+        unit: "names or ids",
+        source: "none",
+        meaning: "Who votes on registers, named once all of them are members; from then on voters are changed by command.",
+    },
+    Setting {
         key: "http",
         unit: "address",
         source: "loopback until HTTP asks for a token",
