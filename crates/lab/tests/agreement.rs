@@ -265,7 +265,7 @@ fn contend(net: &mut Network, span: Duration) -> ([u32; 10], Duration) {
     while net.now() < begin + span {
         net.run_for(Duration::from_millis(1)).unwrap();
         for (node, ticket) in open.iter_mut().enumerate() {
-            longest = longest.max(net.now() - last[node]);
+            longest = longest.max(net.now().saturating_sub(last[node]));
             let Some(outcome) = net.outcome(*ticket) else { continue };
             if matches!(outcome, Ok(Outcome::Done { .. })) {
                 (done[node], last[node]) = (done[node] + 1, net.now());
