@@ -75,9 +75,7 @@ impl Node {
                 Ok(()) => return,
                 Err(refusal) => Err(refusal),
             },
-            Command::Operate { register, change, timeout } => {
-                return self.operate(ticket, &register, change, timeout);
-            }
+            Command::Operate { register, change, timeout } => return self.operate(ticket, &register, change, timeout),
             Command::Acquire { lease, holder, label, ttl, timeout } => {
                 return self.contend(ticket, &lease, (holder, Wish::Acquire { label, ttl }), timeout);
             }
