@@ -552,6 +552,8 @@ impl From<Refusal> for Problem {
             Refusal::NoVoters => Self::new("no_voters", detail),
             Refusal::TwoFoundings { .. } => Self::new("two_foundings", detail),
             Refusal::VotersChange => Self::new("voters_change", detail),
+            Refusal::Held { .. } => Self::new("held", detail),
+            Refusal::NotHeld => Self::new("not_held", detail),
             Refusal::NoQuorum { .. } => Self::new("no_quorum", detail),
             Refusal::WritesWaiting { .. } | Refusal::OperationsWaiting { .. } => Self::new("busy", detail),
             Refusal::WrongKind { .. } => Self::new("wrong_kind", detail),

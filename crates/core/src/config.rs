@@ -221,6 +221,8 @@ settings! {
     /// How far ahead of this node's clock an update may be.
     #[serde(with = "duration::text")]
     clock_skew_max: Duration = [secs(60), secs(60), secs(60)], "duration", "guess: far above NTP's error, far below history_age";
+    /// By how many millionths the monotonic clock of one node may run faster than that of another: whoever waits for a lease of another waits for so much longer.
+    clock_drift_max: u32 = [10_000, 10_000, 10_000], "millionths", "guess: 1 %, fifty times what crystals drift";
     /// The longest wait for others to learn that this node leaves.
     #[serde(with = "duration::text")]
     leave_timeout: Duration = [secs(5), secs(10), secs(2)], "duration", "serf leave_propagate_delay and broadcast timeout";
@@ -383,6 +385,7 @@ impl ConfigBuilder {
         span("dead_ttl", self.dead_ttl, secs(10), secs(30 * 86_400))?;
         span("tombstone_ttl", self.tombstone_ttl, secs(80), secs(30 * 86_400))?;
         span("clock_skew_max", self.clock_skew_max, ms(100), secs(86_400))?;
+        within("clock_drift_max", self.clock_drift_max as usize, 0, 500_000)?;
         span("leave_timeout", self.leave_timeout, ms(0), secs(600))?;
         span("join_retry_min", self.join_retry_min, ms(10), secs(600))?;
         at_least("join_retry_max", self.join_retry_max, self.join_retry_min, "join_retry_min")?;

@@ -189,6 +189,44 @@ pub enum Command {
         /// How long it may take; then it ends as [`Refusal::NoQuorum`].
         timeout: Duration,
     },
+    /// Have a lease, as soon as nobody else has it. Whoever has it, by the same holder, gets it again at once, with the same
+    /// token. Ends as [`Reply::Leased`].
+    Acquire {
+        /// Which: 1 to 200 bytes.
+        lease: String,
+        /// Whoever asks: a random number above 0 of its own, whatever node it asks.
+        holder: u64,
+        /// What people are shown: at most 64 bytes.
+        label: String,
+        /// For how long, from 1 s to 1 h. Whoever has it counts from before it asked.
+        ttl: Duration,
+        /// How long it may take; then it ends as [`Refusal::Held`] or [`Refusal::NoQuorum`].
+        timeout: Duration,
+    },
+    /// Have a lease for longer, from now on. Ends as [`Reply::Leased`], or as [`Refusal::NotHeld`] if it was lost.
+    Renew {
+        /// Which.
+        lease: String,
+        /// By whom it was acquired.
+        holder: u64,
+        /// With which token.
+        token: u64,
+        /// For how long; never for less than others wait already.
+        ttl: Duration,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// Have a lease no more. Ends as [`Reply::Accepted`], or as [`Refusal::NotHeld`] if it was lost.
+    Release {
+        /// Which.
+        lease: String,
+        /// By whom it was acquired.
+        holder: u64,
+        /// With which token.
+        token: u64,
+        /// How long it may take.
+        timeout: Duration,
+    },
     /// Ask every member when it got a message and from whom. Lines come as [`Event::Trace`], the end as
     /// [`Event::Answered`].
     Trace {
@@ -467,6 +505,17 @@ pub enum Event {
         /// What it holds; nothing after a deletion.
         value: Option<Value>,
     },
+    /// A lease has another holder, or none, as far as the votes seen here show.
+    Lease {
+        /// Which.
+        lease: String,
+        /// What its holder is shown as.
+        label: String,
+        /// With which token it is or was held.
+        token: u64,
+        /// Whether it was acquired, rather than released. Its time may be over.
+        is_held: bool,
+    },
     /// A query for handlers of the application.
     Query {
         /// To answer it by.
@@ -559,6 +608,14 @@ pub enum Reply {
     Written(Box<Written>),
     /// An operation on a register ended.
     Operated(Outcome),
+    /// A lease is held.
+    Leased {
+        /// What fences: it rises with each acquisition.
+        token: u64,
+        /// What is left, now, of the time that was asked for, counted from before the last swap was asked for. Whoever cannot be
+        /// sure that this reply came at once counts from before the command instead.
+        held_for: Duration,
+    },
     /// What an epoch of a gauge has found.
     Aggregated(Box<Found>),
     /// Data can be changed so.
@@ -673,6 +730,17 @@ pub enum Refusal {
         /// Whether it may have been done, or may be yet.
         unknown: bool,
     },
+    /// Another has the lease.
+    #[error("{by:?} has it, with token {token}")]
+    Held {
+        /// What it is shown as.
+        by: String,
+        /// With which token.
+        token: u64,
+    },
+    /// Another has the lease, or nobody.
+    #[error("it is no longer held with this token")]
+    NotHeld,
     /// More operations are on their way than may be.
     #[error("{waiting} operations on registers are on their way; try again later")]
     OperationsWaiting {

@@ -16,6 +16,7 @@ mod gauging;
 mod gossip;
 mod intake;
 mod joining;
+mod leasing;
 mod letters;
 mod overlaying;
 mod planting;

@@ -313,7 +313,12 @@ impl Network {
     /// Adds a machine whose node starts `within` a span and joins through `contact`, unless it is that contact itself.
     fn add_machine(&mut self, contact: Option<usize>, within: Duration) {
         let node = self.hosts.len();
-        let clock = Clock::drawn(self.options.clock_skew, self.options.clock_drift_ppm, &mut self.rng);
+        let clock = Clock::drawn(
+            self.options.clock_skew,
+            self.options.clock_drift_ppm,
+            self.options.rate_drift_ppm,
+            &mut self.rng,
+        );
         self.hosts.push(Host::new(NodeId::NONE, format!("n{node}"), clock));
         self.take_new_id(node);
         self.measured.traffic.push(Traffic::default());

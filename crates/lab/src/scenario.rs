@@ -216,6 +216,8 @@ impl Scenario {
             stream_bytes_per_second,
             clock_skew,
             clock_drift_ppm,
+            // Scenarios run on monotonic clocks that are right.
+            rate_drift_ppm: _,
             disk_delay,
             durable,
             config,
@@ -262,6 +264,7 @@ impl Scenario {
             stream_bytes_per_second: self.stream_speed,
             clock_skew: self.clock_skew,
             clock_drift_ppm: self.clock_drift,
+            rate_drift_ppm: 0,
             disk_delay: self.disk_delay,
             durable: !self.diskless,
             config: self.config.clone(),

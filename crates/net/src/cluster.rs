@@ -200,6 +200,7 @@ impl Cluster {
             | Reply::Written(_)
             | Reply::Checked { .. }
             | Reply::Operated(_)
+            | Reply::Leased { .. }
             | Reply::Aggregated(_) => {
                 unreachable!("a publication ends as published")
             }
@@ -264,6 +265,7 @@ impl Cluster {
             | Reply::Published { .. }
             | Reply::Written(_)
             | Reply::Operated(_)
+            | Reply::Leased { .. }
             | Reply::Checked { .. } => unreachable!("an epoch ends with what it found"),
         }
     }

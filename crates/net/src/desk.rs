@@ -114,6 +114,8 @@ impl Desk {
             }
             CoreEvent::Message(message) => self.on_message(node, message),
             CoreEvent::Data(change) => self.on_data(node, &change),
+            // Nobody can watch leases yet.
+            CoreEvent::Lease { .. } => {}
             CoreEvent::Register { register, version, value } => self.on_register(&register, Held { version, value }),
             CoreEvent::Missed { topic, origin, count } => self.on_missed(node, &topic, origin, count),
             CoreEvent::Query { query, name, payload } => self.on_query(node, query, name, payload),

@@ -94,6 +94,7 @@ fn contact_of(reply: Reply) -> SocketAddr {
         | Reply::Written(_)
         | Reply::Checked { .. }
         | Reply::Operated(_)
+        | Reply::Leased { .. }
         | Reply::Aggregated(_) => {
             unreachable!("a join ends as joined")
         }

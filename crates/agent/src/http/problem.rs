@@ -62,7 +62,9 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::Mismatch { .. }
         | Refusal::NoVoters
         | Refusal::TwoFoundings { .. }
-        | Refusal::VotersChange => StatusCode::CONFLICT,
+        | Refusal::VotersChange
+        | Refusal::Held { .. }
+        | Refusal::NotHeld => StatusCode::CONFLICT,
         Refusal::DataFull { .. } | Refusal::RegistersFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refusal::Leaving
         | Refusal::Alone

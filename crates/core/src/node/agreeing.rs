@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::commands::invalid;
 use super::forwarding::{Favours, Given, Shunned};
 use super::founding::Changing;
+use super::leasing::Leasing;
 use super::letters::Letter;
 use super::proposing::{PROPOSAL_TTL, Part};
 use super::voting::Voting;
@@ -34,6 +35,8 @@ pub(super) const REGISTERS_MAX: usize = 4_096;
 /// Operations on their way, peers' included, and of them those on one register.
 const OPERATIONS_MAX: usize = 4_096;
 const OPERATIONS_OF_REGISTER_MAX: usize = 256;
+/// With this begin the names of registers that are not for everybody.
+pub(super) const RESERVED: char = '>';
 /// The longest time that an operation may take.
 pub(super) const TIMEOUT_MAX: Duration = Duration::from_mins(1);
 /// Who waits for an operation.
@@ -43,6 +46,8 @@ pub(super) enum Asker {
     Peer(NodeId),
     /// An application that changes the voters.
     Change(Ticket),
+    /// An errand about a lease.
+    Lease(u64),
     /// This node, that takes registers over to new voters.
     Itself,
 }
@@ -69,6 +74,8 @@ pub(super) enum Due {
     Given(OperationId),
     /// A proposal is said again, or made after all, or the next may be made.
     Part(Box<str>),
+    /// An errand about a lease goes on.
+    Lease(u64),
     /// A change of voters goes on.
     Change,
     /// The disk is tried again.
@@ -89,6 +96,7 @@ pub(super) struct Agreeing {
     pub(super) heard: BTreeMap<NodeId, Instant>,
     pub(super) favours: Favours,
     pub(super) shunned: Shunned,
+    pub(super) leasing: Leasing,
 }
 
 /// The same, made when the first statement comes in: a node of a cluster that agrees on nothing takes no memory for it.
@@ -143,6 +151,7 @@ impl Agreeing {
             heard: BTreeMap::new(),
             favours: Favours::default(),
             shunned: Shunned::default(),
+            leasing: Leasing::default(),
         }
     }
 
@@ -173,6 +182,10 @@ impl Node {
     pub(super) fn operate(&mut self, ticket: Ticket, register: &str, change: Change, timeout: Duration) {
         let asker = Asker::Application(ticket);
         if let Err(refusal) = self.check_operation(register, &change, timeout) {
+            return self.done(ticket, Err(refusal));
+        }
+        if register.starts_with(RESERVED) {
+            let refusal = invalid("register", format!("{register:?}"), "a name that does not begin with >");
             return self.done(ticket, Err(refusal));
         }
         let id = self.begin_operation(asker, register, change, timeout);
@@ -262,6 +275,7 @@ impl Node {
             Asker::Application(ticket) => self.done(ticket, Ok(Reply::Operated(outcome))),
             Asker::Peer(peer) => self.answer_forwarded(peer, id, outcome),
             Asker::Change(ticket) => self.end_change(ticket, &outcome),
+            Asker::Lease(errand) => self.on_lease_outcome(errand, outcome),
             Asker::Itself => self.note_taken_over(&asked.register),
         }
     }
@@ -280,6 +294,7 @@ impl Node {
                 let unknown = asked.change != Change::Read && (was_proposed || asked.was_given);
                 self.done(ticket, Err(Refusal::NoQuorum { unheard, unknown }));
             }
+            Asker::Lease(errand) => self.on_lease_unheard(errand, unheard),
             Asker::Peer(_) => {}
             Asker::Itself => self.note_taken_over(&asked.register),
         }
@@ -310,6 +325,7 @@ impl Node {
                 Due::Deadline(id) => self.on_deadline(id),
                 Due::Given(id) => self.on_given_due(id),
                 Due::Part(register) => self.on_part_due(&register),
+                Due::Lease(errand) => self.on_lease_due(errand),
                 Due::Change => self.on_change_due(),
                 Due::Keep => self.on_keep_due(),
             }
@@ -446,6 +462,7 @@ impl Node {
 
     /// Votes about a register changed.
     pub(super) fn note_votes(&mut self, founding: FoundingId, register: &str) {
+        let before = self.lease_held(founding, register);
         let chosen = self.agreeing.space.note_chosen(founding, register).cloned();
         if let Some(content) = chosen {
             if register == CONFIGURATIONS {
@@ -453,6 +470,8 @@ impl Node {
                 if let Some(configuration) = decided {
                     self.adopt_configuration(founding, &configuration);
                 }
+            } else if let Some(before) = before {
+                self.note_lease(register, &before, content.version, content.value.as_ref());
             } else {
                 let (version, value) = (content.version, content.value);
                 self.fx.event(Event::Register { register: register.to_owned(), version, value });

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Node, Phase};
+use crate::agreement::Wish;
 use crate::config::ConfigError;
 use crate::effects::Timer;
 use crate::frame::Space;
@@ -74,8 +75,15 @@ impl Node {
                 Ok(()) => return,
                 Err(refusal) => Err(refusal),
             },
-            Command::Operate { register, change, timeout } => {
-                return self.operate(ticket, &register, change, timeout);
+            Command::Operate { register, change, timeout } => return self.operate(ticket, &register, change, timeout),
+            Command::Acquire { lease, holder, label, ttl, timeout } => {
+                return self.contend(ticket, &lease, (holder, Wish::Acquire { label, ttl }), timeout);
+            }
+            Command::Renew { lease, holder, token, ttl, timeout } => {
+                return self.contend(ticket, &lease, (holder, Wish::Renew { token, ttl }), timeout);
+            }
+            Command::Release { lease, holder, token, timeout } => {
+                return self.contend(ticket, &lease, (holder, Wish::Release { token }), timeout);
             }
             Command::Answer { query, payload } => self.answer(query, payload).map(|()| Reply::Accepted),
         };
@@ -102,6 +110,9 @@ impl Node {
             | Command::DropFounding { .. }
             | Command::ChangeVoters { .. }
             | Command::Operate { .. }
+            | Command::Acquire { .. }
+            | Command::Renew { .. }
+            | Command::Release { .. }
             | Command::SetGauge { .. }
             | Command::Aggregate { .. }
             | Command::Trace { .. } => self.done(ticket, Err(Refusal::NotDurable)),

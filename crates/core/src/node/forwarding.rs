@@ -121,7 +121,7 @@ impl Node {
         }
     }
 
-    /// The proposer of a register was overtaken: operations of applications that nobody has tried go to whoever succeeded. Those
+    /// The proposer of a register was overtaken: operations and errands of applications that nobody has tried go to whoever succeeded. Those
     /// of peers stay, and so do those of changes of voters, and all that were tried: a peer could not tell what became of them.
     pub(super) fn let_go(&mut self, register: &str) {
         let is_overtaken = |part: &Part| *part.proposer.stage() == Stage::Waiting && !part.proposer.is_empty();
@@ -132,7 +132,9 @@ impl Node {
         let base = self.known_version(register);
         let Agreeing { parts, operations, .. } = &mut *self.agreeing;
         let Some(part) = parts.get_mut(register) else { return };
-        let of_application = |id| operations.get(&id).is_some_and(|asked| matches!(asked.asker, Asker::Application(_)));
+        let of_application = |id| {
+            operations.get(&id).is_some_and(|asked| matches!(asked.asker, Asker::Application(_) | Asker::Lease(_)))
+        };
         for id in part.proposer.take_untried(of_application) {
             self.give(id, peer, base);
         }
@@ -200,9 +202,12 @@ impl Node {
 
     /// The peer that has an operation did not answer.
     pub(super) fn on_given_due(&mut self, id: OperationId) {
-        let Some(given) = self.agreeing.operations.get_mut(&id).and_then(|asked| asked.given.as_mut()) else { return };
+        let Some(asked) = self.agreeing.operations.get_mut(&id) else { return };
+        // Whoever succeeded last may be a holder that has just died.
+        let tries_max = if matches!(asked.asker, Asker::Lease(_)) { 1 } else { TRIES_MAX };
+        let Some(given) = &mut asked.given else { return };
         given.tries += 1;
-        if given.tries < TRIES_MAX && self.members.is_live(given.to) {
+        if given.tries < tries_max && self.members.is_live(given.to) {
             return self.send_given(id);
         }
         let (to, until) = (given.to, self.fx.now.instant + SHUN_FOR);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Node;
-use super::agreeing::{Agreeing, Asker, Due};
+use super::agreeing::{Agreeing, Asker, Due, RESERVED};
 use super::commands::invalid;
 use crate::agreement::space::{Founding, Register};
 use crate::agreement::statement::{CONFIGURATIONS, FoundingId, Says, Sealed, Statement, digest_of};
@@ -199,13 +199,24 @@ impl Node {
         Some((chosen.content.version, chosen.content.value.clone()))
     }
 
-    /// The names of all registers that hold something as far as this node has seen.
+    /// The names of all registers that hold something as far as this node has seen, without those of leases.
     pub fn registers(&self) -> impl Iterator<Item = &str> {
         let founding = self.agreeing.served().ok().and_then(|(founding, _)| self.agreeing.space.founding(founding));
         let registers = founding.into_iter().flat_map(Founding::registers);
         let holds_something =
             |register: &Register| register.chosen().is_some_and(|chosen| chosen.content.value.is_some());
-        registers.filter(move |(_, register)| holds_something(register)).map(|(name, _)| name)
+        let is_open = |name: &str| !name.starts_with(RESERVED);
+        registers.filter(move |(name, register)| is_open(name) && holds_something(register)).map(|(name, _)| name)
+    }
+
+    /// Those that are not for everybody, with what was seen decided of them.
+    pub(super) fn reserved_registers(&self) -> impl Iterator<Item = (&str, u64, Option<&Value>)> {
+        let founding = self.agreeing.served().ok().and_then(|(founding, _)| self.agreeing.space.founding(founding));
+        let registers = founding.into_iter().flat_map(Founding::registers);
+        registers.filter(|(name, _)| name.starts_with(RESERVED)).filter_map(|(name, register)| {
+            let content = &register.chosen()?.content;
+            Some((name, content.version, content.value.as_ref()))
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use rumormill_core::io::Ticket;
 use rumormill_core::{Command, NodeId, Refusal, Reply};
 
 use super::Network;
-use crate::Failure;
+use crate::{Failure, micros};
 
 /// How long an operation may take where nothing else is said.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +64,33 @@ impl Network {
     /// Deletes a register.
     pub fn delete_register(&mut self, node: usize, register: &str) -> Ticket {
         self.operate(node, register, Change::Swap { expected: Expected::Anything, value: None })
+    }
+
+    /// Has a node acquire a lease for a holder.
+    pub fn acquire(&mut self, node: usize, lease: &str, holder: u64, ttl: Duration, timeout: Duration) -> Ticket {
+        let (lease, label) = (lease.to_owned(), format!("h{holder}"));
+        self.command(node, Command::Acquire { lease, holder, label, ttl, timeout })
+    }
+
+    /// Has a node renew a lease.
+    pub fn renew(&mut self, node: usize, lease: &str, (holder, token): (u64, u64), ttl: Duration) -> Ticket {
+        self.command(node, Command::Renew { lease: lease.to_owned(), holder, token, ttl, timeout: OPERATION_TIMEOUT })
+    }
+
+    /// Has a node release a lease.
+    pub fn release(&mut self, node: usize, lease: &str, (holder, token): (u64, u64)) -> Ticket {
+        self.command(node, Command::Release { lease: lease.to_owned(), holder, token, timeout: OPERATION_TIMEOUT })
+    }
+
+    /// When, in virtual time, a node's monotonic clock has gone on by so much from a moment on.
+    pub fn passed_at(&self, node: usize, from: Duration, span: Duration) -> Duration {
+        let clock = self.hosts[node].clock;
+        Duration::from_micros(clock.moment(clock.instant(micros(from)) + span))
+    }
+
+    /// By how many millionths the monotonic clock of a node runs too fast.
+    pub fn clock_rate(&self, node: usize) -> i64 {
+        self.hosts[node].clock.rate_ppm()
     }
 
     /// How an operation ended, once it has; a refusal in its place.

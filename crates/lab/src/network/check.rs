@@ -76,6 +76,7 @@ impl Checkers {
             Event::Started { .. }
             | Event::Message(_)
             | Event::Register { .. }
+            | Event::Lease { .. }
             | Event::Missed { .. }
             | Event::Query { .. }
             | Event::Answer { .. }

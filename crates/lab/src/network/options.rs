@@ -24,6 +24,8 @@ pub struct Options {
     pub clock_skew: Duration,
     /// By how many millionths it may run too fast or too slow.
     pub clock_drift_ppm: u32,
+    /// By how many millionths its monotonic clock may.
+    pub rate_drift_ppm: u32,
     /// How long a write to disk takes at most; a tenth of it at least.
     pub disk_delay: Duration,
     /// Whether nodes have a data directory.
@@ -44,6 +46,7 @@ impl Default for Options {
             stream_bytes_per_second: 125_000_000,
             clock_skew: Duration::ZERO,
             clock_drift_ppm: 0,
+            rate_drift_ppm: 0,
             disk_delay: Duration::from_millis(2),
             durable: true,
             config: ConfigBuilder::lan(),
@@ -69,6 +72,7 @@ impl Options {
             stream_bytes_per_second: pick(rng, &[1_000_000, 12_500_000, 125_000_000]),
             clock_skew: Duration::from_millis(pick(rng, &[0, 10, 1_000, 10_000])),
             clock_drift_ppm: pick(rng, &[0, 50, 500]),
+            rate_drift_ppm: 0,
             disk_delay: Duration::from_millis(pick(rng, &[1, 10, 200])),
             durable: true,
             config: drawn_config(rng),

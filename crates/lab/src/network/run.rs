@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rumormill_core::io::{StreamId, Ticket};
-use rumormill_core::{Channel, Command, Event, Input, Instant, Output, Reply};
+use rumormill_core::{Channel, Command, Event, Input, Output, Reply};
 
 use super::Network;
 use super::act::Act;
@@ -175,7 +175,7 @@ impl Network {
         }
         host.armed_at = NEVER;
         let deadline = host.node.as_deref().and_then(rumormill_core::Node::poll_timeout);
-        if deadline.is_some_and(|deadline| deadline.as_micros() <= self.now) {
+        if deadline.is_some_and(|deadline| self.hosts[node].clock.moment(deadline) <= self.now) {
             self.hosts[node].idle_turns += 1;
             if self.hosts[node].idle_turns > IDLE_TURNS_MAX {
                 let detail = format!("{IDLE_TURNS_MAX} timeouts at one instant, and another is due");
@@ -314,6 +314,7 @@ impl Network {
             Event::Data(_) => {}
             Event::Started { .. }
             | Event::Register { .. }
+            | Event::Lease { .. }
             | Event::Missed { .. }
             | Event::Query { .. }
             | Event::Answer { .. }
@@ -355,11 +356,8 @@ impl Network {
     /// Puts a node's deadline into the queue, unless an earlier or equal timeout is there: that one will look again.
     pub(super) fn arm(&mut self, node: usize) {
         let host = &mut self.hosts[node];
-        let Some(deadline) = host.node.as_deref().and_then(rumormill_core::Node::poll_timeout).map(Instant::as_micros)
-        else {
-            return;
-        };
-        let at = deadline.max(self.now);
+        let Some(deadline) = host.node.as_deref().and_then(rumormill_core::Node::poll_timeout) else { return };
+        let at = host.clock.moment(deadline).max(self.now);
         if at < host.armed_at {
             host.armed_at = at;
             self.queue.push(at, Turn::Timeout, Due::Timeout { node });

@@ -121,6 +121,7 @@ impl Maker {
             | Reply::Published { .. }
             | Reply::Checked { .. }
             | Reply::Operated(_)
+            | Reply::Leased { .. }
             | Reply::Aggregated(_) => {
                 unreachable!("a write ends as written")
             }
