@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-pub(crate) use agreement::{Agree, Name, Register};
+pub(crate) use agreement::{Agree, Elect, Lock, Name, Register};
 use clap::{Args, Parser, Subcommand};
 pub(crate) use data::{Add, Delete, Export, Get, Import, List, Manner, Put, SetChange, Watch};
 use rumormill_core::duration;
@@ -83,6 +83,10 @@ pub(crate) enum Command {
     /// Read registers on which the cluster agrees, and change them by compare-and-set
     #[command(subcommand)]
     Register(Register),
+    /// Run a command while nobody else in the cluster holds a lock
+    Lock(Lock),
+    /// Take part in an election, and print who leads
+    Elect(Elect),
     /// Give a gauge of this agent a value, for aggregates over all agents
     Gauge(Gauge),
     /// Find out what the values of a gauge on all agents are together: the agents work it out among themselves

@@ -3,9 +3,12 @@
 mod agreement;
 mod config;
 mod data;
+mod elect;
 mod fault;
 mod gauges;
 mod info;
+mod lease;
+mod lock;
 mod members;
 mod queries;
 mod tags;
@@ -15,9 +18,10 @@ mod watch;
 use std::io;
 
 use clap::CommandFactory;
+use tokio::runtime::Runtime;
 
 use crate::cli::{self, Cli, Command};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::{daemon, dev, lab, print};
 
 /// What a command has to say, to people or to programs.
@@ -62,6 +66,8 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::Import(flags) => data::import(&flags, output),
         Command::Agree(command) => agreement::agree(command, output),
         Command::Register(command) => agreement::register(command, output),
+        Command::Lock(flags) => lock::run(&flags, output),
+        Command::Elect(flags) => elect::run(&flags, output),
         Command::Gauge(flags) => gauges::set(&flags, output),
         Command::Aggregate(flags) => gauges::aggregate(&flags, output),
         Command::Tags(command) => tags::run(command, output),
@@ -71,6 +77,12 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::Lab(command) => lab::run(command, output),
         Command::Completions(flags) => completions(&flags),
     }
+}
+
+/// What carries commands that do several things at once.
+fn runtime() -> Result<Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|error| Failure::new(Kind::Refused, "system", error.to_string()))
 }
 
 fn completions(flags: &cli::Completions) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 mod data;
 mod gauges;
+mod leases;
 mod registers;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 pub(crate) use data::{EntryDocument, Imported, Misfit, WatchLine, WrittenDocument, beginning};
 pub(crate) use gauges::{AggregateDocument, Function, GaugeDocument};
+pub(crate) use leases::{ElectionDocument, LeaseDocument, LeaseRequest};
 pub(crate) use registers::{AgreementDocument, RegisterDocument, SwapDocument, VoterDocument, VotersChange};
 use rumormill::data::Revision;
 use rumormill::{Answer, Received, Summary, TraceLine};

@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     NotAnswered,
     /// Whoever read the output is gone: nothing to say, and nobody to say it to.
     NobodyReads,
+    /// A command that was run has said itself what was wrong, and ended with this.
+    Command(u8),
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
             Self::No => 1,
             Self::Refused => 2,
             Self::NotAnswered => 3,
+            Self::Command(code) => code,
         }
     }
 }
@@ -102,6 +105,21 @@ impl Failure {
         self.problem.actual.as_ref()
     }
 
+    /// A command that was run ended with this.
+    pub(crate) fn of_command(code: u8) -> Self {
+        Self::new(Kind::Command(code), "command", format!("the command ended with {code}"))
+    }
+
+    /// A word for programs.
+    pub(crate) fn code(&self) -> &str {
+        &self.problem.code
+    }
+
+    /// Whether another try may succeed.
+    pub(crate) fn is_no_answer(&self) -> bool {
+        self.kind == Kind::NotAnswered
+    }
+
     /// Whether nothing was even begun, so that another try would end the same.
     pub(crate) fn is_refused(&self) -> bool {
         self.kind == Kind::Refused
@@ -114,7 +132,7 @@ impl Failure {
 
     /// Says it on stderr and gives the exit code.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
-        if self.kind != Kind::NobodyReads {
+        if !matches!(self.kind, Kind::NobodyReads | Kind::Command(_)) {
             let line = if json { self.to_json().to_string() } else { format!("rumor: {}", self.problem.detail) };
             print::note(line);
         }

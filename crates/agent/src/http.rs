@@ -8,6 +8,7 @@ mod gauges;
 mod guard;
 mod import;
 mod info;
+mod leases;
 mod listing;
 mod logs;
 mod members;
@@ -79,6 +80,14 @@ fn router(agent: Agent) -> Router {
         .route("/registers/{name}", get(registers::get).put(registers::put).delete(registers::delete))
         .route("/registers/{name}/cas", post(registers::cas))
         .route("/registers/{name}/watch", get(registers::watch))
+        .route(
+            "/locks/{name}",
+            get(leases::lock_state).post(leases::lock).put(leases::keep_lock).delete(leases::unlock),
+        )
+        .route(
+            "/elections/{name}",
+            get(leases::watch).post(leases::lead).put(leases::keep_leading).delete(leases::step_down),
+        )
         .route("/gauges/{name}", get(gauges::get).put(gauges::put).delete(gauges::delete))
         .route("/aggregates/{name}", get(gauges::aggregate))
         .route("/faults", get(faults::show).patch(faults::change).delete(faults::heal))

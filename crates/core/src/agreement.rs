@@ -23,7 +23,7 @@ pub use ballot::{Ballot, Ballots};
 pub use configuration::{Configuration, VOTERS_MAX, Voters};
 pub use content::{APPLIED_MAX, Change, Content, Expected, OperationId, VALUE_BYTES_MAX, Value};
 pub use decision::{Votes, chosen, is_blocked, promised};
-pub use lease::{Contender, LABEL_BYTES_MAX, LEASE_BYTES_MAX, Lease, Move, TTL_MAX, TTL_MIN, Wish};
+pub use lease::{Contender, LABEL_BYTES_MAX, LEASE_BYTES_MAX, LEASE_PREFIX, Lease, Move, TTL_MAX, TTL_MIN, Wish};
 pub use proposer::{BATCH_MAX, Operation, Outcome, Proposer, Stage, Step};
 pub use statement::{FoundingId, REGISTER_BYTES_MAX};
 pub use voter::{Accepted, Answer, Proposal, Vote};

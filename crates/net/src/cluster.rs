@@ -18,6 +18,7 @@ use crate::events::{Events, WeakAnnouncer};
 use crate::faults::Faults;
 use crate::gathering::{Answers, Gathering, Traces};
 use crate::join::{self, Joiner};
+use crate::leases::LeaseRegister;
 use crate::questions::{QUESTIONS_MAX, Questions};
 use crate::registers::Registers;
 use crate::request::{self, Lines, Request};
@@ -278,6 +279,11 @@ impl Cluster {
     /// Registers on which the cluster agrees.
     pub fn registers(&self) -> Registers {
         Registers(Arc::clone(&self.0))
+    }
+
+    /// A lease, by its name.
+    pub fn lease(&self, name: impl Into<String>) -> LeaseRegister {
+        LeaseRegister::new(&self.0, name.into())
     }
 
     /// The queries of this name, to be answered here. Of several handlers of a name the newest gets them.

@@ -36,6 +36,7 @@ mod gathering;
 mod join;
 mod keeper;
 mod key;
+pub mod leases;
 mod questions;
 pub mod registers;
 mod request;

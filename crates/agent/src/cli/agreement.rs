@@ -1,8 +1,10 @@
 //! The commands of agreement.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use rumormill_core::duration;
 
 use super::Target;
 
@@ -100,4 +102,39 @@ pub(crate) struct Name {
     /// The register, 1 to 255 bytes
     #[arg(value_name = "K")]
     pub(crate) register: String,
+}
+
+/// `rumor lock`
+#[derive(Args, Debug)]
+pub(crate) struct Lock {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// The lock, 1 to 190 bytes; it is waited for as long as --timeout says
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// How long others wait if this process or its machine goes down; it is renewed in time. From 1s to 1h
+    #[arg(long, value_name = "D", default_value = "10s", value_parser = duration::parse)]
+    pub(crate) ttl: Duration,
+    /// What to run; it is ended when the lock is lost. `RUMOR_LOCK` and `RUMOR_FENCING_TOKEN` tell it what it holds
+    #[arg(value_name = "COMMAND", required = true, last = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// `rumor elect`
+#[derive(Args, Debug)]
+pub(crate) struct Elect {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// The election, 1 to 190 bytes
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// How long others wait if the leader goes down. From 1s to 1h
+    #[arg(long, value_name = "D", default_value = "10s", value_parser = duration::parse)]
+    pub(crate) ttl: Duration,
+    /// What to run when this process begins to lead, by `sh -c`; `RUMOR_ELECTION` and `RUMOR_FENCING_TOKEN` tell it more
+    #[arg(long, value_name = "C")]
+    pub(crate) on_gain: Option<String>,
+    /// What to run when it leads no longer
+    #[arg(long, value_name = "C")]
+    pub(crate) on_loss: Option<String>,
 }

@@ -4,7 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    agreement, data, events, faults, gauges, import, info, listing, logs, members, queries, registers, topics, watch,
+    agreement, data, events, faults, gauges, import, info, leases, listing, logs, members, queries, registers, topics,
+    watch,
 };
 
 #[derive(OpenApi)]
@@ -45,6 +46,14 @@ use super::{
         registers::cas,
         registers::delete,
         registers::watch,
+        leases::lock,
+        leases::keep_lock,
+        leases::unlock,
+        leases::lock_state,
+        leases::lead,
+        leases::keep_leading,
+        leases::step_down,
+        leases::watch,
         gauges::get,
         gauges::put,
         gauges::delete,

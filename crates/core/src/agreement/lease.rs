@@ -11,7 +11,7 @@ use crate::time::Instant;
 use crate::wire::{Put, Reader};
 
 /// What the names of registers of leases begin with.
-pub(crate) const LEASE_PREFIX: &str = ">lease/";
+pub const LEASE_PREFIX: &str = ">lease/";
 /// The longest name of a lease, in bytes.
 pub const LEASE_BYTES_MAX: usize = 200;
 /// The longest label of a holder, in bytes.

@@ -1,0 +1,146 @@
+//! A lease that this process holds through an agent, renewed and watched over while something goes on under it.
+//!
+//! The process counts the lease itself, from before it asked: whatever happens to the agent, or to the way there, it knows
+//! when others may have it. Its clock counts the time for which the machine is suspended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rumormill::leases::{LABEL_BYTES_MAX, uptime};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::sleep;
+use ureq::http::Method;
+
+use crate::client::Client;
+use crate::documents::{Done, Info, LeaseDocument, LeaseRequest};
+use crate::failure::Failure;
+use crate::percent;
+
+/// It is renewed when this part of it is over.
+const RENEWED_AFTER: u32 = 3;
+/// The clock is looked at so often: the process may have stood still.
+pub(super) const LOOKED_EVERY: Duration = Duration::from_millis(20);
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) client: Client,
+    /// `locks` or `elections`.
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    pub(super) label: String,
+    pub(super) ttl: Duration,
+}
+
+/// A lease that is held.
+#[derive(Debug)]
+pub(super) struct Lease {
+    wanted: Arc<Wanted>,
+    request: LeaseRequest,
+    /// Higher than that of every earlier holder.
+    pub(super) token: u64,
+    /// When it runs out, by [`uptime`]; nothing once others may have it.
+    until: watch::Receiver<Option<Duration>>,
+    keeper: JoinHandle<()>,
+}
+
+/// What others are shown of this process: the agent that it asks, and its own number.
+pub(super) fn label(client: &Client) -> Result<String, Failure> {
+    let agent: Info = client.get("/v1/info")?;
+    let number = std::process::id().to_string();
+    let room = LABEL_BYTES_MAX - number.len() - 1;
+    let name: String = agent
+        .name
+        .chars()
+        .scan(0, |bytes, c| {
+            *bytes += c.len_utf8();
+            (*bytes <= room).then_some(c)
+        })
+        .collect();
+    Ok(format!("{name}/{number}"))
+}
+
+impl Wanted {
+    fn path(&self, parameters: &str) -> String {
+        format!("/v1/{}/{}?{parameters}", self.kind, percent::encode(&self.name))
+    }
+
+    fn ask(&self, method: Method, request: &LeaseRequest, timeout: &str) -> Result<LeaseDocument, Failure> {
+        self.client.call(method, &self.path(timeout), Some(request))
+    }
+
+    /// Until when it is held then.
+    fn renew(&self, request: &LeaseRequest) -> Result<Duration, Failure> {
+        let asked_at = uptime();
+        let timeout = format!("timeout={}ms", (self.ttl / RENEWED_AFTER).as_millis());
+        self.ask(Method::PUT, request, &timeout)?;
+        Ok(asked_at + self.ttl)
+    }
+
+    /// Waits for it as long as the client waits, and takes it.
+    pub(super) async fn acquire(self: Arc<Self>) -> Result<Lease, Failure> {
+        let request = LeaseRequest::new(rumormill::leases::holder(), &self.label, self.ttl);
+        let (wanted, asked) = (Arc::clone(&self), request.clone());
+        let acquiring = move || {
+            let lease = wanted.ask(Method::POST, &asked, &wanted.client.timeout_parameter())?;
+            let renewed = LeaseRequest { token: Some(lease.token), ..asked };
+            // It was asked for long ago, perhaps: renewed, it counts from now.
+            let until = wanted.renew(&renewed)?;
+            Ok::<_, Failure>((lease.token, renewed, until))
+        };
+        let (token, request, until) = blocking(acquiring).await?;
+        let (told, until) = watch::channel(Some(until));
+        let keeper = tokio::spawn(keep(Arc::clone(&self), request.clone(), told));
+        Ok(Lease { wanted: self, request, token, until, keeper })
+    }
+}
+
+/// Renews it until it is lost.
+async fn keep(wanted: Arc<Wanted>, request: LeaseRequest, told: watch::Sender<Option<Duration>>) {
+    let until = || *told.borrow();
+    while let Some(end) = until() {
+        let left = end.saturating_sub(uptime());
+        if left.is_zero() {
+            break;
+        }
+        if left * RENEWED_AFTER > wanted.ttl * (RENEWED_AFTER - 1) {
+            sleep(LOOKED_EVERY).await;
+            continue;
+        }
+        let (renewing, asked) = (Arc::clone(&wanted), request.clone());
+        match blocking(move || renewing.renew(&asked)).await {
+            Ok(end) => drop(told.send_replace(Some(end))),
+            Err(failure) if failure.code() == "not_held" => break,
+            // While it is held another try may succeed.
+            Err(_) => sleep(LOOKED_EVERY).await,
+        }
+    }
+    told.send_replace(None);
+}
+
+impl Lease {
+    /// For how long it is held yet; nothing if it is lost.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let until = *self.until.borrow();
+        until?.checked_sub(uptime()).filter(|left| !left.is_zero())
+    }
+
+    /// Gives it back. If that fails it runs out.
+    pub(super) async fn release(self) -> Result<(), Failure> {
+        self.keeper.abort();
+        let (wanted, request) = (Arc::clone(&self.wanted), self.request.clone());
+        let path = wanted.path(&wanted.client.timeout_parameter());
+        blocking(move || wanted.client.call::<Done>(Method::DELETE, &path, Some(&request)).map(drop)).await
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    spawn_blocking(work).await.expect("requests do not panic, and nobody aborts them")
+}

@@ -1,0 +1,259 @@
+//! Leases: the right to do something, for a time, that at most one holds at once.
+//!
+//! ```no_run
+//! # async fn example(cluster: rumormill::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
+//! let lease = cluster.lease("backup").acquire(Duration::from_secs(15), Duration::from_secs(60)).await?;
+//! // Whoever stores what is done under the lease refuses tokens lower than the highest that it has seen.
+//! println!("mine, with fencing token {}", lease.token());
+//! tokio::select! {
+//!     () = lease.lost() => println!("no longer mine"),
+//!     () = do_the_work() => lease.release().await?,
+//! }
+//! # async fn do_the_work() {}
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The holder counts a lease from before it asked for it, everybody else from after they saw it, and for longer, by what
+//! clocks may differ (`clock_drift_max`). No time of day is compared. Against a process or machine that stands still between
+//! looking at its clock and acting nothing but the fencing token helps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use rumormill_core::agreement::{
+    LABEL_BYTES_MAX, LEASE_BYTES_MAX, LEASE_PREFIX, Lease as LeaseState, TTL_MAX, TTL_MIN,
+};
+use rumormill_core::{Command, Refusal, Reply};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::cluster::{Cluster, Shared};
+use crate::error::{Closed, RequestError};
+use crate::key;
+use crate::registers::RegisterWatch;
+use crate::request;
+
+/// A lease is renewed when this part of it is over.
+const RENEWED_AFTER: u32 = 3;
+/// The longest that one try to renew it, or to give it back, may take.
+const TRY_MAX: Duration = Duration::from_secs(5);
+/// How often a holder looks at its clock: it may have stood still.
+const LOOKED_EVERY: Duration = Duration::from_millis(100);
+
+/// The time since the machine was started, with the time for which it was suspended: the clock by which leases run out.
+pub fn uptime() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// A number by which nobody else asks for a lease.
+///
+/// # Panics
+/// Where the system has no random numbers, which a node needs to start.
+pub fn holder() -> u64 {
+    key::random_bits().expect("the system has random numbers").max(1)
+}
+
+/// A handle to a lease, by its name of 1 to [`LEASE_BYTES_MAX`] bytes.
+#[derive(Clone, Debug)]
+pub struct LeaseRegister {
+    shared: Arc<Shared>,
+    name: String,
+}
+
+/// A lease that is held, renewed in the background until it is given back or dropped. Dropped, it runs out by itself.
+#[derive(Debug)]
+pub struct Lease {
+    held: Arc<Held>,
+    /// When it runs out, by [`uptime`]; nothing once it is lost.
+    until: watch::Receiver<Option<Duration>>,
+    keeper: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Held {
+    lease: LeaseRegister,
+    holder: u64,
+    token: u64,
+    ttl: Duration,
+}
+
+impl LeaseRegister {
+    pub(crate) fn new(shared: &Arc<Shared>, name: String) -> Self {
+        Self { shared: Arc::clone(shared), name }
+    }
+
+    /// Waits until it is free, takes it for `ttl` (from 1 s to 1 h), and renews it in the background. So long others wait
+    /// after a crash of this process. Others are shown this node's name.
+    ///
+    /// # Errors
+    /// [`Refusal::Held`] if somebody else has it all that time, what breaks a rule, no quorum, or the node has stopped.
+    pub async fn acquire(self, ttl: Duration, timeout: Duration) -> Result<Lease, RequestError> {
+        let holder = holder();
+        let token = self.acquire_as(holder, self.shared.name.clone(), ttl, timeout).await?;
+        let held = Arc::new(Held { lease: self, holder, token, ttl });
+        // It was asked for long ago, perhaps: renewed, it counts from now.
+        let until = held.renew().await?;
+        let (sender, until) = watch::channel(Some(until));
+        let keeper = tokio::spawn(keep(Arc::clone(&held), sender));
+        Ok(Lease { held, until, keeper })
+    }
+
+    /// For whoever counts and renews it itself: waits until it is free, and takes it. Gives back the fencing token. The same
+    /// `holder`, a random number above 0, gets what it has again, with the same token.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_as(
+        &self,
+        holder: u64,
+        label: String,
+        ttl: Duration,
+        timeout: Duration,
+    ) -> Result<u64, RequestError> {
+        let command = Command::Acquire { lease: self.name.clone(), holder, label, ttl, timeout };
+        let Reply::Leased { token, .. } = request::command(&self.shared.requests, command).await? else {
+            unreachable!("a lease is acquired or refused")
+        };
+        Ok(token)
+    }
+
+    /// Has it for `ttl` from before this was called.
+    ///
+    /// # Errors
+    /// [`Refusal::NotHeld`] if it was lost, what breaks a rule, no quorum, or the node has stopped.
+    pub async fn renew_as(
+        &self,
+        holder: u64,
+        token: u64,
+        ttl: Duration,
+        timeout: Duration,
+    ) -> Result<(), RequestError> {
+        let command = Command::Renew { lease: self.name.clone(), holder, token, ttl, timeout };
+        request::command(&self.shared.requests, command).await.map(drop)
+    }
+
+    /// Gives it back.
+    ///
+    /// # Errors
+    /// As [`renew_as`](Self::renew_as).
+    pub async fn release_as(&self, holder: u64, token: u64, timeout: Duration) -> Result<(), RequestError> {
+        let command = Command::Release { lease: self.name.clone(), holder, token, timeout };
+        request::command(&self.shared.requests, command).await.map(drop)
+    }
+
+    /// Who has it, as far as this node has heard.
+    ///
+    /// # Errors
+    /// [`Closed`] if the node has stopped.
+    pub async fn state(&self) -> Result<LeaseState, Closed> {
+        let name = self.name.clone();
+        let state = Cluster(Arc::clone(&self.shared)).inspect(move |node| node.lease(&name)).await?;
+        Ok(state.unwrap_or_default())
+    }
+
+    /// Who has it from now on, as far as this node hears of it.
+    ///
+    /// # Errors
+    /// [`Closed`] if the node has stopped.
+    pub async fn watch(&self) -> Result<Watch, Closed> {
+        let register = format!("{LEASE_PREFIX}{}", self.name);
+        let watch = Cluster(Arc::clone(&self.shared)).registers().register(register).watch().await?;
+        Ok(Watch { name: self.name.clone(), watch })
+    }
+}
+
+/// What happens to a lease; renewals count.
+#[derive(Debug)]
+pub struct Watch {
+    name: String,
+    watch: RegisterWatch,
+}
+
+impl Watch {
+    /// The next change as a node of this cluster has heard of it; `None` once it has stopped.
+    pub async fn next(&mut self, cluster: &Cluster) -> Option<LeaseState> {
+        self.watch.next().await?;
+        cluster.lease(self.name.clone()).state().await.ok()
+    }
+}
+
+impl Held {
+    /// Until when it is held then.
+    async fn renew(&self) -> Result<Duration, RequestError> {
+        let asked_at = uptime();
+        let timeout = (self.ttl / RENEWED_AFTER).min(TRY_MAX);
+        self.lease.renew_as(self.holder, self.token, self.ttl, timeout).await?;
+        Ok(asked_at + self.ttl)
+    }
+}
+
+/// Renews a lease until it is lost.
+async fn keep(held: Arc<Held>, told: watch::Sender<Option<Duration>>) {
+    let until = || *told.borrow();
+    while let Some(end) = until() {
+        let left = end.saturating_sub(uptime());
+        if left.is_zero() {
+            break;
+        }
+        if left * RENEWED_AFTER > held.ttl * (RENEWED_AFTER - 1) {
+            tokio::time::sleep(LOOKED_EVERY).await;
+            continue;
+        }
+        match held.renew().await {
+            Ok(end) => drop(told.send_replace(Some(end))),
+            Err(RequestError::Closed(_) | RequestError::Refused(Refusal::NotHeld)) => break,
+            // While it is held another try may succeed.
+            Err(RequestError::Refused(_)) => tokio::time::sleep(LOOKED_EVERY).await,
+        }
+    }
+    told.send_replace(None);
+}
+
+impl Lease {
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.held.lease.name
+    }
+
+    /// Higher than that of every earlier holder.
+    pub fn token(&self) -> u64 {
+        self.held.token
+    }
+
+    /// For how long it is held yet, if it is not renewed; nothing if it is lost.
+    pub fn held_for(&self) -> Option<Duration> {
+        let until = *self.until.borrow();
+        until?.checked_sub(uptime()).filter(|left| !left.is_zero())
+    }
+
+    /// Waits until it is lost. It may be lost a moment before this returns: look at [`held_for`](Self::held_for) before
+    /// doing what nobody else may do at once.
+    pub async fn lost(&self) {
+        let mut until = self.until.clone();
+        while self.held_for().is_some() {
+            // An error says that nobody renews it any more; then it runs out.
+            tokio::time::timeout(LOOKED_EVERY, until.changed()).await.ok();
+        }
+    }
+
+    /// Gives it back, so that others need not wait until it runs out.
+    ///
+    /// # Errors
+    /// [`Refusal::NotHeld`] if it was lost, no quorum, or the node has stopped. Then it runs out by itself.
+    pub async fn release(self) -> Result<(), RequestError> {
+        self.keeper.abort();
+        self.held.lease.release_as(self.held.holder, self.held.token, TRY_MAX).await
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
