@@ -142,6 +142,11 @@ impl Proposer {
         self.waiting.push_back(operation);
     }
 
+    /// Brings operations that wait into another order.
+    pub fn reorder(&mut self, order: impl FnOnce(&mut [Operation])) {
+        order(self.waiting.make_contiguous());
+    }
+
     /// Gives up an operation; whether it may have been applied, or may be yet. `None` if it is not known here.
     pub fn give_up(&mut self, id: OperationId) -> Option<bool> {
         if let Some(place) = self.waiting.iter().position(|operation| operation.id == id) {

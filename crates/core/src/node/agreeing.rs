@@ -72,7 +72,7 @@ pub(super) enum Due {
     Deadline(OperationId),
     /// The peer that has an operation did not answer.
     Given(OperationId),
-    /// A proposal is said again, or made after all.
+    /// A proposal is said again, or made after all, or the next may be made.
     Part(Box<str>),
     /// An errand about a lease goes on.
     Lease(u64),

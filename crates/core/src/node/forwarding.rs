@@ -113,7 +113,8 @@ impl Node {
     /// Gives an operation to the proposer that succeeded last, or does it here.
     pub(super) fn route(&mut self, id: OperationId) {
         let Some(asked) = self.agreeing.operations.get(&id) else { return };
-        let (register, change) = (asked.register.clone(), asked.change.clone());
+        let register = asked.register.clone();
+        let change = asked.change.clone();
         match self.last_proposer(&register) {
             Some(peer) => self.give(id, peer, self.known_version(&register)),
             None => self.propose_operation(Operation::new(id, change)),
@@ -246,6 +247,7 @@ impl Node {
         let mut operation = Operation::shared(id, change.clone(), base);
         let remembers_all = self.agreeing.favours.remembers_all(now);
         let part = self.agreeing.part(register);
+        part.shared_at = Some(now);
         match part.proposer.look_for(&mut operation) {
             Some(Outcome::Unknown) if remembers_all => {
                 let version = part.proposer.last().map_or(0, |content| content.version);

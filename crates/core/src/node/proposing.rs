@@ -23,6 +23,11 @@ const BACKOFF_MAX: Duration = Duration::from_secs(4);
 /// How far counters leap once a proposer was overtaken, doubled with each time: more than are used while it waits.
 const LEAP: u64 = 128;
 const LEAPS_MAX: u32 = 14;
+/// So long after an operation of a peer a register counts as shared with peers.
+const SHARED_FOR: Duration = Duration::from_millis(500);
+/// How long a proposer rests after an attempt that it made for others too, in parts of the time that it took, and at most. Guess.
+const REST_PERCENT: u32 = 75;
+const REST_MAX: Duration = Duration::from_millis(250);
 /// Proposals are forgotten after this time: the longest that an operation may take, and clocks that differ.
 pub(super) const PROPOSAL_TTL: Duration = Duration::from_mins(5);
 /// Registers of which this node remembers that it was their last proposer.
@@ -39,8 +44,25 @@ pub(super) struct Part {
     /// How often in a row others were ahead.
     overtaken: u32,
     due: Option<Instant>,
+    /// When its open attempt began.
+    begun: Option<Instant>,
+    /// When a peer last gave it an operation.
+    pub(super) shared_at: Option<Instant>,
+    /// The next attempt begins no earlier.
+    rests_until: Option<Instant>,
     /// The highest version that peers told of.
     pub(super) version: u64,
+}
+
+impl Part {
+    /// An attempt has succeeded. Where peers use the register too, the next one waits for most of the time that this one took, so
+    /// that all who were told how it ended can ask again: otherwise whoever is nearest always comes first, and the others
+    /// find something else than they expect for ever.
+    fn rest(&mut self, now: Instant) {
+        let took = self.begun.take().map_or(Duration::ZERO, |begun| now.since(begun));
+        let is_shared = self.shared_at.is_some_and(|at| now.since(at) < SHARED_FOR);
+        self.rests_until = is_shared.then(|| now + (took * REST_PERCENT / 100).min(REST_MAX));
+    }
 }
 
 impl Agreeing {
@@ -87,16 +109,21 @@ impl Node {
     pub(super) fn advance_register(&mut self, register: &str) {
         // Ballots of a boot that an earlier life may have used are not used any more.
         while self.phase == Phase::Running
+            && !self.rests(register)
             && let Some((founding, step)) = self.agreeing.step(register)
         {
             match step {
                 Step::Wait => break,
                 Step::Propose(proposal) => self.propose(founding, register, &proposal),
                 Step::Overtaken => self.step_back(register),
-                Step::Ended(ended) => {
+                Step::Ended(mut ended) => {
+                    // Whoever is told first is the first to ask again, with what the register holds now.
+                    self.fx.rng.shuffle(&mut ended);
+                    let now = self.fx.now.instant;
                     let part = self.agreeing.part(register);
                     if *part.proposer.stage() != Stage::Waiting {
                         part.overtaken = 0;
+                        part.rest(now);
                         self.close_proposal(register);
                     }
                     for (id, outcome) in ended {
@@ -109,6 +136,24 @@ impl Node {
         self.arm_agreement();
     }
 
+    /// Whether the next attempt at a register has to wait; if so it is begun in time.
+    fn rests(&mut self, register: &str) -> bool {
+        let now = self.fx.now.instant;
+        let Some(part) = self.agreeing.parts.get_mut(register) else { return false };
+        let rests_until = part.rests_until.filter(|until| *until > now && *part.proposer.stage() == Stage::Idle);
+        if let Some(until) = rests_until {
+            if !part.proposer.is_empty() {
+                self.agreeing.set_due(register, Some(until));
+            }
+            return true;
+        }
+        if part.rests_until.take().is_some() {
+            // In no order that favours anybody.
+            part.proposer.reorder(|waiting| self.fx.rng.shuffle(waiting));
+        }
+        false
+    }
+
     /// Says a proposal to the voters.
     fn propose(&mut self, founding: FoundingId, register: &str, proposal: &Proposal) {
         self.close_proposal(register);
@@ -116,9 +161,11 @@ impl Node {
         let update = self.agreeing.space.make_proposal(founding, register, proposal, forget);
         let reached = self.tell_voters(founding, &update);
         let wait = if reached { self.voters_patience(founding) } else { Duration::ZERO };
+        let now = self.fx.now.instant;
         let part = self.agreeing.part(register);
         (part.open, part.tries) = (Some(update), 0);
-        let at = self.fx.now.instant + wait;
+        part.begun.get_or_insert(now);
+        let at = now + wait;
         self.agreeing.set_due(register, Some(at));
         let me = self.identity.id;
         self.consider(founding, register, proposal, me, false);
@@ -215,7 +262,7 @@ impl Node {
             self.leap(register);
             return self.advance_register(register);
         }
-        let Some(update) = part.open.clone() else { return };
+        let Some(update) = part.open.clone() else { return self.advance_register(register) };
         if part.proposer.is_empty() {
             // Nobody waits for it any more.
             part.proposer.abandon();
