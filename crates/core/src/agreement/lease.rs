@@ -124,10 +124,15 @@ impl Contender {
         &self.wish
     }
 
+    /// Whether it has the lease.
+    pub const fn has(&self, lease: &Lease) -> bool {
+        lease.holder == self.holder
+    }
+
     /// What it does, told what the register holds at a version. `drift_ppm` is by how many millionths one clock may run
     /// faster than another.
     pub fn judge(&mut self, version: u64, lease: &Lease, now: Instant, drift_ppm: u32) -> Move {
-        let is_own = lease.holder == self.holder;
+        let is_own = self.has(lease);
         match &self.wish {
             Wish::Acquire { label, ttl } if is_own => Move::Swap(self.prolonged(lease, label, *ttl)),
             Wish::Acquire { label, ttl } => {

@@ -252,7 +252,8 @@ impl Node {
         let Some(errand) = self.agreeing.leasing.errands.get(&id) else { return };
         let (_, lease, was_read) = &errand.seen;
         let unknown = errand.doubt.is_some();
-        let refusal = if *was_read && !unknown && unheard.is_empty() {
+        let has_another = *was_read && lease.is_held() && !errand.contender.has(lease);
+        let refusal = if has_another && !unknown && unheard.is_empty() {
             Refusal::Held { by: lease.label.clone(), token: lease.token }
         } else {
             Refusal::NoQuorum { unheard, unknown }
