@@ -125,10 +125,10 @@ fn what_is_wrong_is_said_by_field_value_and_rule() {
     let (agents, _kept) = voters();
     let long = "x".repeat(200);
     for (arguments, expected, sentence) in [
-        (&["lock", &long, "--", "true"] as &[_], 1, "must be 1 to 200 bytes"),
-        (&["lock", "deploy", "--ttl", "10ms", "--", "true"], 1, "ttl is "),
+        (&["lock", &long, "--", "true"] as &[_], 1, "must be a name of 1 to 200 bytes"),
+        (&["lock", "deploy", "--ttl", "10ms", "--", "true"], 2, "ttl is 10ms, must be from 1s to 1h"),
         (&["lock", "deploy", "--", "/nowhere/at-all"], 2, "command is /nowhere/at-all, must be a program that runs"),
-        (&["elect", "primary", "--ttl", "2h"], 1, "ttl is "),
+        (&["elect", "primary", "--ttl", "2h"], 2, "ttl is 2h, must be from 1s to 1h"),
     ] {
         let (code, out, err) = said(&agents[0], arguments);
         assert_eq!((code, out.as_str()), (expected, ""), "{arguments:?}: {err}");

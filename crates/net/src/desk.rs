@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rumormill_core::agreement::LEASE_PREFIX;
 use rumormill_core::data::{Change, Position};
 use rumormill_core::io::{Event as CoreEvent, QueryId, Ticket};
 use rumormill_core::{Member, Message, Node, NodeId, Wall};
@@ -114,8 +115,10 @@ impl Desk {
             }
             CoreEvent::Message(message) => self.on_message(node, message),
             CoreEvent::Data(change) => self.on_data(node, &change),
-            // Nobody can watch leases yet.
-            CoreEvent::Lease { .. } => {}
+            CoreEvent::Lease { lease, token, .. } => {
+                // Who watches it looks at the node for the rest.
+                self.on_register(&[LEASE_PREFIX, &lease].concat(), Held { version: token, value: None });
+            }
             CoreEvent::Register { register, version, value } => self.on_register(&register, Held { version, value }),
             CoreEvent::Missed { topic, origin, count } => self.on_missed(node, &topic, origin, count),
             CoreEvent::Query { query, name, payload } => self.on_query(node, query, name, payload),

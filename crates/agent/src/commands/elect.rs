@@ -22,10 +22,10 @@ use crate::{percent, print};
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) fn run(flags: &cli::Elect, output: Output) -> Result<(), Failure> {
-    let client = Client::new(&flags.target)?;
+    let (client, ttl) = (Client::new(&flags.target)?, lease::checked(flags.ttl)?);
     let label = lease::label(&client)?;
     follow(&client, &flags.name, output)?;
-    let wanted = Arc::new(Wanted { client, kind: "elections", name: flags.name.clone(), label, ttl: flags.ttl });
+    let wanted = Arc::new(Wanted { client, kind: "elections", name: flags.name.clone(), label, ttl });
     let runtime = super::runtime()?;
     let ended = runtime.block_on(async {
         let catch = |kind| signal(kind).map_err(|error| Failure::new(Kind::Refused, "system", error.to_string()));

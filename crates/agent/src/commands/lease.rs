@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rumormill::leases::{LABEL_BYTES_MAX, uptime};
+use rumormill::leases::{LABEL_BYTES_MAX, TTL_MAX, TTL_MIN, uptime};
+use rumormill_core::duration;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
@@ -59,6 +60,12 @@ pub(super) fn label(client: &Client) -> Result<String, Failure> {
         })
         .collect();
     Ok(format!("{name}/{number}"))
+}
+
+/// For how long it is asked for.
+pub(super) fn checked(ttl: Duration) -> Result<Duration, Failure> {
+    let rule = || format!("from {} to {}", duration::format(TTL_MIN), duration::format(TTL_MAX));
+    if (TTL_MIN..=TTL_MAX).contains(&ttl) { Ok(ttl) } else { Err(Failure::value("ttl", duration::format(ttl), rule())) }
 }
 
 impl Wanted {

@@ -21,9 +21,9 @@ const FAREWELL_PART: u32 = 4;
 const FORCE_PART: u32 = 50;
 
 pub(super) fn run(flags: &cli::Lock, output: Output) -> Result<(), Failure> {
-    let client = Client::new(&flags.target)?;
+    let (client, ttl) = (Client::new(&flags.target)?, lease::checked(flags.ttl)?);
     let label = lease::label(&client)?;
-    let wanted = Wanted { client, kind: "locks", name: flags.name.clone(), label, ttl: flags.ttl };
+    let wanted = Wanted { client, kind: "locks", name: flags.name.clone(), label, ttl };
     let runtime = super::runtime()?;
     let ended = runtime.block_on(async {
         let lease = Arc::new(wanted).acquire().await?;

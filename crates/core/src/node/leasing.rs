@@ -253,7 +253,8 @@ impl Node {
         let (_, lease, was_read) = &errand.seen;
         let unknown = errand.doubt.is_some();
         let has_another = *was_read && lease.is_held() && !errand.contender.has(lease);
-        let refusal = if has_another && !unknown && unheard.is_empty() {
+        // Its last look may have been cut short; an earlier one was not.
+        let refusal = if has_another && !unknown {
             Refusal::Held { by: lease.label.clone(), token: lease.token }
         } else {
             Refusal::NoQuorum { unheard, unknown }
