@@ -168,7 +168,7 @@ impl LeaseRegister {
     }
 }
 
-/// What happens to a lease; renewals count.
+/// Who has a lease, as it changes; renewals are not told.
 #[derive(Debug)]
 pub struct Watch {
     name: String,

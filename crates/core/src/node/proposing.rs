@@ -234,6 +234,7 @@ impl Node {
         let patience = self.agreeing.served().map_or(PATIENCE_MIN, |(founding, _)| self.voters_patience(founding));
         let part = self.agreeing.part(register);
         part.overtaken += 1;
+        part.begun = None;
         let longest = (patience / 4 * 2_u32.saturating_pow(part.overtaken.min(9))).min(BACKOFF_MAX);
         let wait = longest.mul_f64(self.fx.rng.fraction());
         let at = self.fx.now.instant + wait;
