@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use rumormill_core::config::{Mode, View};
 use tempfile::TempDir;
+use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use ureq::http::Method;
 
@@ -55,11 +57,20 @@ pub(crate) fn run(flags: &cli::Dev, json: bool) -> Result<(), Failure> {
         }
         let result = tokio::select! {
             result = live(&mut fleet, &mut hear, flags, settings.node.view, json) => result,
-            _ = tokio::signal::ctrl_c() => Ok(()),
+            () = asked_to_end() => Ok(()),
         };
         fleet.stop(&mut hear).await;
         result
     })
+}
+
+/// Resolves with Ctrl-C, or when this process is told to end.
+async fn asked_to_end() {
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return drop(ctrl_c().await) };
+    tokio::select! {
+        _ = ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
 }
 
 /// Where the agents keep what voters and writers have to keep.

@@ -115,11 +115,6 @@ impl Failure {
         &self.problem.code
     }
 
-    /// Whether another try may succeed.
-    pub(crate) fn is_no_answer(&self) -> bool {
-        self.kind == Kind::NotAnswered
-    }
-
     /// Whether nothing was even begun, so that another try would end the same.
     pub(crate) fn is_refused(&self) -> bool {
         self.kind == Kind::Refused

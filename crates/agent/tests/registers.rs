@@ -133,6 +133,7 @@ fn what_is_wrong_is_said_by_field_value_and_rule() {
     }
     agents[0].ask(&["agree", "init", "--voters", "a"]);
     until_usable(&agents[0]);
+    until_usable(&agents[1]);
     let (code, _, err) = said(&agents[1], &["agree", "init", "--voters", "b"]);
     assert!(code == 1 && err.contains("must be named once"), "{err}");
     let (code, _, err) = said(&agents[0], &["agree", "remove", "b"]);

@@ -109,9 +109,12 @@ pub(crate) struct Name {
 pub(crate) struct Lock {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// The lock, 1 to 190 bytes; it is waited for as long as --timeout says
+    /// The lock, 1 to 190 bytes
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+    /// How long to wait for the lock while another holds it
+    #[arg(long, value_name = "D", default_value = "30s", value_parser = duration::parse)]
+    pub(crate) wait: Duration,
     /// How long others wait if this process or its machine goes down; it is renewed in time. From 1s to 1h
     #[arg(long, value_name = "D", default_value = "10s", value_parser = duration::parse)]
     pub(crate) ttl: Duration,

@@ -1,6 +1,8 @@
 //! `rumor agree` and `rumor register`.
 
 use std::ffi::OsString;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ureq::http::Method;
 
@@ -11,6 +13,9 @@ use crate::client::Client;
 use crate::documents::{AgreementDocument, Done, RegisterDocument, SwapDocument, VoterDocument, VotersChange};
 use crate::failure::Failure;
 use crate::{percent, print};
+
+/// Before the agent is asked again whether all voters have joined.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 pub(super) fn agree(command: Agree, output: Output) -> Result<(), Failure> {
     let (target, method, path, change) = match command {
@@ -35,7 +40,13 @@ pub(super) fn agree(command: Agree, output: Output) -> Result<(), Failure> {
     };
     let client = Client::new(&target)?;
     let path = format!("/v1/agreement/{path}?{}", client.timeout_parameter());
-    let status: AgreementDocument = client.call(method, &path, Some(&change))?;
+    let mut status: AgreementDocument = client.call(method, &path, Some(&change))?;
+    // Voters join one after the other, each once that is on its disk.
+    let deadline = Instant::now() + client.timeout();
+    while (status.refused.is_some() || status.changing) && Instant::now() < deadline {
+        thread::sleep(LOOK_AGAIN);
+        status = client.get("/v1/agreement")?;
+    }
     show(&status, output)
 }
 

@@ -18,14 +18,24 @@ use crate::documents::ElectionDocument;
 use crate::failure::{Failure, Kind};
 use crate::{percent, print};
 
+/// A try lasts for so many times the lease: whoever waits sees the whole of it run out.
+const WAIT_TTLS: u32 = 4;
 /// Before another try where the agent did not answer, or nobody votes.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) fn run(flags: &cli::Elect, output: Output) -> Result<(), Failure> {
-    let (client, ttl) = (Client::new(&flags.target)?, lease::checked(flags.ttl)?);
+    let (client, ttl) = (Client::new(&flags.target)?.patient(), lease::checked(flags.ttl)?);
     let label = lease::label(&client)?;
     follow(&client, &flags.name, output)?;
-    let wanted = Arc::new(Wanted { client, kind: "elections", name: flags.name.clone(), label, ttl });
+    let wanted = Arc::new(Wanted {
+        client,
+        kind: "elections",
+        name: flags.name.clone(),
+        label,
+        holder: rumormill::leases::holder(),
+        ttl,
+        wait: ttl * WAIT_TTLS,
+    });
     let runtime = super::runtime()?;
     let ended = runtime.block_on(async {
         let catch = |kind| signal(kind).map_err(|error| Failure::new(Kind::Refused, "system", error.to_string()));
@@ -58,18 +68,18 @@ async fn gain(wanted: &Arc<Wanted>) -> Result<Lease, Failure> {
         match Arc::clone(wanted).acquire().await {
             Ok(lease) => return Ok(lease),
             Err(failure) if failure.code() == "held" => {}
-            Err(failure) if failure.is_no_answer() => {
+            Err(failure) if failure.is_refused() || failure.code() == "value" => return Err(failure),
+            Err(failure) => {
                 print::note(format!("{}; trying again", failure.message()));
                 sleep(AGAIN_AFTER).await;
             }
-            Err(failure) => return Err(failure),
         }
     }
 }
 
 async fn lost(lease: &Lease) {
-    while lease.left().is_some() {
-        sleep(LOOKED_EVERY).await;
+    while !lease.usable_for().is_zero() {
+        sleep(lease.usable_for().min(LOOKED_EVERY)).await;
     }
 }
 

@@ -20,6 +20,9 @@ use crate::percent;
 
 /// It is renewed when this part of it is over.
 const RENEWED_AFTER: u32 = 3;
+/// What goes on under it ends before it does, by this part of it and at least so much.
+const MARGIN_PART: u32 = 50;
+const MARGIN_MIN: Duration = Duration::from_millis(100);
 /// The clock is looked at so often: the process may have stood still.
 pub(super) const LOOKED_EVERY: Duration = Duration::from_millis(20);
 
@@ -31,7 +34,11 @@ pub(super) struct Wanted {
     pub(super) kind: &'static str,
     pub(super) name: String,
     pub(super) label: String,
+    /// The number by which this process asks, for as long as it lives: what it may have got it gets again.
+    pub(super) holder: u64,
     pub(super) ttl: Duration,
+    /// How long it is waited for.
+    pub(super) wait: Duration,
 }
 
 /// A lease that is held.
@@ -85,16 +92,28 @@ impl Wanted {
         Ok(asked_at + self.ttl)
     }
 
-    /// Waits for it as long as the client waits, and takes it.
+    fn release(&self, request: &LeaseRequest) -> Result<(), Failure> {
+        let path = self.path(&self.client.timeout_parameter());
+        self.client.call::<Done>(Method::DELETE, &path, Some(request)).map(drop)
+    }
+
+    /// Waits for it, and takes it.
     pub(super) async fn acquire(self: Arc<Self>) -> Result<Lease, Failure> {
-        let request = LeaseRequest::new(rumormill::leases::holder(), &self.label, self.ttl);
+        let request = LeaseRequest::new(self.holder, &self.label, self.ttl);
         let (wanted, asked) = (Arc::clone(&self), request.clone());
         let acquiring = move || {
-            let lease = wanted.ask(Method::POST, &asked, &wanted.client.timeout_parameter())?;
+            let timeout = format!("timeout={}ms", wanted.wait.as_millis().max(1));
+            let lease = wanted.ask(Method::POST, &asked, &timeout)?;
             let renewed = LeaseRequest { token: Some(lease.token), ..asked };
             // It was asked for long ago, perhaps: renewed, it counts from now.
-            let until = wanted.renew(&renewed)?;
-            Ok::<_, Failure>((lease.token, renewed, until))
+            match wanted.renew(&renewed) {
+                Ok(until) => Ok((lease.token, renewed, until)),
+                Err(failure) => {
+                    // Nobody must wait for a lease that nobody holds. If this fails it runs out.
+                    wanted.release(&renewed).ok();
+                    Err(failure)
+                }
+            }
         };
         let (token, request, until) = blocking(acquiring).await?;
         let (told, until) = watch::channel(Some(until));
@@ -127,6 +146,11 @@ async fn keep(wanted: Arc<Wanted>, request: LeaseRequest, told: watch::Sender<Op
 }
 
 impl Lease {
+    /// For how long what goes on under it may go on: less than it is held, by what it takes to end that.
+    pub(super) fn usable_for(&self) -> Duration {
+        self.left().unwrap_or_default().saturating_sub((self.wanted.ttl / MARGIN_PART).max(MARGIN_MIN))
+    }
+
     /// For how long it is held yet; nothing if it is lost.
     pub(super) fn left(&self) -> Option<Duration> {
         let until = *self.until.borrow();
@@ -137,8 +161,7 @@ impl Lease {
     pub(super) async fn release(self) -> Result<(), Failure> {
         self.keeper.abort();
         let (wanted, request) = (Arc::clone(&self.wanted), self.request.clone());
-        let path = wanted.path(&wanted.client.timeout_parameter());
-        blocking(move || wanted.client.call::<Done>(Method::DELETE, &path, Some(&request)).map(drop)).await
+        blocking(move || wanted.release(&request)).await
     }
 }
 

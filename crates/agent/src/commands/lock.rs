@@ -16,21 +16,33 @@ use crate::client::Client;
 use crate::failure::{Failure, Kind};
 use crate::print;
 
-/// The part of a lease for which a command that is asked to end may go on, and the part in which it is ended by force.
+/// In the last part of a lease a command is asked to end; it is ended by force where it may no longer go on.
 const FAREWELL_PART: u32 = 4;
-const FORCE_PART: u32 = 50;
 
 pub(super) fn run(flags: &cli::Lock, output: Output) -> Result<(), Failure> {
-    let (client, ttl) = (Client::new(&flags.target)?, lease::checked(flags.ttl)?);
+    let (client, ttl) = (Client::new(&flags.target)?.patient(), lease::checked(flags.ttl)?);
     let label = lease::label(&client)?;
-    let wanted = Wanted { client, kind: "locks", name: flags.name.clone(), label, ttl };
+    let wanted = Wanted {
+        client,
+        kind: "locks",
+        name: flags.name.clone(),
+        label,
+        holder: rumormill::leases::holder(),
+        ttl,
+        wait: flags.wait,
+    };
     let runtime = super::runtime()?;
     let ended = runtime.block_on(async {
-        let lease = Arc::new(wanted).acquire().await?;
+        // Before there is anything that must not outlive this process.
+        let mut signals = Signals::catch()?;
+        let lease = tokio::select! {
+            lease = Arc::new(wanted).acquire() => lease?,
+            signal = signals.next() => return Err(Failure::of_command(128 + signal.code())),
+        };
         if !output.json {
             print::note(format!("holding {} with fencing token {}", flags.name, lease.token));
         }
-        let ended = under(&lease, flags).await;
+        let ended = under(&lease, flags, &mut signals).await;
         if lease.left().is_some() {
             // Whoever waits for it need not wait until it runs out; if this fails they do.
             lease.release().await.ok();
@@ -42,28 +54,87 @@ pub(super) fn run(flags: &cli::Lock, output: Output) -> Result<(), Failure> {
 }
 
 /// Runs the command until it ends, or the lease does.
-async fn under(lease: &Lease, flags: &cli::Lock) -> Result<(), Failure> {
+async fn under(lease: &Lease, flags: &cli::Lock, signals: &mut Signals) -> Result<(), Failure> {
     let mut child = start(&flags.command, &flags.name, lease.token)?;
     let group = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-    let tell = |what: Signal| group.map(|group| kill_process_group(group, what));
-    let catch = |kind| signal(kind).map_err(|error| Failure::new(Kind::Refused, "system", error.to_string()));
-    let (mut interrupted, mut terminated) = (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
+    let tell = |what: Code| group.map(|group| kill_process_group(group, what.signal()));
     let mut is_warned = false;
     loop {
+        let look = lease.usable_for().min(LOOKED_EVERY);
         tokio::select! {
             status = child.wait() => return finish(status.map_err(|error| lost(&error))?),
-            _ = interrupted.recv() => drop(tell(Signal::INT)),
-            _ = terminated.recv() => drop(tell(Signal::TERM)),
-            () = sleep(LOOKED_EVERY) => {}
+            signal = signals.next() => drop(tell(signal)),
+            () = sleep(look) => {}
         }
-        let left = lease.left().unwrap_or_default();
-        if left <= flags.ttl / FORCE_PART {
-            tell(Signal::KILL);
+        if lease.usable_for().is_zero() {
+            tell(Code::Kill);
             return after_loss(child, &flags.name).await;
         }
-        if left <= flags.ttl / FAREWELL_PART && !is_warned {
+        if lease.left().unwrap_or_default() <= flags.ttl / FAREWELL_PART && !is_warned {
             is_warned = true;
-            tell(Signal::TERM);
+            tell(Code::Terminate);
+        }
+    }
+}
+
+/// What a command may be told.
+#[derive(Clone, Copy, Debug)]
+enum Code {
+    HangUp,
+    Interrupt,
+    Quit,
+    Terminate,
+    Kill,
+}
+
+impl Code {
+    const fn signal(self) -> Signal {
+        match self {
+            Self::HangUp => Signal::HUP,
+            Self::Interrupt => Signal::INT,
+            Self::Quit => Signal::QUIT,
+            Self::Terminate => Signal::TERM,
+            Self::Kill => Signal::KILL,
+        }
+    }
+
+    /// As shells count them.
+    const fn code(self) -> u8 {
+        match self {
+            Self::HangUp => 1,
+            Self::Interrupt => 2,
+            Self::Quit => 3,
+            Self::Kill => 9,
+            Self::Terminate => 15,
+        }
+    }
+}
+
+/// What would end this process and is passed on to the command instead, which must not outlive it unwatched.
+#[derive(Debug)]
+struct Signals([(Code, tokio::signal::unix::Signal); 4]);
+
+impl Signals {
+    fn catch() -> Result<Self, Failure> {
+        let catch = |code, kind| match signal(kind) {
+            Ok(signals) => Ok((code, signals)),
+            Err(error) => Err(Failure::new(Kind::Refused, "system", error.to_string())),
+        };
+        Ok(Self([
+            catch(Code::HangUp, SignalKind::hangup())?,
+            catch(Code::Interrupt, SignalKind::interrupt())?,
+            catch(Code::Quit, SignalKind::quit())?,
+            catch(Code::Terminate, SignalKind::terminate())?,
+        ]))
+    }
+
+    async fn next(&mut self) -> Code {
+        let [(hang_up, a), (interrupt, b), (quit, c), (terminate, d)] = &mut self.0;
+        tokio::select! {
+            _ = a.recv() => *hang_up,
+            _ = b.recv() => *interrupt,
+            _ = c.recv() => *quit,
+            _ = d.recv() => *terminate,
         }
     }
 }

@@ -29,7 +29,8 @@ fn document(status: &AgreementStatus, members: &[Member]) -> AgreementDocument {
         reachable: members.iter().any(|member| member.id == *id && member.state == MemberState::Alive),
         heard_ago: status.heard.get(id).map(std::time::Duration::as_secs_f64),
     };
-    let voters: Vec<VoterDocument> = voters.map(voter).collect();
+    let mut voters: Vec<VoterDocument> = voters.map(voter).collect();
+    voters.sort_by(|a, b| a.name.cmp(&b.name));
     let is_changing = |configuration: &rumormill::registers::Configuration| configuration.previous.is_some();
     AgreementDocument {
         epoch: status.configuration.as_ref().map_or(0, |configuration| configuration.number),
