@@ -150,6 +150,27 @@ fn what_a_holder_that_died_had_is_taken_over_a_second_after_its_time_at_the_late
     }
 }
 
+#[test]
+fn whoever_asks_again_and_again_waits_no_longer_than_who_asks_once() {
+    let mut net = network(1);
+    let ttl = secs(10);
+    let first = net.acquire(5, "l", 1, ttl, secs(1));
+    let first = token(&mut net, first);
+    let renewed = net.now();
+    net.kill(5);
+    // Each time as another, as processes are that come and go.
+    let second = (2..9).find_map(|holder| {
+        let asked = net.acquire(6, "l", holder, ttl, secs(3));
+        match result(&mut net, asked) {
+            Ok(Reply::Leased { token, .. }) => Some(token),
+            Err(Refusal::Held { .. }) => None,
+            other => panic!("{other:?}"),
+        }
+    });
+    let took = net.now().saturating_sub(renewed);
+    assert!(second > Some(first) && took <= ttl.mul_f64(1.01) + secs(1), "{took:?}");
+}
+
 /// A time in which somebody believes to have the lease.
 #[derive(Clone, Debug)]
 struct Belief {

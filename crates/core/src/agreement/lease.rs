@@ -119,6 +119,17 @@ impl Contender {
         Self { holder, wish, sight: None }
     }
 
+    /// The same, where another version was seen before: whoever waits need not begin anew.
+    #[must_use]
+    pub fn having_seen(self, sight: Option<(u64, Instant)>) -> Self {
+        Self { sight, ..self }
+    }
+
+    /// The version that it saw another have, and since when.
+    pub const fn sight(&self) -> Option<(u64, Instant)> {
+        self.sight
+    }
+
     /// What it wants.
     pub const fn wish(&self) -> &Wish {
         &self.wish

@@ -164,6 +164,14 @@ impl Founding {
 
     /// Whether there is room for something new of this kind.
     fn has_room(&self, says: &Says<'_>, registers_max: usize) -> bool {
+        // However many have voted before: whoever votes now is heard, and keeps its own word.
+        let votes = |voter: NodeId| self.configuration().is_some_and(|present| present.members().any(|it| it == voter));
+        if let Says::Joined { voter } | Says::Vote { voter, .. } | Says::Sealed(Sealed { voter, .. }) = *says
+            && votes(voter)
+        {
+            let Says::Vote { register, .. } = *says else { return true };
+            return self.registers.contains_key(register) || self.registers.len() < registers_max * OVERRUN;
+        }
         let fits = |name: &str, count: &dyn Fn(&Register) -> usize| match self.registers.get(name) {
             Some(register) => count(register) < SPEAKERS_MAX,
             None => self.registers.len() < registers_max * OVERRUN,

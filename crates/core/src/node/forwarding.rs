@@ -41,6 +41,8 @@ const STALE: u8 = 4;
 pub(super) struct Given {
     pub(super) to: NodeId,
     pub(super) due: Instant,
+    /// Which start of the peer: a later one does not know what that has done.
+    boot: u64,
     tries: u32,
     /// It had not been applied up to this version.
     base: u64,
@@ -166,17 +168,30 @@ impl Node {
     }
 
     fn give(&mut self, id: OperationId, to: NodeId, base: u64) {
-        let due = self.fx.now.instant;
+        let (due, boot) = (self.fx.now.instant, self.boot_of(to));
         if let Some(asked) = self.agreeing.operations.get_mut(&id) {
-            asked.given = Some(Given { to, due, tries: 0, base });
+            asked.given = Some(Given { to, due, boot, tries: 0, base });
             asked.was_given = true;
             self.send_given(id);
         }
     }
 
+    fn boot_of(&self, peer: NodeId) -> u64 {
+        self.members.version(peer).map_or(0, |(incarnation, ..)| incarnation.boot())
+    }
+
+    /// Whether the peer that has an operation has started anew since it was given it.
+    fn has_restarted(&self, id: OperationId) -> bool {
+        let given = self.agreeing.operations.get(&id).and_then(|asked| asked.given);
+        given.is_some_and(|given| self.boot_of(given.to) != given.boot)
+    }
+
     /// Asks the peer that has an operation, first or again.
     fn send_given(&mut self, id: OperationId) {
         let Ok((founding, _)) = self.agreeing.served() else { return };
+        if self.has_restarted(id) {
+            return self.take_back(id);
+        }
         let now = self.fx.now.instant;
         let agreeing = &mut *self.agreeing;
         let Some(asked) = agreeing.operations.get_mut(&id) else { return };
@@ -186,8 +201,7 @@ impl Node {
         let rtt = self.members.rtt(given.to).unwrap_or_default();
         given.due = now + (rtt * 4).max(PATIENCE_MIN) * 2_u32.pow(given.tries.min(4));
         agreeing.dues.insert((given.due, Due::Given(id)));
-        let (to, base) = (given.to, given.base);
-        let boot = self.members.version(to).map_or(0, |(incarnation, ..)| incarnation.boot());
+        let Given { to, base, boot, .. } = *given;
         let mut content = Vec::with_capacity(64);
         content.extend_from_slice(&id.0.to_le_bytes());
         content.extend_from_slice(&founding.0.to_le_bytes());
@@ -311,7 +325,10 @@ impl Node {
                 self.agreeing.shunned.note(peer, until);
                 self.take_back(id);
             }
+            // What it says of the time before it started anew it cannot know.
+            STALE if self.has_restarted(id) => self.take_back(id),
             STALE => {
+                let Some(asked) = self.agreeing.operations.get_mut(&id) else { return };
                 if let (Some(given), Some(version)) = (&mut asked.given, content.varint()) {
                     given.base = given.base.max(version);
                     // It counts as a try: who always says so is not asked for ever.

@@ -19,6 +19,8 @@ use crate::time::Instant;
 
 /// Errands at once; more are refused.
 const ERRANDS_MAX: usize = 256;
+/// Leases of others that are remembered between errands.
+const SIGHTS_MAX: usize = 1_024;
 /// The longest time that an errand may take.
 const TIMEOUT_MAX: Duration = Duration::from_hours(1);
 /// The longest time that one of its operations takes before it looks anew.
@@ -49,6 +51,18 @@ struct Errand {
 pub(super) struct Leasing {
     errands: BTreeMap<u64, Errand>,
     last: u64,
+    /// The versions that others were seen to have, and since when: the next errand goes on from there.
+    sights: BTreeMap<Box<str>, (u64, Instant)>,
+}
+
+impl Leasing {
+    fn note_sight(&mut self, register: Box<str>, sight: (u64, Instant)) {
+        self.sights.insert(register, sight);
+        while self.sights.len() > SIGHTS_MAX {
+            // Whoever waits for that one begins anew.
+            self.sights.pop_first();
+        }
+    }
 }
 
 /// Whether a register is one of a lease, and of which.
@@ -68,12 +82,13 @@ impl Node {
         let (version, value) = known.unwrap_or((0, None));
         let now = self.fx.now.instant;
         let leasing = &mut self.agreeing.leasing;
+        let sight = leasing.sights.get(&*register).copied();
         leasing.last += 1;
         let id = leasing.last;
         let errand = Errand {
             ticket,
             register: register.into(),
-            contender: Contender::new(holder, wish),
+            contender: Contender::new(holder, wish).having_seen(sight),
             deadline: now + timeout,
             seen: (version, Lease::read(version, value.as_deref()), false),
             offered: None,
@@ -133,8 +148,15 @@ impl Node {
     fn judge_lease(&mut self, id: u64) {
         let (now, drift) = (self.fx.now.instant, self.config.clock_drift_max);
         let Some(errand) = self.agreeing.leasing.errands.get_mut(&id) else { return };
+        let (version, lease, _) = &errand.seen;
+        let next = errand.contender.judge(*version, lease, now, drift);
+        if let Some(sight) = errand.contender.sight() {
+            let register = errand.register.clone();
+            self.agreeing.leasing.note_sight(register, sight);
+        }
+        let Some(errand) = self.agreeing.leasing.errands.get_mut(&id) else { return };
         let (version, lease, was_read) = &errand.seen;
-        match errand.contender.judge(*version, lease, now, drift) {
+        match next {
             Move::Swap(lease) => {
                 let change = Change::Swap { expected: Expected::Version(*version), value: Some(lease.to_bytes()) };
                 errand.offered = Some((lease, now));

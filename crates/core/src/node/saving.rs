@@ -16,6 +16,7 @@ use crate::effects::Timer;
 use crate::frame::Items;
 use crate::identity::{NodeId, Record};
 use crate::io::Token;
+use crate::seldom::Vacant;
 use crate::update::{Head, Update, UpdateRef};
 
 /// How long a disk that takes no writes is left alone.
@@ -72,7 +73,7 @@ impl Load {
 }
 
 /// What is on its way to the disk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Saving {
     /// Came in just now.
     fresh: Vec<Arc<Update>>,
@@ -86,6 +87,19 @@ pub(super) struct Saving {
     holds: VecDeque<Hold>,
     /// Bytes of all their keys.
     holds_bytes: usize,
+}
+
+impl Vacant for Saving {
+    const VACANT: Self = Self {
+        fresh: Vec::new(),
+        gone: Vec::new(),
+        under_way: VecDeque::new(),
+        under_way_bytes: 0,
+        unsaved: BTreeSet::new(),
+        holds: VecDeque::new(),
+        holds_bytes: 0,
+    };
+    const SHARED: &'static Self = &Self::VACANT;
 }
 
 impl Saving {
@@ -147,11 +161,12 @@ impl Saving {
 impl Node {
     /// Sends what came in with this input to the disk.
     pub(super) fn save_fresh(&mut self) {
-        let Saving { fresh, gone, holds, .. } = &mut self.saving;
+        let Saving { fresh, gone, holds, .. } = &*self.saving;
         if fresh.is_empty() && gone.is_empty() && holds.back().is_none_or(|hold| hold.after.is_some()) {
             return;
         }
-        let (fresh, gone) = (std::mem::take(fresh), std::mem::take(gone));
+        let saving = &mut *self.saving;
+        let (fresh, gone) = (std::mem::take(&mut saving.fresh), std::mem::take(&mut saving.gone));
         if !self.identity.durable {
             return;
         }
@@ -285,7 +300,7 @@ mod tests {
 
     #[test]
     fn peers_cannot_make_this_node_remember_more_than_so_much() {
-        let mut saving = Saving::default();
+        let mut saving = Saving::VACANT;
         let hold = |number| Hold { number, peer: NodeId(1), keys: vec![vec![7; 600]; 1_700], after: Some(Token(0)) };
         for number in 0..100 {
             saving.note_hold(hold(number));
