@@ -9,6 +9,7 @@
 //! begin anew repair that, and are not part of these steps but of the machine in `count`. These types hold no time and no bytes.
 
 pub(crate) mod count;
+mod dialogue;
 pub(crate) mod gauge;
 pub(crate) mod histogram;
 

@@ -14,6 +14,7 @@
 //! **Invariant:** shares lie between 0 and 1; what flows out of one node flows into another, unless its answer is lost
 //! for good. That error lasts to the end of the epoch, and is at most half of what was asked with.
 
+use super::dialogue::Dialogue;
 use super::{Refused, flow};
 use crate::identity::NodeId;
 
@@ -27,9 +28,6 @@ pub(crate) const CYCLES: u32 = 72;
 pub(crate) const SIZE_MAX: f64 = 1e9;
 /// For so many probe intervals after its last question a node remembers what it answered: others began later. Guess.
 const AFTERWARDS: u32 = CYCLES;
-/// Peers whose last question is remembered: as many as the largest active view; beyond it the oldest is forgotten.
-const ANSWERS_MAX: usize = 16;
-
 /// What one node holds of one instance, offers of it, or gets of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Share {
@@ -38,32 +36,12 @@ pub(crate) struct Share {
     pub(crate) value: f32,
 }
 
-/// A question that is not answered yet.
-#[derive(Debug)]
-struct Asked {
-    peer: NodeId,
-    number: u16,
-    offered: Vec<Share>,
-}
-
-/// The last question of a peer, and what it was answered.
-#[derive(Debug)]
-struct Answered {
-    peer: NodeId,
-    number: u16,
-    flows: Vec<Share>,
-}
-
 /// One node's part in an epoch.
 #[derive(Debug, Default)]
 pub(crate) struct Count {
     /// By key.
     shares: Vec<(u32, f64)>,
-    asked: Option<Asked>,
-    /// Of the last question.
-    number: u16,
-    /// The oldest first.
-    answered: Vec<Answered>,
+    dialogue: Dialogue<Vec<Share>>,
     /// How often this node will still ask.
     cycles: u32,
     /// For how many cycles more answers are remembered after that.
@@ -106,31 +84,27 @@ impl Count {
         if self.afterwards > 0 {
             self.afterwards -= 1;
         } else {
-            self.answered = Vec::new();
-            self.asked = None;
+            self.dialogue.end();
         }
         false
     }
 
     /// Who was asked and has not answered.
     pub(crate) fn waits_for(&self) -> Option<NodeId> {
-        self.asked.as_ref().map(|asked| asked.peer)
+        self.dialogue.waits_for()
     }
 
     /// What to ask a peer with, and the number of the question: the same again while it is open. Whoever else was asked is
     /// no longer waited for.
-    pub(crate) fn ask(&mut self, peer: NodeId) -> (u16, &[Share]) {
-        if self.waits_for() != Some(peer) {
-            self.number = self.number.wrapping_add(1);
-            let offered = self.shares.iter().map(|(key, share)| Share { key: *key, value: down(*share) }).collect();
-            self.asked = Some(Asked { peer, number: self.number, offered });
-        }
-        self.asked.as_ref().map_or((0, &[]), |asked| (asked.number, &asked.offered))
+    pub(crate) fn ask(&mut self, peer: NodeId) -> (u16, &Vec<Share>) {
+        let Self { shares, dialogue, .. } = self;
+        let share = |(key, share): &(u32, f64)| Share { key: *key, value: down(*share) };
+        dialogue.ask(peer, || shares.iter().map(share).collect())
     }
 
     /// What an open question may cost, of one instance.
     fn set_aside(&self, key: u32) -> f64 {
-        let offered = self.asked.iter().flat_map(|asked| &asked.offered).find(|share| share.key == key);
+        let offered = self.dialogue.offered().into_iter().flatten().find(|share| share.key == key);
         offered.map_or(0.0, |share| f64::from(share.value) / 2.0)
     }
 
@@ -145,26 +119,15 @@ impl Count {
         if !self.takes_part() {
             return Err(Refused::Unexpected);
         }
-        if let Some(place) = self.answered.iter().position(|answered| answered.peer == peer) {
-            let last = self.answered[place].number;
-            if last == number {
-                return Ok(&self.answered[place].flows);
-            }
-            if number.wrapping_sub(last) > u16::MAX / 2 {
-                return Err(Refused::Unexpected);
-            }
-            self.answered.remove(place);
-        } else if self.answered.len() >= ANSWERS_MAX {
-            self.answered.remove(0);
+        if self.dialogue.was_asked(peer, number)? {
+            return Ok(self.dialogue.told(peer).expect("it is remembered"));
         }
         for share in &offered {
             self.learn(share.key);
         }
         let flows = self.let_flow(&offered);
         self.has_met = true;
-        let place = self.answered.len();
-        self.answered.push(Answered { peer, number, flows });
-        Ok(&self.answered[place].flows)
+        Ok(self.dialogue.tell(peer, number, flows))
     }
 
     /// Hears of an instance, and forgets of too many the one with the highest key.
@@ -195,7 +158,7 @@ impl Count {
         number: u16,
         flows: impl Iterator<Item = Share>,
     ) -> Result<(), Refused> {
-        if self.asked.as_ref().is_none_or(|asked| (asked.peer, asked.number) != (peer, number)) {
+        if !self.dialogue.waits_for_answer(peer, number) {
             return Err(Refused::Unexpected);
         }
         let flows = read(flows, -0.5)?;
@@ -203,7 +166,7 @@ impl Count {
         if flows.iter().any(costs_too_much) {
             return Err(Refused::Senseless);
         }
-        self.asked = None;
+        self.dialogue.close();
         self.has_met = true;
         for flow in flows {
             self.learn(flow.key);

@@ -12,13 +12,12 @@
 //! **Invariant:** what flows out of one node flows into another, to the last bit of what is sent, unless an answer is lost
 //! for good. That error lasts to the end of the epoch; the next one begins anew.
 
+use super::dialogue::Dialogue;
 use super::histogram::{BUCKETS_MAX, Histogram, Range, short};
 use super::{Refused, flow};
 use crate::identity::NodeId;
 use crate::wire::{Put, Reader};
 
-/// Peers whose last question is remembered; beyond it the oldest is forgotten. Of a full view anybody may ask.
-const ANSWERS_MAX: usize = 16;
 /// What a holding takes where it is sent, without its histogram, and what a bucket takes.
 const HOLDING_BYTES: usize = 33;
 const BUCKET_BYTES: usize = 8;
@@ -89,28 +88,11 @@ impl Aggregate {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Asked {
-    peer: NodeId,
-    number: u16,
-    offered: Holding,
-}
-
-#[derive(Clone, Debug)]
-struct Answered {
-    peer: NodeId,
-    number: u16,
-    flows: Holding,
-}
-
 /// One node's part.
 #[derive(Clone, Debug)]
 pub(crate) struct Epoch {
     held: Holding,
-    asked: Option<Asked>,
-    number: u16,
-    /// The oldest first.
-    answered: Vec<Answered>,
+    dialogue: Dialogue<Holding>,
     /// How far this node and the last that it met were from each other, as a part of what they held.
     spreads: [f64; JUDGED],
     met: usize,
@@ -218,9 +200,7 @@ impl Epoch {
         assert!(value.is_none_or(f64::is_finite), "values of gauges are checked where they are set");
         Self {
             held: Holding::first(value, begins),
-            asked: None,
-            number: 0,
-            answered: Vec::new(),
+            dialogue: Dialogue::default(),
             spreads: [f64::INFINITY; JUDGED],
             met: 0,
         }
@@ -228,24 +208,16 @@ impl Epoch {
 
     /// Who was asked and has not answered.
     pub(crate) fn waits_for(&self) -> Option<NodeId> {
-        self.asked.as_ref().map(|asked| asked.peer)
+        self.dialogue.waits_for()
     }
 
     /// What to ask a peer with, and the number of the question: the same again while it is open. Whoever else was asked is
     /// no longer waited for.
     pub(crate) fn ask(&mut self, peer: NodeId) -> (u16, &Holding) {
-        if self.waits_for() != Some(peer) {
-            self.number = self.number.wrapping_add(1);
-            // Both sides reckon with what four bytes can say.
-            let mut offered = self.held.clone();
-            (offered.one, offered.weight) = (short(offered.one), short(offered.weight));
-            self.asked = None;
-            let asked = Asked { peer, number: self.number, offered };
-            let Asked { number, offered, .. } = self.asked.insert(asked);
-            return (*number, offered);
-        }
-        let Asked { number, offered, .. } = self.asked.as_ref().expect("it waits for this peer");
-        (*number, offered)
+        let held = &self.held;
+        // Both sides reckon with what four bytes can say.
+        let short_of = || Holding { one: short(held.one), weight: short(held.weight), ..held.clone() };
+        self.dialogue.ask(peer, short_of)
     }
 
     /// How many bytes an answer to that takes at most.
@@ -263,25 +235,14 @@ impl Epoch {
         if !offered.makes_sense() {
             return Err(Refused::Senseless);
         }
-        if let Some(place) = self.answered.iter().position(|answered| answered.peer == peer) {
-            let last = self.answered[place].number;
-            if last == number {
-                return Ok(&self.answered[place].flows);
-            }
-            if number.wrapping_sub(last) > u16::MAX / 2 {
-                return Err(Refused::Unexpected);
-            }
-            self.answered.remove(place);
-        } else if self.answered.len() >= ANSWERS_MAX {
-            self.answered.remove(0);
+        if self.dialogue.was_asked(peer, number)? {
+            return Ok(self.dialogue.told(peer).expect("it is remembered"));
         }
         self.judge(offered);
         let flows = self.held.flow_to(offered);
         self.held.add(&flows, -1.0);
         self.held.hear_of(offered);
-        let place = self.answered.len();
-        self.answered.push(Answered { peer, number, flows });
-        Ok(&self.answered[place].flows)
+        Ok(self.dialogue.tell(peer, number, flows))
     }
 
     /// A peer answers.
@@ -289,9 +250,10 @@ impl Epoch {
         if !flows.makes_sense() {
             return Err(Refused::Senseless);
         }
-        let is_expected = |asked: &mut Asked| (asked.peer, asked.number) == (peer, number);
-        let Asked { offered, .. } = self.asked.take_if(is_expected).ok_or(Refused::Unexpected)?;
-        let mut theirs = offered;
+        if !self.dialogue.waits_for_answer(peer, number) {
+            return Err(Refused::Unexpected);
+        }
+        let mut theirs = self.dialogue.close().ok_or(Refused::Unexpected)?;
         theirs.add(flows, 2.0);
         self.judge(&theirs);
         self.held.add(flows, 1.0);

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::aggregate::dialogue::ANSWERS_MAX;
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
@@ -18,8 +19,8 @@ fn share(key: u32, value: f32) -> Share {
 
 /// Asks, whatever the number would have been.
 fn ask(count: &mut Count, peer: NodeId, number: u16) -> Vec<Share> {
-    let offered = count.ask(peer).1.to_vec();
-    count.asked.iter_mut().for_each(|asked| asked.number = number);
+    let offered = count.ask(peer).1.clone();
+    count.dialogue.renumber(number);
     offered
 }
 
@@ -141,9 +142,9 @@ fn questions_of_many_peers_take_no_more_room_than_those_of_neighbours() {
     for peer in 0..1_000 {
         answer(&mut count, NodeId(peer), 1, &[share(1, 0.5)]).unwrap();
     }
-    assert!(count.answered.len() <= ANSWERS_MAX);
+    assert!(count.dialogue.remembered() <= ANSWERS_MAX);
     (0..=CYCLES + AFTERWARDS).for_each(|_| assert!(!count.end_cycle() || !count.is_asking()));
-    assert!(count.answered.is_empty(), "and none once the epoch is at rest");
+    assert!(count.dialogue.remembered() == 0, "and none once the epoch is at rest");
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn carry_out(steps: &[Step]) -> Vec<Count> {
         }
     }
     for (a, b, number, offered) in questions {
-        if nodes[a].asked.as_ref().is_some_and(|asked| (asked.peer, asked.number) == (name(b), number)) {
+        if nodes[a].dialogue.waits_for_answer(name(b), number) {
             let flows = answer(&mut nodes[b], name(a), number, &offered).unwrap();
             nodes[a].settle(name(b), number, flows.into_iter()).unwrap();
         }
