@@ -193,19 +193,10 @@ impl Cluster {
         payload: impl Into<Vec<u8>>,
     ) -> Result<Sequence, RequestError> {
         let command = Command::Publish { topic: topic.into(), payload: payload.into() };
-        match self.command(command).await? {
-            Reply::Published { sequence } => Ok(sequence),
-            Reply::Accepted
-            | Reply::Joined { .. }
-            | Reply::Left
-            | Reply::Written(_)
-            | Reply::Checked { .. }
-            | Reply::Operated(_)
-            | Reply::Leased { .. }
-            | Reply::Aggregated(_) => {
-                unreachable!("a publication ends as published")
-            }
-        }
+        let Reply::Published { sequence } = self.command(command).await? else {
+            unreachable!("a publication ends as published")
+        };
+        Ok(sequence)
     }
 
     /// Asks all members, or those that have all of `filter`'s tags, this node included, and gathers their answers until
@@ -258,17 +249,10 @@ impl Cluster {
     /// # Errors
     /// Where the name or the part break their rules, too many gauges are averaged, or the node is leaving or has stopped.
     pub async fn aggregate(&self, gauge: impl Into<String>, quantile: Option<f64>) -> Result<Found, RequestError> {
-        match self.command(Command::Aggregate { gauge: gauge.into(), quantile }).await? {
-            Reply::Aggregated(found) => Ok(*found),
-            Reply::Accepted
-            | Reply::Joined { .. }
-            | Reply::Left
-            | Reply::Published { .. }
-            | Reply::Written(_)
-            | Reply::Operated(_)
-            | Reply::Leased { .. }
-            | Reply::Checked { .. } => unreachable!("an epoch ends with what it found"),
-        }
+        let Reply::Aggregated(found) = self.command(Command::Aggregate { gauge: gauge.into(), quantile }).await? else {
+            unreachable!("an epoch ends with what it found")
+        };
+        Ok(*found)
     }
 
     /// The replicated database.

@@ -86,17 +86,6 @@ impl Joiner {
 }
 
 fn contact_of(reply: Reply) -> SocketAddr {
-    match reply {
-        Reply::Joined { contact } => contact,
-        Reply::Accepted
-        | Reply::Published { .. }
-        | Reply::Left
-        | Reply::Written(_)
-        | Reply::Checked { .. }
-        | Reply::Operated(_)
-        | Reply::Leased { .. }
-        | Reply::Aggregated(_) => {
-            unreachable!("a join ends as joined")
-        }
-    }
+    let Reply::Joined { contact } = reply else { unreachable!("a join ends as joined") };
+    contact
 }

@@ -20,16 +20,17 @@
 //! clocks may differ (`clock_drift_max`). No time of day is compared. Against a process or machine that stands still between
 //! looking at its clock and acting nothing but the fencing token helps.
 
+mod renewing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use renewing::{RENEWED_AFTER, Renewal, Renewing};
 pub use rumormill_core::agreement::{
     LABEL_BYTES_MAX, LEASE_BYTES_MAX, LEASE_PREFIX, Lease as LeaseState, TTL_MAX, TTL_MIN,
 };
 use rumormill_core::{Command, Refusal, Reply};
 use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::cluster::{Cluster, Shared};
 use crate::error::{Closed, RequestError};
@@ -37,12 +38,8 @@ use crate::key;
 use crate::registers::RegisterWatch;
 use crate::request;
 
-/// A lease is renewed when this part of it is over.
-const RENEWED_AFTER: u32 = 3;
 /// The longest that one try to renew it, or to give it back, may take.
 const TRY_MAX: Duration = Duration::from_secs(5);
-/// How often a holder looks at its clock: it may have stood still.
-const LOOKED_EVERY: Duration = Duration::from_millis(100);
 
 /// The time since the machine was started, with the time for which it was suspended: the clock by which leases run out.
 pub fn uptime() -> Duration {
@@ -70,9 +67,7 @@ pub struct LeaseRegister {
 #[derive(Debug)]
 pub struct Lease {
     held: Arc<Held>,
-    /// When it runs out, by [`uptime`]; nothing once it is lost.
-    until: watch::Receiver<Option<Duration>>,
-    keeper: JoinHandle<()>,
+    renewing: Renewing,
 }
 
 #[derive(Debug)]
@@ -99,9 +94,12 @@ impl LeaseRegister {
         let held = Arc::new(Held { lease: self, holder, token, ttl });
         // It was asked for long ago, perhaps: renewed, it counts from now.
         let until = held.renew().await?;
-        let (sender, until) = watch::channel(Some(until));
-        let keeper = tokio::spawn(keep(Arc::clone(&held), sender));
-        Ok(Lease { held, until, keeper })
+        let renewed = Arc::clone(&held);
+        let renewing = Renewing::start(ttl, until, move || {
+            let held = Arc::clone(&renewed);
+            async move { held.try_to_renew().await }
+        });
+        Ok(Lease { held, renewing })
     }
 
     /// For whoever counts and renews it itself: waits until it is free, and takes it. Gives back the fencing token. The same
@@ -164,22 +162,22 @@ impl LeaseRegister {
     pub async fn watch(&self) -> Result<Watch, Closed> {
         let register = format!("{LEASE_PREFIX}{}", self.name);
         let watch = Cluster(Arc::clone(&self.shared)).registers().register(register).watch().await?;
-        Ok(Watch { name: self.name.clone(), watch })
+        Ok(Watch { lease: self.clone(), watch })
     }
 }
 
 /// Who has a lease, as it changes; renewals are not told.
 #[derive(Debug)]
 pub struct Watch {
-    name: String,
+    lease: LeaseRegister,
     watch: RegisterWatch,
 }
 
 impl Watch {
-    /// The next change as a node of this cluster has heard of it; `None` once it has stopped.
-    pub async fn next(&mut self, cluster: &Cluster) -> Option<LeaseState> {
+    /// The next change as the node has heard of it; `None` once it has stopped.
+    pub async fn next(&mut self) -> Option<LeaseState> {
         self.watch.next().await?;
-        cluster.lease(self.name.clone()).state().await.ok()
+        self.lease.state().await.ok()
     }
 }
 
@@ -191,28 +189,14 @@ impl Held {
         self.lease.renew_as(self.holder, self.token, self.ttl, timeout).await?;
         Ok(asked_at + self.ttl)
     }
-}
 
-/// Renews a lease until it is lost.
-async fn keep(held: Arc<Held>, told: watch::Sender<Option<Duration>>) {
-    let until = || *told.borrow();
-    while let Some(end) = until() {
-        let left = end.saturating_sub(uptime());
-        if left.is_zero() {
-            break;
-        }
-        if left * RENEWED_AFTER > held.ttl * (RENEWED_AFTER - 1) {
-            tokio::time::sleep(LOOKED_EVERY).await;
-            continue;
-        }
-        match held.renew().await {
-            Ok(end) => drop(told.send_replace(Some(end))),
-            Err(RequestError::Closed(_) | RequestError::Refused(Refusal::NotHeld)) => break,
-            // While it is held another try may succeed.
-            Err(RequestError::Refused(_)) => tokio::time::sleep(LOOKED_EVERY).await,
+    async fn try_to_renew(&self) -> Renewal {
+        match self.renew().await {
+            Ok(until) => Renewal::Until(until),
+            Err(RequestError::Closed(_) | RequestError::Refused(Refusal::NotHeld)) => Renewal::Lost,
+            Err(RequestError::Refused(_)) => Renewal::Failed,
         }
     }
-    told.send_replace(None);
 }
 
 impl Lease {
@@ -228,18 +212,13 @@ impl Lease {
 
     /// For how long it is held yet, if it is not renewed; nothing if it is lost.
     pub fn held_for(&self) -> Option<Duration> {
-        let until = *self.until.borrow();
-        until?.checked_sub(uptime()).filter(|left| !left.is_zero())
+        self.renewing.held_for()
     }
 
     /// Waits until it is lost. It may be lost a moment before this returns: look at [`held_for`](Self::held_for) before
     /// doing what nobody else may do at once.
     pub async fn lost(&self) {
-        let mut until = self.until.clone();
-        while self.held_for().is_some() {
-            // An error says that nobody renews it any more; then it runs out.
-            tokio::time::timeout(LOOKED_EVERY, until.changed()).await.ok();
-        }
+        self.renewing.lost().await;
     }
 
     /// Gives it back, so that others need not wait until it runs out.
@@ -247,13 +226,7 @@ impl Lease {
     /// # Errors
     /// [`Refusal::NotHeld`] if it was lost, no quorum, or the node has stopped. Then it runs out by itself.
     pub async fn release(self) -> Result<(), RequestError> {
-        self.keeper.abort();
+        self.renewing.stop();
         self.held.lease.release_as(self.held.holder, self.held.token, TRY_MAX).await
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.keeper.abort();
     }
 }

@@ -6,11 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rumormill::leases::{LABEL_BYTES_MAX, TTL_MAX, TTL_MIN, uptime};
+use rumormill::leases::{LABEL_BYTES_MAX, RENEWED_AFTER, Renewal, Renewing, TTL_MAX, TTL_MIN, uptime};
 use rumormill_core::duration;
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::sleep;
+use tokio::task::spawn_blocking;
 use ureq::http::Method;
 
 use crate::client::Client;
@@ -18,8 +16,6 @@ use crate::documents::{Done, Info, LeaseDocument, LeaseRequest};
 use crate::failure::Failure;
 use crate::percent;
 
-/// It is renewed when this part of it is over.
-const RENEWED_AFTER: u32 = 3;
 /// What goes on under it ends before it does, by this part of it and at least so much.
 const MARGIN_PART: u32 = 50;
 const MARGIN_MIN: Duration = Duration::from_millis(100);
@@ -48,9 +44,7 @@ pub(super) struct Lease {
     request: LeaseRequest,
     /// Higher than that of every earlier holder.
     pub(super) token: u64,
-    /// When it runs out, by [`uptime`]; nothing once others may have it.
-    until: watch::Receiver<Option<Duration>>,
-    keeper: JoinHandle<()>,
+    renewing: Renewing,
 }
 
 /// What others are shown of this process: the agent that it asks, and its own number.
@@ -116,33 +110,17 @@ impl Wanted {
             }
         };
         let (token, request, until) = blocking(acquiring).await?;
-        let (told, until) = watch::channel(Some(until));
-        let keeper = tokio::spawn(keep(Arc::clone(&self), request.clone(), told));
-        Ok(Lease { wanted: self, request, token, until, keeper })
+        let (wanted, asked) = (Arc::clone(&self), request.clone());
+        let renewing = Renewing::start(self.ttl, until, move || {
+            let (wanted, asked) = (Arc::clone(&wanted), asked.clone());
+            blocking(move || match wanted.renew(&asked) {
+                Ok(until) => Renewal::Until(until),
+                Err(failure) if failure.code() == "not_held" => Renewal::Lost,
+                Err(_) => Renewal::Failed,
+            })
+        });
+        Ok(Lease { wanted: self, request, token, renewing })
     }
-}
-
-/// Renews it until it is lost.
-async fn keep(wanted: Arc<Wanted>, request: LeaseRequest, told: watch::Sender<Option<Duration>>) {
-    let until = || *told.borrow();
-    while let Some(end) = until() {
-        let left = end.saturating_sub(uptime());
-        if left.is_zero() {
-            break;
-        }
-        if left * RENEWED_AFTER > wanted.ttl * (RENEWED_AFTER - 1) {
-            sleep(LOOKED_EVERY).await;
-            continue;
-        }
-        let (renewing, asked) = (Arc::clone(&wanted), request.clone());
-        match blocking(move || renewing.renew(&asked)).await {
-            Ok(end) => drop(told.send_replace(Some(end))),
-            Err(failure) if failure.code() == "not_held" => break,
-            // While it is held another try may succeed.
-            Err(_) => sleep(LOOKED_EVERY).await,
-        }
-    }
-    told.send_replace(None);
 }
 
 impl Lease {
@@ -153,21 +131,14 @@ impl Lease {
 
     /// For how long it is held yet; nothing if it is lost.
     pub(super) fn left(&self) -> Option<Duration> {
-        let until = *self.until.borrow();
-        until?.checked_sub(uptime()).filter(|left| !left.is_zero())
+        self.renewing.held_for()
     }
 
     /// Gives it back. If that fails it runs out.
     pub(super) async fn release(self) -> Result<(), Failure> {
-        self.keeper.abort();
+        self.renewing.stop();
         let (wanted, request) = (Arc::clone(&self.wanted), self.request.clone());
         blocking(move || wanted.release(&request)).await
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.keeper.abort();
     }
 }
 

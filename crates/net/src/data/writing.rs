@@ -112,20 +112,10 @@ impl Maker {
         let _turn = turn.map_err(|_| Closed)?;
         let timeout = deadline.saturating_duration_since(Instant::now());
         let command = Command::Write { writes, replicas: self.replicas, timeout };
-        match request::command(&self.shared.requests, command).await? {
-            Reply::Written(written) if written.replicas < written.wanted => Err(WriteError::Unconfirmed(written)),
-            Reply::Written(written) => Ok(*written),
-            Reply::Accepted
-            | Reply::Joined { .. }
-            | Reply::Left
-            | Reply::Published { .. }
-            | Reply::Checked { .. }
-            | Reply::Operated(_)
-            | Reply::Leased { .. }
-            | Reply::Aggregated(_) => {
-                unreachable!("a write ends as written")
-            }
-        }
+        let Reply::Written(written) = request::command(&self.shared.requests, command).await? else {
+            unreachable!("a write ends as written")
+        };
+        if written.replicas < written.wanted { Err(WriteError::Unconfirmed(written)) } else { Ok(*written) }
     }
 
     async fn make_in_pieces(&self, writes: Vec<Write>) -> Result<Written, WriteError> {
