@@ -247,10 +247,16 @@ impl Payload {
 
 impl From<&[u8]> for Payload {
     fn from(bytes: &[u8]) -> Self {
-        match str::from_utf8(bytes) {
-            Ok(text) => Self { payload: Some(text.to_owned()), payload_base64: None },
-            Err(_) => Self { payload: None, payload_base64: Some(BASE64.encode(bytes)) },
-        }
+        let (payload, payload_base64) = text_or_base64(bytes);
+        Self { payload, payload_base64 }
+    }
+}
+
+/// Bytes as text, or where they are none as Base64.
+fn text_or_base64(bytes: &[u8]) -> (Option<String>, Option<String>) {
+    match str::from_utf8(bytes) {
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (None, Some(BASE64.encode(bytes))),
     }
 }
 

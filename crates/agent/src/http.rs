@@ -53,6 +53,7 @@ pub(crate) async fn serve(agent: Agent, listener: TcpListener) {
 }
 
 fn router(agent: Agent) -> Router {
+    let lease = post(leases::acquire).put(leases::renew).delete(leases::release);
     let keys = get(data::get).put(data::put).delete(data::delete).post(data::change);
     let v1 = Router::new()
         .route("/info", get(info::info))
@@ -80,14 +81,8 @@ fn router(agent: Agent) -> Router {
         .route("/registers/{name}", get(registers::get).put(registers::put).delete(registers::delete))
         .route("/registers/{name}/cas", post(registers::cas))
         .route("/registers/{name}/watch", get(registers::watch))
-        .route(
-            "/locks/{name}",
-            get(leases::lock_state).post(leases::lock).put(leases::keep_lock).delete(leases::unlock),
-        )
-        .route(
-            "/elections/{name}",
-            get(leases::watch).post(leases::lead).put(leases::keep_leading).delete(leases::step_down),
-        )
+        .route("/locks/{name}", lease.clone().get(leases::lock))
+        .route("/elections/{name}", lease.get(leases::watch))
         .route("/gauges/{name}", get(gauges::get).put(gauges::put).delete(gauges::delete))
         .route("/aggregates/{name}", get(gauges::aggregate))
         .route("/faults", get(faults::show).patch(faults::change).delete(faults::heal))

@@ -4,19 +4,10 @@
 mod support;
 
 use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::{Agent, HASTY, Lines, rumor, text, until_all_know_all};
-
-/// Runs a client command: its exit code, what it printed, and what it said on stderr.
-fn said(agent: &Agent, arguments: &[&str]) -> (i32, String, String) {
-    words(&agent.command(arguments).output().unwrap())
-}
-
-fn words(output: &Output) -> (i32, String, String) {
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-}
+use support::{Agent, HASTY, Lines, rumor, until_all_know_all, words};
 
 /// Runs a client command with something on its standard input.
 fn said_with_input(agent: &Agent, arguments: &[&str], input: &[u8]) -> (i32, String, String) {
@@ -101,7 +92,7 @@ fn halves_that_were_cut_off_write_on_and_agree_after_the_cut_heals() {
     b.ask(&["add", "mixed", "5"]);
     a.ask(&["put", "mixed", "x"]);
     // Neither can promise what needs the other.
-    let (code, out, error) = said(&a, &["put", "shape", "round", "--replicas", "1", "--timeout", "200ms"]);
+    let (code, out, error) = a.said(&["put", "shape", "round", "--replicas", "1", "--timeout", "200ms"]);
     let expected = "rumor: shape: held here, in memory, but only 0 of 1 other nodes confirmed it within 200ms; it goes on spreading\n";
     assert_eq!((code, out, error), (3, String::new(), expected.to_owned()));
 
@@ -118,7 +109,7 @@ fn halves_that_were_cut_off_write_on_and_agree_after_the_cut_heals() {
     assert_eq!(b.ask(&["get", "mixed"])["conflict"], json!(["counter"]));
     let warning =
         "conflict: mixed was also written as a counter elsewhere, which this register hides until the key is deleted\n";
-    assert_eq!(said(&b, &["get", "mixed"]), (0, "x\n".to_owned(), warning.to_owned()));
+    assert_eq!(b.said(&["get", "mixed"]), (0, "x\n".to_owned(), warning.to_owned()));
     b.ask(&["delete", "mixed"]);
     assert_eq!(b.ask(&["add", "mixed", "1"])["value"], 1, "what was hidden is deleted, too");
     watch.wait_for("what came across", |line| line["key"] == "shape" && line["author"] == "a");
@@ -131,7 +122,7 @@ fn what_was_acknowledged_is_there_after_a_kill_and_what_was_missed_arrives() {
     let a = Agent::start("a", &HASTY);
     let mut b = Agent::join("b", &a, &[&HASTY[..], &data].concat());
     until_all_know_all(&[&a, &b]);
-    assert_eq!(said(&b, &["put", "color", "green"]).1, "color: durable here\n");
+    assert_eq!(b.said(&["put", "color", "green"]).1, "color: durable here\n");
     b.ask(&["add", "hits", "2"]);
     assert_eq!(b.ask(&["insert", "tags", "x"])["durable"], true);
     b.process.kill();
@@ -147,8 +138,8 @@ fn what_was_acknowledged_is_there_after_a_kill_and_what_was_missed_arrives() {
     let info = b.ask(&["info"]);
     assert_eq!((&info["durable"], &info["data"]["unsaved"]), (&true.into(), &0.into()));
     assert!(info["data"]["bytes"].as_u64().unwrap() > 0);
-    assert!(said(&b, &["info"]).1.contains(&format!("durable in {}", directory.path().display())));
-    let memory_only = said(&a, &["info"]).1;
+    assert!(b.said(&["info"]).1.contains(&format!("durable in {}", directory.path().display())));
+    let memory_only = a.said(&["info"]).1;
     assert!(memory_only.contains("in memory only, as there is no --data-dir"), "{memory_only}");
 }
 
@@ -204,7 +195,7 @@ fn on_a_full_disk_writes_are_refused_and_all_else_goes_on_until_there_is_space()
     };
     limit("4096");
     let long = "x".repeat(60_000);
-    let (code, out, error) = said(&b, &["put", "refused", &long]);
+    let (code, out, error) = b.said(&["put", "refused", &long]);
     assert_eq!((code, out.as_str()), (3, ""), "{error}");
     assert!(error.contains("File too large"), "{error}");
     // Gossip and reads go on, with what could not be stored.
@@ -297,21 +288,21 @@ fn documents_have_their_documented_fields() {
         // What one node adds stays below 2^64.
         a.command(&["add", "huge", amount]).output().unwrap();
     }
-    assert_eq!(said(&a, &["get", "huge"]).1, "18446744073709551614\n");
+    assert_eq!(a.said(&["get", "huge"]).1, "18446744073709551614\n");
 }
 
 #[test]
 fn what_people_see() {
     let a = Agent::start("a", &[]);
-    assert_eq!(said(&a, &["put", "color", "green"]), (0, "color: held here, in memory\n".to_owned(), String::new()));
-    assert_eq!(said(&a, &["put", "a/b c", "two\nlines"]).0, 0);
-    assert_eq!(said(&a, &["add", "hits", "-2"]).1, "-2\n");
-    assert_eq!(said(&a, &["put", "temperature", "-5"]).0, 0);
-    assert_eq!(said(&a, &["insert", "tags", "-1"]).0, 0);
-    assert_eq!(said(&a, &["insert", "tags", "x"]).0, 0);
-    assert_eq!(said(&a, &["get", "tags"]).1, "-1\nx\n");
+    assert_eq!(a.said(&["put", "color", "green"]), (0, "color: held here, in memory\n".to_owned(), String::new()));
+    assert_eq!(a.said(&["put", "a/b c", "two\nlines"]).0, 0);
+    assert_eq!(a.said(&["add", "hits", "-2"]).1, "-2\n");
+    assert_eq!(a.said(&["put", "temperature", "-5"]).0, 0);
+    assert_eq!(a.said(&["insert", "tags", "-1"]).0, 0);
+    assert_eq!(a.said(&["insert", "tags", "x"]).0, 0);
+    assert_eq!(a.said(&["get", "tags"]).1, "-1\nx\n");
     assert_eq!(
-        said(&a, &["list"]),
+        a.said(&["list"]),
         (
             0,
             [
@@ -327,9 +318,9 @@ fn what_people_see() {
             "5 keys\n".to_owned()
         )
     );
-    assert_eq!(said(&a, &["list", "t", "--keys-only"]).1, "tags\ntemperature\n");
-    assert_eq!(said(&a, &["remove-element", "tags", "x"]).1, "tags: removed, held here, in memory\n");
-    assert_eq!(said(&a, &["delete", "color"]).1, "color: deleted, held here, in memory\n");
+    assert_eq!(a.said(&["list", "t", "--keys-only"]).1, "tags\ntemperature\n");
+    assert_eq!(a.said(&["remove-element", "tags", "x"]).1, "tags: removed, held here, in memory\n");
+    assert_eq!(a.said(&["delete", "color"]).1, "color: deleted, held here, in memory\n");
 }
 
 #[test]
@@ -342,7 +333,7 @@ fn an_export_is_imported_elsewhere_and_a_bad_line_changes_nothing() {
     a.ask(&["insert", "app/tags", "x"]);
     a.ask(&["put", "other", "x"]);
     a.ask(&["put", "app/session", "ann", "--ttl", "1h"]);
-    let (code, export, note) = said(&a, &["export", "app/"]);
+    let (code, export, note) = a.said(&["export", "app/"]);
     assert_eq!((code, export.lines().count(), note.as_str()), (0, 6, "exported 6 keys\n"));
 
     b.ask(&["add", "app/hits", "100"]);
@@ -374,7 +365,7 @@ fn an_export_is_imported_elsewhere_and_a_bad_line_changes_nothing() {
 
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &export).unwrap();
-    let (code, out, _) = said(&b, &["import", file.path().to_str().unwrap()]);
+    let (code, out, _) = b.said(&["import", file.path().to_str().unwrap()]);
     assert_eq!((code, out.as_str()), (0, "imported 6 keys, held here, in memory\n"));
     let without_versions = |agent: &Agent| {
         let mut list = agent.ask(&["list", "app/"]);
@@ -385,7 +376,7 @@ fn an_export_is_imported_elsewhere_and_a_bad_line_changes_nothing() {
     };
     assert_eq!(without_versions(&b), without_versions(&a));
     assert_eq!(held(&b).len(), 7, "and nothing else");
-    let (code, _, error) = said(&b, &["import", "/nowhere/at/all"]);
+    let (code, _, error) = b.said(&["import", "/nowhere/at/all"]);
     assert!(
         code == 2 && error.starts_with("rumor: file is /nowhere/at/all, must be a file that can be read"),
         "{error}"
@@ -410,19 +401,19 @@ fn what_breaks_a_rule_is_refused_by_name() {
         (&["put", "k", "v", "--ttl", "0s"], 1, "ttl is 0s, must be above zero and at most ten years"),
         (&["watch", "--since", "then"], 1, "since is then, must be a position as a list or a line of a watch gives it"),
     ] {
-        assert_eq!(said(&a, arguments), (code, String::new(), format!("rumor: {expected}\n")), "{arguments:?}");
+        assert_eq!(a.said(arguments), (code, String::new(), format!("rumor: {expected}\n")), "{arguments:?}");
     }
     let (code, _, error) = said_with_input(&a, &["put", "k", "-"], &vec![0; (1 << 20) + 1]);
     assert_eq!((code, error.as_str()), (2, "rumor: value is 1048577 bytes, must be at most 1048576 bytes\n"));
-    let (code, _, error) = said(&a, &["add", "hits", "many"]);
+    let (code, _, error) = a.said(&["add", "hits", "many"]);
     assert!(code == 2 && error.contains("many"), "{error}");
     assert_eq!(held(&a), before);
 
     let fill = "v".repeat(1_000);
-    let codes = [1, 2, 3].map(|number| said(&a, &["put", &format!("k{number}"), &fill]));
+    let codes = [1, 2, 3].map(|number| a.said(&["put", &format!("k{number}"), &fill]));
     assert_eq!(codes.each_ref().map(|(code, ..)| *code), [0, 0, 1]);
     assert!(codes[2].2.starts_with("rumor: the database is full ("), "{}", codes[2].2);
-    assert_eq!(said(&a, &["delete", "k1"]).0, 0, "deletions are still taken");
+    assert_eq!(a.said(&["delete", "k1"]).0, 0, "deletions are still taken");
 }
 
 /// The status, the header fields and the body of an answer.

@@ -4,13 +4,7 @@
 mod support;
 
 use serde_json::Value;
-use support::{Agent, text, until_all_know_all};
-
-/// Runs a client command: its exit code, what it printed, and what it said on stderr.
-fn said(agent: &Agent, arguments: &[&str]) -> (i32, String, String) {
-    let output = agent.command(arguments).output().unwrap();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-}
+use support::{Agent, until_all_know_all};
 
 fn three() -> Vec<Agent> {
     let first = Agent::start("a", &[]);
@@ -29,7 +23,7 @@ fn near(value: &Value, truth: f64) -> bool {
 fn any_agent_tells_what_the_values_of_all_are_together() {
     let agents = three();
     for (agent, value) in agents.iter().zip(["-2", "4.5", "20"]) {
-        assert_eq!(said(agent, &["gauge", "queue", value]), (0, String::new(), String::new()));
+        assert_eq!(agent.said(&["gauge", "queue", value]), (0, String::new(), String::new()));
     }
     for (function, truth) in [("count", 3.0), ("sum", 22.5), ("avg", 7.5), ("min", -2.0), ("max", 20.0)] {
         let document = agents[1].ask(&["aggregate", function, "queue"]);
@@ -40,10 +34,10 @@ fn any_agent_tells_what_the_values_of_all_are_together() {
     let median = agents[2].ask(&["aggregate", "quantile", "queue", "0.5"]);
     let (value, error) = (median["value"].as_f64().unwrap(), median["error"].as_f64().unwrap());
     assert!((value - 4.5).abs() <= error && error < 0.1, "{median}");
-    let (code, out, _) = said(&agents[0], &["aggregate", "avg", "queue"]);
+    let (code, out, _) = agents[0].said(&["aggregate", "avg", "queue"]);
     assert!(code == 0 && out.starts_with("7.5") && out.contains("of 3 agents"), "{out}");
     // What one takes away counts no more.
-    assert_eq!(said(&agents[2], &["gauge", "queue", "--delete"]).0, 0);
+    assert_eq!(agents[2].said(&["gauge", "queue", "--delete"]).0, 0);
     let document = agents[0].ask(&["aggregate", "count", "queue"]);
     assert!(near(&document["value"], 2.0), "{document}");
 }
@@ -55,9 +49,9 @@ fn every_agent_has_some_gauges_of_its_own() {
         let document = agents[0].ask(&["aggregate", "min", name]);
         assert!(document["value"].as_f64().unwrap() >= least, "{document}");
     }
-    let (code, out, _) = said(&agents[0], &["aggregate", "count"]);
+    let (code, out, _) = agents[0].said(&["aggregate", "count"]);
     assert!(code == 0 && out.starts_with("3 "), "{out}");
-    let (code, _, err) = said(&agents[0], &["gauge", "load", "3"]);
+    let (code, _, err) = agents[0].said(&["gauge", "load", "3"]);
     assert!(code == 1 && err.contains("gauge is load, must be another than load, memory, members and uptime"), "{err}");
 }
 
@@ -74,10 +68,10 @@ fn what_is_wrong_is_said_by_field_value_and_rule() {
         (&["aggregate", "avg", "queue", "0.5"], 2, "q is 0.5, must be left out with avg"),
         (&["aggregate", "avg", "queue"], 1, "no agent has a value of queue"),
     ] {
-        let (code, out, err) = said(&agent, arguments);
+        let (code, out, err) = agent.said(arguments);
         assert_eq!((code, out.as_str()), (expected, ""), "{arguments:?}: {err}");
         assert!(err.contains(sentence), "{arguments:?}: {err}");
     }
-    let (code, out, _) = said(&agent, &["aggregate", "count"]);
+    let (code, out, _) = agent.said(&["aggregate", "count"]);
     assert!(code == 0 && out.starts_with("1 "), "{out}");
 }

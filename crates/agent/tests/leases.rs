@@ -6,7 +6,7 @@ mod support;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use support::{Agent, Lines, text, until_all_know_all};
+use support::{Agent, Lines, until_all_know_all};
 use tempfile::TempDir;
 
 /// Three agents that vote, and where they keep that.
@@ -29,12 +29,6 @@ fn voters() -> (Vec<Agent>, TempDir) {
     (agents, kept)
 }
 
-/// Runs a client command: its exit code, what it printed, and what it said on stderr.
-fn said(agent: &Agent, arguments: &[&str]) -> (i32, String, String) {
-    let output = agent.command(arguments).output().unwrap();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-}
-
 /// A lock that is held by a process of its own until that is killed: the command prints its fencing token as JSON and goes on.
 fn hold(agent: &Agent, name: &str, ttl: &str) -> (Lines, u64) {
     let script = "echo $RUMOR_FENCING_TOKEN; exec sleep 60";
@@ -49,12 +43,12 @@ fn hold(agent: &Agent, name: &str, ttl: &str) -> (Lines, u64) {
 fn a_lock_is_held_by_one_and_its_command_decides_how_it_ends() {
     let (agents, _kept) = voters();
     let script = r#"test "$RUMOR_LOCK" = deploy && test "$RUMOR_FENCING_TOKEN" -gt 0 && exit 7"#;
-    assert_eq!(said(&agents[0], &["lock", "deploy", "--", "sh", "-c", script]).0, 7);
-    assert_eq!(said(&agents[1], &["lock", "deploy", "--", "true"]).0, 0, "it was given back");
+    assert_eq!(agents[0].said(&["lock", "deploy", "--", "sh", "-c", script]).0, 7);
+    assert_eq!(agents[1].said(&["lock", "deploy", "--", "true"]).0, 0, "it was given back");
     let (held, token) = hold(&agents[0], "deploy", "10s");
-    let (code, _, err) = said(&agents[1], &["lock", "deploy", "--wait", "300ms", "--", "true"]);
+    let (code, _, err) = agents[1].said(&["lock", "deploy", "--wait", "300ms", "--", "true"]);
     assert!(code == 1 && err.contains("a/") && err.contains("has it"), "{code}: {err}");
-    assert_eq!(said(&agents[2], &["lock", "other", "--", "true"]).0, 0, "another lock is free");
+    assert_eq!(agents[2].said(&["lock", "other", "--", "true"]).0, 0, "another lock is free");
     held.signal("TERM");
     held.wait_for_end();
     let (_held, later) = hold(&agents[2], "deploy", "10s");
@@ -105,27 +99,37 @@ fn an_election_has_a_leader_and_another_when_that_one_is_killed() {
         move |line: &serde_json::Value| line["leader"].as_str().is_some_and(|it| it.starts_with(name))
     };
     let mut first = elect(&agents[0]);
+    // What one runs takes a moment after it leads.
+    let until_told = |gains: usize| {
+        let told = || {
+            std::fs::read_to_string(&gained)
+                .unwrap_or_default()
+                .lines()
+                .filter(|line| line.starts_with("primary "))
+                .count()
+        };
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while told() < gains {
+            assert!(Instant::now() < deadline, "{gains} have led, and {} were told", told());
+            std::thread::yield_now();
+        }
+        assert_eq!(told(), gains);
+    };
     let line = first.wait_for("a leads", led_by("a/"));
+    until_told(1);
     assert_eq!(line["election"], "primary");
     assert!(line["lease_until"].as_f64().unwrap() > line["since"].as_f64().unwrap(), "{line}");
     let second = elect(&agents[1]);
     second.wait_for("b hears that a leads", led_by("a/"));
     first.kill();
     let next = second.wait_for("b leads", led_by("b/"));
+    until_told(2);
     assert!(next["token"].as_u64().unwrap() > line["token"].as_u64().unwrap());
     second.signal("TERM");
     second.wait_for_end();
     let third = elect(&agents[2]);
     third.wait_for("c leads", led_by("c/"));
-    // What the last one runs takes a moment after it leads.
-    let deadline = Instant::now() + Duration::from_mins(1);
-    let gains =
-        || std::fs::read_to_string(&gained).unwrap().lines().filter(|line| line.starts_with("primary ")).count();
-    while gains() < 3 {
-        assert!(Instant::now() < deadline, "three have led, and {} were told", gains());
-        std::thread::yield_now();
-    }
-    assert_eq!(gains(), 3);
+    until_told(3);
 }
 
 #[test]
@@ -138,7 +142,7 @@ fn what_is_wrong_is_said_by_field_value_and_rule() {
         (&["lock", "deploy", "--", "/nowhere/at-all"], 2, "command is /nowhere/at-all, must be a program that runs"),
         (&["elect", "primary", "--ttl", "2h"], 2, "ttl is 2h, must be from 1s to 1h"),
     ] {
-        let (code, out, err) = said(&agents[0], arguments);
+        let (code, out, err) = agents[0].said(arguments);
         assert_eq!((code, out.as_str()), (expected, ""), "{arguments:?}: {err}");
         assert!(err.contains(sentence), "{arguments:?}: {err}");
     }

@@ -6,14 +6,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::{Agent, text, until_all_know_all};
+use support::{Agent, until_all_know_all};
 use tempfile::TempDir;
-
-/// Runs a client command: its exit code, what it printed, and what it said on stderr.
-fn said(agent: &Agent, arguments: &[&str]) -> (i32, String, String) {
-    let output = agent.command(arguments).output().unwrap();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-}
 
 /// Agents that keep their votes until the directory goes.
 fn agents<const N: usize>(names: [&str; N], flags: &[&str]) -> (Vec<Agent>, TempDir) {
@@ -65,16 +59,16 @@ fn what_one_agent_agrees_on_every_other_reads() {
     for agent in &agents {
         assert_eq!(held(agent, "primary"), (json!("d"), json!(1)));
     }
-    let (code, out, err) = said(&agents[0], &["--json", "register", "cas", "primary", "x", "a"]);
+    let (code, out, err) = agents[0].said(&["--json", "register", "cas", "primary", "x", "a"]);
     assert_eq!(code, 1, "{err}");
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["value"], "d", "the actual document");
     assert!(err.contains("mismatch") && err.contains(r#"\"d\""#), "{err}");
-    let (code, _, err) = said(&agents[0], &["register", "cas", "primary", "x", "a"]);
+    let (code, _, err) = agents[0].said(&["register", "cas", "primary", "x", "a"]);
     assert!(code == 1 && err.contains(r#"primary holds "d" (version 1), not what was expected"#), "{err}");
     assert_eq!(agents[1].ask(&["register", "cas", "primary", "d", "b"])["version"], 2);
     assert_eq!(agents[2].ask(&["register", "set", "other", "1"])["version"], 1);
     assert_eq!(agents[2].ask(&["register", "delete", "primary"])["version"], 3);
-    let (code, _, err) = said(&agents[3], &["register", "get", "primary"]);
+    let (code, _, err) = agents[3].said(&["register", "get", "primary"]);
     assert!(code == 1 && err.contains(r#"no register "primary""#), "{err}");
 }
 
@@ -86,7 +80,7 @@ fn one_voter_of_three_may_be_dead_and_two_may_not() {
     drop(agents.remove(2));
     assert_eq!(agents[2].ask(&["register", "cas", "color", "red", "green"])["version"], 2);
     drop(agents.remove(1));
-    let (code, out, err) = said(&agents[1], &["--json", "register", "get", "color", "--timeout", "1s"]);
+    let (code, out, err) = agents[1].said(&["--json", "register", "get", "color", "--timeout", "1s"]);
     assert_eq!((code, out.as_str()), (3, ""), "{err}");
     let error = serde_json::from_str::<Value>(&err).unwrap()["error"].clone();
     assert_eq!(error["code"], "no_quorum", "{error}");
@@ -127,15 +121,15 @@ fn what_is_wrong_is_said_by_field_value_and_rule() {
         (&["register", "cas", "color", "red", "green", "--absent"], 2, "with --absent say only"),
         (&["register", "set", &long, "1"], 1, "register is "),
     ] {
-        let (code, out, err) = said(&agents[0], arguments);
+        let (code, out, err) = agents[0].said(arguments);
         assert_eq!((code, out.as_str()), (expected, ""), "{arguments:?}: {err}");
         assert!(err.contains(sentence), "{arguments:?}: {err}");
     }
     agents[0].ask(&["agree", "init", "--voters", "a"]);
     until_usable(&agents[0]);
     until_usable(&agents[1]);
-    let (code, _, err) = said(&agents[1], &["agree", "init", "--voters", "b"]);
+    let (code, _, err) = agents[1].said(&["agree", "init", "--voters", "b"]);
     assert!(code == 1 && err.contains("must be named once"), "{err}");
-    let (code, _, err) = said(&agents[0], &["agree", "remove", "b"]);
+    let (code, _, err) = agents[0].said(&["agree", "remove", "b"]);
     assert!(code == 1 && err.contains("must be one who votes"), "{err}");
 }

@@ -6,6 +6,8 @@ use rumormill::registers::{Expected, FoundingStatus, Held, Value};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::text_or_base64;
+
 /// What a register holds.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub(crate) struct RegisterDocument {
@@ -23,10 +25,7 @@ pub(crate) struct RegisterDocument {
 
 impl RegisterDocument {
     pub(crate) fn new(register: &str, held: &Held, stale: bool) -> Self {
-        let (value, value_base64) = held.value.as_deref().map_or((None, None), |bytes| match str::from_utf8(bytes) {
-            Ok(text) => (Some(text.to_owned()), None),
-            Err(_) => (None, Some(BASE64.encode(bytes))),
-        });
+        let (value, value_base64) = held.value.as_deref().map_or((None, None), text_or_base64);
         Self { register: register.to_owned(), value, value_base64, version: held.version, stale }
     }
 
@@ -64,8 +63,8 @@ pub(crate) type Senseless = (&'static str, String, &'static str);
 
 impl SwapDocument {
     pub(crate) fn new(expected: Option<&[u8]>, value: &[u8]) -> Self {
-        let (expected, expected_base64) = expected.map_or((None, None), shown);
-        let (value, value_base64) = shown(value);
+        let (expected, expected_base64) = expected.map_or((None, None), text_or_base64);
+        let (value, value_base64) = text_or_base64(value);
         Self { expected, expected_base64, version: None, value, value_base64 }
     }
 
@@ -81,10 +80,6 @@ impl SwapDocument {
             (Some(_), Some(version)) => Err(("version", version.to_string(), "left out where there is expected")),
         }
     }
-}
-
-fn shown(bytes: &[u8]) -> (Option<String>, Option<String>) {
-    str::from_utf8(bytes).map_or_else(|_| (None, Some(BASE64.encode(bytes))), |text| (Some(text.to_owned()), None))
 }
 
 fn read(field: &'static str, text: Option<&String>, encoded: Option<&String>) -> Result<Option<Vec<u8>>, Senseless> {

@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
-use axum::response::IntoResponse;
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
 use axum::response::sse::Event;
-use rumormill::Cluster;
-use rumormill::leases::{LeaseRegister, LeaseState, Watch};
+use axum::response::{IntoResponse, Response};
+use rumormill::RequestError;
+use rumormill::leases::{LeaseState, Watch};
 use rumormill_core::Refusal;
 
 use super::AppState;
@@ -21,141 +22,89 @@ use super::stream::{Source, line, respond};
 use crate::documents::{Done, ElectionDocument, LeaseDocument, LeaseRequest, Problem};
 use crate::print;
 
-/// Take a lock as soon as nobody else has it
-#[utoipa::path(post, path = "/v1/locks/{name}", request_body = LeaseRequest,
-    params(("name" = String, Path), ("timeout" = Option<String>, Query)),
-    responses((status = 200, body = LeaseDocument), (status = 409, body = Problem), (status = 422, body = Problem),
-        (status = 504, body = Problem)))]
-pub(super) async fn lock(
-    state: State<AppState>,
-    Path(name): Path<String>,
-    deadline: Query<Deadline>,
-    request: Json<LeaseRequest>,
-) -> Result<Json<LeaseDocument>, Refused> {
-    acquire(state, "locks", &name, deadline, request).await
+/// A lock or an election, as a path names it.
+pub(super) struct Named {
+    kind: &'static str,
+    name: String,
 }
 
-/// Keep a lock for longer
-#[utoipa::path(put, path = "/v1/locks/{name}", request_body = LeaseRequest,
-    params(("name" = String, Path), ("timeout" = Option<String>, Query)),
-    responses((status = 200, body = LeaseDocument), (status = 409, body = Problem), (status = 422, body = Problem),
-        (status = 504, body = Problem)))]
-pub(super) async fn keep_lock(
-    state: State<AppState>,
-    Path(name): Path<String>,
-    deadline: Query<Deadline>,
-    request: Json<LeaseRequest>,
-) -> Result<Json<LeaseDocument>, Refused> {
-    renew(state, "locks", &name, deadline, request).await
+impl Named {
+    /// What the lease is called.
+    fn lease(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
 }
 
-/// Give a lock back
-#[utoipa::path(delete, path = "/v1/locks/{name}", request_body = LeaseRequest,
-    params(("name" = String, Path), ("timeout" = Option<String>, Query)),
+impl FromRequestParts<AppState> for Named {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
+        let kind = if parts.uri.path().starts_with("/elections/") { "elections" } else { "locks" };
+        let Path(name) = Path::from_request_parts(parts, state).await.map_err(IntoResponse::into_response)?;
+        Ok(Self { kind, name })
+    }
+}
+
+/// Take a lock, or lead, as soon as nobody else does
+#[utoipa::path(post, path = "/v1/{kind}/{name}", request_body = LeaseRequest,
+    params(("kind" = String, Path, description = "`locks` or `elections`"), ("name" = String, Path),
+        ("timeout" = Option<String>, Query)),
+    responses((status = 200, body = LeaseDocument), (status = 409, body = Problem), (status = 422, body = Problem),
+        (status = 504, body = Problem)))]
+pub(super) async fn acquire(
+    State(app): State<AppState>,
+    named: Named,
+    Query(deadline): Query<Deadline>,
+    Json(request): Json<LeaseRequest>,
+) -> Result<Json<LeaseDocument>, Refused> {
+    let lease = app.agent.cluster.lease(named.lease());
+    let (holder, ttl) = (holder_of(&request)?, ttl_of(&request)?);
+    let result = lease.acquire_as(holder, request.label.clone(), ttl, deadline.duration()?).await;
+    let token = ended(&app, result).await?;
+    Ok(Json(LeaseDocument { name: named.name, holder: Some(request.label), token, ttl: request.ttl }))
+}
+
+/// Keep a lock for longer, or lead for longer
+#[utoipa::path(put, path = "/v1/{kind}/{name}", request_body = LeaseRequest,
+    params(("kind" = String, Path, description = "`locks` or `elections`"), ("name" = String, Path),
+        ("timeout" = Option<String>, Query)),
+    responses((status = 200, body = LeaseDocument), (status = 409, body = Problem), (status = 422, body = Problem),
+        (status = 504, body = Problem)))]
+pub(super) async fn renew(
+    State(app): State<AppState>,
+    named: Named,
+    Query(deadline): Query<Deadline>,
+    Json(request): Json<LeaseRequest>,
+) -> Result<Json<LeaseDocument>, Refused> {
+    let lease = app.agent.cluster.lease(named.lease());
+    let (holder, token, ttl) = (holder_of(&request)?, token_of(&request)?, ttl_of(&request)?);
+    ended(&app, lease.renew_as(holder, token, ttl, deadline.duration()?).await).await?;
+    Ok(Json(LeaseDocument { name: named.name, holder: Some(request.label), token, ttl: request.ttl }))
+}
+
+/// Give a lock back, or lead no longer
+#[utoipa::path(delete, path = "/v1/{kind}/{name}", request_body = LeaseRequest,
+    params(("kind" = String, Path, description = "`locks` or `elections`"), ("name" = String, Path),
+        ("timeout" = Option<String>, Query)),
     responses((status = 200, body = Done), (status = 409, body = Problem), (status = 504, body = Problem)))]
-pub(super) async fn unlock(
-    state: State<AppState>,
-    Path(name): Path<String>,
-    deadline: Query<Deadline>,
-    request: Json<LeaseRequest>,
+pub(super) async fn release(
+    State(app): State<AppState>,
+    named: Named,
+    Query(deadline): Query<Deadline>,
+    Json(request): Json<LeaseRequest>,
 ) -> Result<Json<Done>, Refused> {
-    release(state, "locks", &name, deadline, request).await
+    let lease = app.agent.cluster.lease(named.lease());
+    let (holder, token) = (holder_of(&request)?, token_of(&request)?);
+    ended(&app, lease.release_as(holder, token, deadline.duration()?).await).await?;
+    Ok(Json(Done {}))
 }
 
 /// Who has a lock, as far as this agent has heard
 #[utoipa::path(get, path = "/v1/locks/{name}", params(("name" = String, Path)),
     responses((status = 200, body = LeaseDocument)))]
-pub(super) async fn lock_state(
-    State(app): State<AppState>,
-    Path(name): Path<String>,
-) -> Result<Json<LeaseDocument>, Refused> {
-    let state = app.agent.cluster.lease(full("locks", &name)).state().await?;
-    Ok(Json(LeaseDocument::new(&name, &state)))
-}
-
-/// Lead as soon as nobody else does
-#[utoipa::path(post, path = "/v1/elections/{name}", request_body = LeaseRequest,
-    params(("name" = String, Path), ("timeout" = Option<String>, Query)),
-    responses((status = 200, body = LeaseDocument), (status = 409, body = Problem), (status = 422, body = Problem),
-        (status = 504, body = Problem)))]
-pub(super) async fn lead(
-    state: State<AppState>,
-    Path(name): Path<String>,
-    deadline: Query<Deadline>,
-    request: Json<LeaseRequest>,
-) -> Result<Json<LeaseDocument>, Refused> {
-    acquire(state, "elections", &name, deadline, request).await
-}
-
-/// Lead for longer
-#[utoipa::path(put, path = "/v1/elections/{name}", request_body = LeaseRequest,
-    params(("name" = String, Path), ("timeout" = Option<String>, Query)),
-    responses((status = 200, body = LeaseDocument), (status = 409, body = Problem), (status = 422, body = Problem),
-        (status = 504, body = Problem)))]
-pub(super) async fn keep_leading(
-    state: State<AppState>,
-    Path(name): Path<String>,
-    deadline: Query<Deadline>,
-    request: Json<LeaseRequest>,
-) -> Result<Json<LeaseDocument>, Refused> {
-    renew(state, "elections", &name, deadline, request).await
-}
-
-/// Lead no longer
-#[utoipa::path(delete, path = "/v1/elections/{name}", request_body = LeaseRequest,
-    params(("name" = String, Path), ("timeout" = Option<String>, Query)),
-    responses((status = 200, body = Done), (status = 409, body = Problem), (status = 504, body = Problem)))]
-pub(super) async fn step_down(
-    state: State<AppState>,
-    Path(name): Path<String>,
-    deadline: Query<Deadline>,
-    request: Json<LeaseRequest>,
-) -> Result<Json<Done>, Refused> {
-    release(state, "elections", &name, deadline, request).await
-}
-
-fn full(kind: &str, name: &str) -> String {
-    format!("{kind}/{name}")
-}
-
-async fn acquire(
-    State(app): State<AppState>,
-    kind: &str,
-    name: &str,
-    Query(deadline): Query<Deadline>,
-    Json(request): Json<LeaseRequest>,
-) -> Result<Json<LeaseDocument>, Refused> {
-    let lease = app.agent.cluster.lease(full(kind, name));
-    let (holder, ttl) = (holder_of(&request)?, ttl_of(&request)?);
-    let result = lease.acquire_as(holder, request.label.clone(), ttl, deadline.duration()?).await;
-    let token = ended(&app, result).await?;
-    Ok(Json(LeaseDocument { name: name.to_owned(), holder: Some(request.label), token, ttl: request.ttl }))
-}
-
-async fn renew(
-    State(app): State<AppState>,
-    kind: &str,
-    name: &str,
-    Query(deadline): Query<Deadline>,
-    Json(request): Json<LeaseRequest>,
-) -> Result<Json<LeaseDocument>, Refused> {
-    let lease = app.agent.cluster.lease(full(kind, name));
-    let (holder, token, ttl) = (holder_of(&request)?, token_of(&request)?, ttl_of(&request)?);
-    ended(&app, lease.renew_as(holder, token, ttl, deadline.duration()?).await).await?;
-    Ok(Json(LeaseDocument { name: name.to_owned(), holder: Some(request.label), token, ttl: request.ttl }))
-}
-
-async fn release(
-    State(app): State<AppState>,
-    kind: &str,
-    name: &str,
-    Query(deadline): Query<Deadline>,
-    Json(request): Json<LeaseRequest>,
-) -> Result<Json<Done>, Refused> {
-    let lease = app.agent.cluster.lease(full(kind, name));
-    let (holder, token) = (holder_of(&request)?, token_of(&request)?);
-    ended(&app, lease.release_as(holder, token, deadline.duration()?).await).await?;
-    Ok(Json(Done {}))
+pub(super) async fn lock(State(app): State<AppState>, named: Named) -> Result<Json<LeaseDocument>, Refused> {
+    let state = app.agent.cluster.lease(named.lease()).state().await?;
+    Ok(Json(LeaseDocument::new(&named.name, &state)))
 }
 
 fn holder_of(request: &LeaseRequest) -> Result<u64, Refused> {
@@ -173,9 +122,9 @@ fn ttl_of(request: &LeaseRequest) -> Result<Duration, Refused> {
 }
 
 /// What became of a request, in words that name voters as members are named.
-async fn ended<T>(app: &AppState, result: Result<T, rumormill::RequestError>) -> Result<T, Refused> {
+async fn ended<T>(app: &AppState, result: Result<T, RequestError>) -> Result<T, Refused> {
     match result {
-        Err(rumormill::RequestError::Refused(Refusal::NoQuorum { unheard, unknown })) => {
+        Err(RequestError::Refused(Refusal::NoQuorum { unheard, unknown })) => {
             Err(explained(app, &unheard, unknown).await?)
         }
         result => Ok(result?),
@@ -184,7 +133,6 @@ async fn ended<T>(app: &AppState, result: Result<T, rumormill::RequestError>) ->
 
 struct Lines {
     election: String,
-    cluster: Cluster,
     watch: Watch,
     /// What was said last.
     said: (bool, u64),
@@ -193,7 +141,7 @@ struct Lines {
 impl Source for Lines {
     async fn next(&mut self) -> Option<Event> {
         loop {
-            let state = self.watch.next(&self.cluster).await?;
+            let state = self.watch.next().await?;
             if said_of(&state) != self.said {
                 self.said = said_of(&state);
                 return Some(line(&ElectionDocument::new(&self.election, &state, print::now())));
@@ -209,11 +157,10 @@ fn said_of(state: &LeaseState) -> (bool, u64) {
 /// Who leads, and from now on whenever that changes, as this agent hears of it
 #[utoipa::path(get, path = "/v1/elections/{name}", params(("name" = String, Path)),
     responses((status = 200, body = ElectionDocument, content_type = "text/event-stream")))]
-pub(super) async fn watch(State(app): State<AppState>, Path(name): Path<String>) -> Result<impl IntoResponse, Refused> {
-    let cluster = app.agent.cluster.clone();
-    let lease: LeaseRegister = cluster.lease(full("elections", &name));
+pub(super) async fn watch(State(app): State<AppState>, named: Named) -> Result<impl IntoResponse, Refused> {
+    let lease = app.agent.cluster.lease(named.lease());
     let (watch, state) = (lease.watch().await?, lease.state().await?);
-    let first = line(&ElectionDocument::new(&name, &state, print::now()));
-    let lines = Lines { election: name, cluster, watch, said: said_of(&state) };
+    let first = line(&ElectionDocument::new(&named.name, &state, print::now()));
+    let lines = Lines { election: named.name, watch, said: said_of(&state) };
     Ok(respond(Some(first), lines, app.agent.ending))
 }

@@ -1,7 +1,8 @@
 //! `openapi.json`, made from the handlers when somebody asks for it.
 
 use axum::Json;
-use utoipa::OpenApi;
+use utoipa::openapi::RefOr;
+use utoipa::{OpenApi, openapi};
 
 use super::{
     agreement, data, events, faults, gauges, import, info, leases, listing, logs, members, queries, registers, topics,
@@ -46,13 +47,10 @@ use super::{
         registers::cas,
         registers::delete,
         registers::watch,
+        leases::acquire,
+        leases::renew,
+        leases::release,
         leases::lock,
-        leases::keep_lock,
-        leases::unlock,
-        leases::lock_state,
-        leases::lead,
-        leases::keep_leading,
-        leases::step_down,
         leases::watch,
         gauges::get,
         gauges::put,
@@ -69,6 +67,22 @@ struct Api;
 
 /// This description
 #[utoipa::path(get, path = "/v1/openapi.json", responses((status = 200, body = Object)))]
-pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
-    Json(Api::openapi())
+pub(super) async fn document() -> Json<openapi::OpenApi> {
+    let mut api = Api::openapi();
+    name_kinds(&mut api);
+    Json(api)
+}
+
+/// Locks and elections are described together, and served under two names.
+fn name_kinds(api: &mut openapi::OpenApi) {
+    let Some(both) = api.paths.paths.remove("/v1/{kind}/{name}") else { return };
+    for kind in ["locks", "elections"] {
+        let mut described = both.clone();
+        for operation in [&mut described.post, &mut described.put, &mut described.delete].into_iter().flatten() {
+            if let Some(parameters) = &mut operation.parameters {
+                parameters.retain(|parameter| !matches!(parameter, RefOr::T(named) if named.name == "kind"));
+            }
+        }
+        api.paths.paths.entry(format!("/v1/{kind}/{{name}}")).or_default().merge_operations(described);
+    }
 }

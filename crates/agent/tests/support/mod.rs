@@ -42,6 +42,11 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
     rumor(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
+/// The exit code of a command, what it printed, and what it said on stderr.
+pub(crate) fn words(output: &Output) -> (i32, String, String) {
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
 /// Text of an output.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -162,6 +167,11 @@ impl Agent {
         let mut command = rumor(arguments);
         command.env("RUMOR_AGENT", &self.http).stdin(Stdio::null());
         command
+    }
+
+    /// Runs a client command: its exit code, what it printed, and what it said on stderr.
+    pub(crate) fn said(&self, arguments: &[&str]) -> (i32, String, String) {
+        words(&self.command(arguments).output().unwrap())
     }
 
     /// Runs a client command with `--json` and reads its document.
