@@ -116,3 +116,74 @@ impl<T> Dialogue<T> {
         self.answered.len()
     }
 }
+
+/// Exchanges that overlap, repeat and come late, as tests of what averages have them.
+#[cfg(test)]
+pub(super) mod script {
+    use proptest::prelude::*;
+
+    use super::{NodeId, Refused};
+
+    pub(in super::super) const NODES: usize = 12;
+
+    /// One node's part in an epoch, whatever it averages.
+    pub(in super::super) trait Averages {
+        type Said: Clone;
+
+        fn waits_for(&self) -> Option<NodeId>;
+        fn ask(&mut self, peer: NodeId) -> (u16, Self::Said);
+        fn answer(&mut self, peer: NodeId, number: u16, offered: &Self::Said) -> Result<Self::Said, Refused>;
+        fn settle(&mut self, peer: NodeId, number: u16, flows: &Self::Said) -> Result<(), Refused>;
+    }
+
+    /// Somebody asks somebody; a question or an answer on its way arrives, or is repeated.
+    #[derive(Clone, Copy, Debug)]
+    pub(in super::super) enum Step {
+        Ask(usize, usize),
+        Question(usize),
+        Answer(usize),
+    }
+
+    pub(in super::super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (0..NODES, 0..NODES).prop_map(|(a, b)| Step::Ask(a, b)),
+            (0_usize..64).prop_map(Step::Question),
+            (0_usize..64).prop_map(Step::Answer),
+        ];
+        proptest::collection::vec(step, 0..300)
+    }
+
+    const fn name(node: usize) -> NodeId {
+        NodeId(node as u64 + 1)
+    }
+
+    /// Carries steps out, each node waiting for its answer before it asks again, and then all that is on its way.
+    pub(in super::super) fn carry_out<N: Averages>(nodes: &mut [N], steps: &[Step]) {
+        let (mut questions, mut answers) = (Vec::new(), Vec::new());
+        for step in steps {
+            match *step {
+                Step::Ask(a, b) if a != b && nodes[a].waits_for().is_none() => {
+                    let (number, offered) = nodes[a].ask(name(b));
+                    questions.push((a, b, number, offered));
+                }
+                Step::Question(place) if !questions.is_empty() => {
+                    let (a, b, number, ref offered) = questions[place % questions.len()];
+                    if let Ok(flows) = nodes[b].answer(name(a), number, offered) {
+                        answers.push((a, b, number, flows));
+                    }
+                }
+                Step::Answer(place) if !answers.is_empty() => {
+                    let (a, b, number, ref flows) = answers[place % answers.len()];
+                    let _refused = nodes[a].settle(name(b), number, flows);
+                }
+                Step::Ask(..) | Step::Question(_) | Step::Answer(_) => {}
+            }
+        }
+        for (a, b, number, offered) in questions {
+            if nodes[a].waits_for() == Some(name(b)) && nodes[a].ask(name(b)).0 == number {
+                let flows = nodes[b].answer(name(a), number, &offered).unwrap();
+                nodes[a].settle(name(b), number, &flows).unwrap();
+            }
+        }
+    }
+}

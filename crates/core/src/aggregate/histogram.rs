@@ -54,6 +54,12 @@ fn range_of(bucket: u32, level: u8) -> Range {
     Range { low: unordered(first).max(f64::MIN), high: unordered(end).min(f64::MAX) }
 }
 
+/// Whether an honest node could hold so much of what is 0 or 1 at each node, or let it flow. An answer that comes late, after
+/// others took their share, may leave a node with less than 0 or more than 1. Guess, four times what averages are between.
+pub(super) fn is_part(share: f64) -> bool {
+    (-4.0..=4.0).contains(&share)
+}
+
 impl Histogram {
     /// Of one number, which is finite.
     pub(crate) fn of(number: f64) -> Self {
@@ -68,7 +74,7 @@ impl Histogram {
         let buckets = 1_u32 << (u64::BITS - DROPPED_BITS - u32::from(level));
         let makes_sense = shares.len() <= BUCKETS_MAX
             && shares.is_sorted_by(|before, after| before.0 < after.0)
-            && shares.iter().all(|(bucket, share)| *bucket < buckets && (-1.0..=1.0).contains(share));
+            && shares.iter().all(|(bucket, share)| *bucket < buckets && is_part(*share));
         makes_sense.then_some(Self { level, shares })
     }
 
@@ -254,7 +260,7 @@ mod tests {
         assert!(!fits(LEVEL_MAX, &[(2, 0.1)]), "there are two buckets only");
         assert!(!fits(LEVEL_MAX + 1, &[]) && !fits(u8::MAX, &[]));
         assert!(!fits(0, &[(2, 0.1), (1, 0.1)]) && !fits(0, &[(1, 0.1), (1, 0.1)]));
-        assert!(!fits(0, &[(1, f64::NAN)]) && !fits(0, &[(1, 1.1)]));
+        assert!(!fits(0, &[(1, f64::NAN)]) && !fits(0, &[(1, 4.1)]));
         let many: Vec<(u32, f64)> = (0..=96).map(|bucket| (bucket, 0.0)).collect();
         assert!(fits(0, &many[..96]) && !fits(0, &many));
     }

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::aggregate::dialogue::ANSWERS_MAX;
+use crate::aggregate::dialogue::script::{self, Averages};
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
@@ -154,62 +155,34 @@ fn asking_ends_once() {
     assert!(!count.is_asking() && count.takes_part());
 }
 
-/// What happens among a few nodes: somebody asks somebody; a question or an answer on its way arrives, or is repeated.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Ask(usize, usize),
-    Question(usize),
-    Answer(usize),
-}
+impl Averages for Count {
+    type Said = Vec<Share>;
 
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        (0_usize..12, 0_usize..12).prop_map(|(a, b)| Step::Ask(a, b)),
-        (0_usize..64).prop_map(Step::Question),
-        (0_usize..64).prop_map(Step::Answer),
-    ]
-}
+    fn waits_for(&self) -> Option<NodeId> {
+        self.waits_for()
+    }
 
-/// Carries steps out, each node waiting for its answer before it asks again, and then all that is on its way.
-fn carry_out(steps: &[Step]) -> Vec<Count> {
-    let mut nodes: Vec<Count> = (0..12).map(begun).collect();
-    let name = |node: usize| NodeId(node as u64 + 1);
-    let (mut questions, mut answers) = (Vec::new(), Vec::new());
-    let mut number = 0;
-    for step in steps {
-        match *step {
-            Step::Ask(a, b) if a != b && nodes[a].waits_for().is_none() => {
-                number += 1;
-                questions.push((a, b, number, ask(&mut nodes[a], name(b), number)));
-            }
-            Step::Question(place) if !questions.is_empty() => {
-                let (a, b, number, offered) = questions[place % questions.len()].clone();
-                if let Ok(flows) = answer(&mut nodes[b], name(a), number, &offered) {
-                    answers.push((a, b, number, flows));
-                }
-            }
-            Step::Answer(place) if !answers.is_empty() => {
-                let (a, b, number, flows) = answers[place % answers.len()].clone();
-                let _refused = nodes[a].settle(name(b), number, flows.into_iter());
-            }
-            Step::Ask(..) | Step::Question(_) | Step::Answer(_) => {}
-        }
+    fn ask(&mut self, peer: NodeId) -> (u16, Vec<Share>) {
+        let (number, offered) = self.ask(peer);
+        (number, offered.clone())
     }
-    for (a, b, number, offered) in questions {
-        if nodes[a].dialogue.waits_for_answer(name(b), number) {
-            let flows = answer(&mut nodes[b], name(a), number, &offered).unwrap();
-            nodes[a].settle(name(b), number, flows.into_iter()).unwrap();
-        }
+
+    fn answer(&mut self, peer: NodeId, number: u16, offered: &Vec<Share>) -> Result<Vec<Share>, Refused> {
+        answer(self, peer, number, offered)
     }
-    nodes
+
+    fn settle(&mut self, peer: NodeId, number: u16, flows: &Vec<Share>) -> Result<(), Refused> {
+        self.settle(peer, number, flows.iter().copied())
+    }
 }
 
 proptest! {
     #[test]
     fn the_sums_of_the_lowest_instances_are_kept_however_exchanges_overlap_and_repeat(
-        steps in proptest::collection::vec(step(), 0..300)
+        steps in script::steps()
     ) {
-        let nodes = carry_out(&steps);
+        let mut nodes: Vec<Count> = (0..).take(script::NODES).map(begun).collect();
+        script::carry_out(&mut nodes, &steps);
         for key in 0..u32::try_from(INSTANCES).unwrap() {
             let all: f64 = nodes.iter().map(|node| held(node, key)).sum();
             prop_assert!((all - 1.0).abs() < 1e-6, "{key}: {all}");
