@@ -51,6 +51,16 @@ pub enum KeyFileError {
     },
 }
 
+impl KeyFileError {
+    /// The mode that the file should have.
+    pub const fn mode(&self) -> &'static str {
+        match self {
+            Self::Open { owner, .. } => mend(*owner),
+            Self::Io { .. } | Self::Malformed { .. } => mend(1),
+        }
+    }
+}
+
 /// The mode that an owner should give a key file.
 const fn mend(owner: u32) -> &'static str {
     if owner == 0 { "0640" } else { "0600" }
