@@ -828,8 +828,8 @@ pub enum ContactError {
     /// It is this node itself.
     #[error("it is this node itself")]
     Myself,
-    /// It does not take what is sealed with this node's key, or seals nothing.
-    #[error("no key in common: it does not take what this node seals")]
+    /// It does not take what this node seals: it has another key, none, or another cluster's name.
+    #[error("no key in common, or another cluster's name: it does not take what this node seals")]
     NoCommonKey,
 }
 
