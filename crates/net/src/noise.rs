@@ -85,7 +85,7 @@ impl Terms {
     /// Opens a stream: proves to the other end that this one has its key, and asks the same of it.
     pub(crate) async fn open(&self, socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<Channel, NotSealed> {
         let key = Arc::clone(self.keys.borrow().used());
-        let mut handshake = self.builder(&key, |builder| builder.build_initiator())?;
+        let mut handshake = self.handshake(&key, Side::Opens)?;
         let mut opening = [0; OPENING_BYTES];
         opening[..4].copy_from_slice(&self.cluster.to_le_bytes());
         opening[4] = key.id().byte();
@@ -114,9 +114,13 @@ impl Terms {
         if clear[..4] != self.cluster.to_le_bytes() {
             return Err(NotSealed::because(Unsealed::Foreign, clear[4]));
         }
-        let key =
-            self.keys.borrow().get(clear[4]).cloned().ok_or(NotSealed::because(Unsealed::UnknownKey, clear[4]))?;
-        let mut handshake = self.builder(&key, |builder| builder.build_responder())?;
+        let key = self
+            .keys
+            .borrow()
+            .get(clear[4])
+            .cloned()
+            .ok_or_else(|| NotSealed::because(Unsealed::UnknownKey, clear[4]))?;
+        let mut handshake = self.handshake(&key, Side::Answers)?;
         let mut clock = [0; CLOCK_BYTES];
         if handshake.read_message(first, &mut clock)? != CLOCK_BYTES {
             return Err(NotSealed::because(Unsealed::Malformed, 0));
@@ -153,11 +157,7 @@ impl Terms {
         Ok(())
     }
 
-    fn builder(
-        &self,
-        key: &Derived,
-        build: impl FnOnce(Builder<'_>) -> Result<HandshakeState, snow::Error>,
-    ) -> Result<HandshakeState, snow::Error> {
+    fn handshake(&self, key: &Derived, side: Side) -> Result<HandshakeState, snow::Error> {
         let prologue = [
             b"rumormill".as_slice(),
             &[VERSION.major],
@@ -168,8 +168,19 @@ impl Terms {
         .concat();
         let secret = key.streams();
         let pattern = PATTERN.parse().expect("a pattern of Noise");
-        build(Builder::new(pattern).prologue(&prologue)?.psk(0, &secret)?)
+        let builder = Builder::new(pattern).prologue(&prologue)?.psk(0, &secret)?;
+        match side {
+            Side::Opens => builder.build_initiator(),
+            Side::Answers => builder.build_responder(),
+        }
     }
+}
+
+/// Who speaks first.
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    Opens,
+    Answers,
 }
 
 fn is_end(kind: io::ErrorKind) -> bool {

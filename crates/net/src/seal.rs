@@ -361,7 +361,7 @@ fn micros(duration: Duration) -> u64 {
 }
 
 fn low_seconds(counter: u64) -> u16 {
-    u16::try_from(counter / 1_000_000 & 0xffff).expect("16 bits")
+    u16::try_from((counter / 1_000_000) & 0xffff).expect("16 bits")
 }
 
 #[cfg(test)]

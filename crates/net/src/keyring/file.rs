@@ -44,7 +44,7 @@ pub enum KeyFileError {
         owner: u32,
     },
     /// There is no key in it, or not as this version writes it.
-    #[error("{} is no key file: `rumor keygen FILE` makes one", path.as_deref().unwrap_or(Path::new("this")).display())]
+    #[error("{} is no key file: `rumor keygen FILE` makes one", path.as_deref().unwrap_or_else(|| Path::new("this")).display())]
     Malformed {
         /// The file.
         path: Option<PathBuf>,

@@ -1,11 +1,10 @@
 //! The ciphers of other nodes' sessions, ready for their next datagrams.
 
-use ring::aead::{LessSafeKey, Nonce};
+use ring::aead::{Aad, LessSafeKey, Nonce};
 
 use super::{Authenticated, Unsealed};
 use crate::keyring::KeyId;
 use crate::keyring::derived::Derived;
-use ring::aead::Aad;
 
 /// How many are kept, a power of two. They take half a kilobyte each; to derive one again takes as long as to open three
 /// datagrams.

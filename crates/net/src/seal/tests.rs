@@ -63,7 +63,7 @@ fn pass(a: &mut Sealer, b: &mut Sealer, now: u64, text: &[u8]) -> usize {
     let opened = open(b, &sealed, now).unwrap();
     let (header, got) = content(&opened);
     assert_eq!((header.sender, header.target, header.cluster), (a.node, b.node, CLUSTER));
-    assert_eq!(u64::from(header.clock), now / 1_000_000 & 0xffff);
+    assert_eq!(u64::from(header.clock), (now / 1_000_000) & 0xffff);
     assert_eq!(got, text);
     sealed.len() - opened.len()
 }

@@ -7,7 +7,7 @@ const REORDERED_MAX: usize = 32;
 /// The counters of the last datagrams of one session.
 ///
 /// A session counts in microseconds of its clock, over all its receivers, so that a bitmap behind the highest counter, as in
-/// IPsec (RFC 4303 §3.4.3), would be nearly empty. The last few counters themselves take its place.
+/// ESP (RFC 4303 §3.4.3), would be nearly empty. The last few counters themselves take its place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Window {
     /// In ascending order.
