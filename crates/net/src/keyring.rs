@@ -172,10 +172,6 @@ impl Keyring {
     pub(crate) fn secret(&self) -> &[u8; SECRET_BYTES] {
         &self.secret
     }
-
-    pub(crate) fn get(&self, id: KeyId) -> Option<&Key> {
-        self.keys.iter().find(|key| key.id() == id)
-    }
 }
 
 /// Reads the content of a key file.
