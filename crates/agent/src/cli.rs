@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Dev(Dev),
     /// Run the agent of this machine
     Agent(Box<Agent>),
+    /// Make the key of a new cluster, or the next one of a cluster that has one
+    Keygen(Keygen),
     /// Look at the settings: which there are, what they mean, and where a value comes from
     #[command(subcommand)]
     Config(Config),
@@ -163,7 +165,7 @@ pub(crate) struct Agent {
     /// The name of this node [default: the host name]
     #[arg(long, value_name = "N")]
     pub(crate) name: Option<String>,
-    /// Where to gossip, UDP and TCP [default: 127.0.0.1:4747]
+    /// Where to gossip, UDP and TCP [default: 0.0.0.0:4747 with a key file, else 127.0.0.1:4747]
     #[arg(long, value_name = "A")]
     pub(crate) bind: Option<String>,
     /// Where others reach this node [default: the address that it binds]
@@ -178,6 +180,9 @@ pub(crate) struct Agent {
     /// Keep data, identity and known members here; without it they end with the process
     #[arg(long, value_name = "D")]
     pub(crate) data_dir: Option<String>,
+    /// Seal everything with the cluster's key in this file, as `rumor keygen` writes it
+    #[arg(long, value_name = "F")]
+    pub(crate) key_file: Option<String>,
     /// What this node says about itself; may be given often
     #[arg(long = "tag", value_name = "K=V")]
     pub(crate) tags: Vec<String>,
@@ -205,12 +210,23 @@ pub(crate) struct Agent {
     /// Let `rumor fault` drop, delay and cut; loopback only
     #[arg(long)]
     pub(crate) allow_faults: bool,
-    /// Accept an address that is not loopback although nothing is sealed
+    /// Accept an address that is not loopback although there is no key, so that nothing is sealed
     #[arg(long)]
     pub(crate) insecure: bool,
     /// End when standard input closes: whoever started this agent is gone
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
+}
+
+/// `rumor keygen`
+#[derive(Args, Debug)]
+pub(crate) struct Keygen {
+    /// Write it to this new file, which only its owner can read [default: print it]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Make the next key of the cluster whose key is in this file
+    #[arg(long, value_name = "F")]
+    pub(crate) from: Option<PathBuf>,
 }
 
 /// `rumor config`

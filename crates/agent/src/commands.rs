@@ -7,6 +7,7 @@ mod elect;
 mod fault;
 mod gauges;
 mod info;
+pub(crate) mod keys;
 mod lease;
 mod lock;
 mod members;
@@ -43,6 +44,7 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
     match command {
         Command::Dev(flags) => dev::run(&flags, json),
         Command::Agent(flags) => daemon::run(&flags, json),
+        Command::Keygen(flags) => keys::generate(&flags, output),
         Command::Config(command) => config::run(command, output),
         Command::Members(flags) if flags.watch => watch::run(&flags, output),
         Command::Members(flags) => members::list(&flags, output),

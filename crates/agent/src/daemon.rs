@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::cli;
+use crate::commands::keys;
 use crate::documents::{DataInfo, Info, Protocol, ReadyNode, Traffic};
 use crate::failure::{Failure, Kind};
 use crate::http;
@@ -97,6 +98,9 @@ async fn start(settings: Settings, logs: Logs) -> Result<(Agent, Events, TcpList
     if settings.allow_faults {
         builder = builder.allow_faults();
     }
+    if let Some(path) = settings.key_file {
+        builder = builder.keyring(keys::read("key_file", &path)?);
+    }
     let events = builder.events();
     let cluster = builder.start().await?;
     let (end, ending) = watch::channel(false);
@@ -133,10 +137,11 @@ fn greet(agent: &Agent) {
     let kept =
         cluster.data_dir().map_or_else(|| "nothing is kept".to_owned(), |dir| format!("kept in {}", dir.display()));
     tracing::info!(
-        "agent {} of cluster {} gossips on {} (UDP and TCP, not sealed) and serves http://{}; {kept}",
+        "agent {} of cluster {} gossips on {} (UDP and TCP, {}) and serves http://{}; {kept}",
         cluster.name(),
         cluster.cluster_name(),
         cluster.local_address(),
+        if cluster.is_sealed() { "sealed" } else { "not sealed" },
         agent.http,
     );
 }
@@ -194,6 +199,11 @@ impl Agent {
         let (http, preset, uptime) = (self.http, self.preset, self.started.elapsed());
         let (name, address) = (cluster.name().to_owned(), cluster.advertised());
         let (is_durable, data_dir) = (cluster.is_durable(), cluster.data_dir().map(|dir| dir.display().to_string()));
+        let (is_sealed, sockets) = (cluster.is_sealed(), cluster.socket_counts());
+        let unsealed = cluster.seal_counts().map(|counts| {
+            let handshakes = ("handshakes", counts.handshakes);
+            counts.by_cause().into_iter().chain([handshakes]).map(|(cause, count)| (cause.to_owned(), count)).collect()
+        });
         cluster
             .inspect(move |node| {
                 let counts = node.member_counts();
@@ -212,16 +222,17 @@ impl Agent {
                     preset: preset.as_str().to_owned(),
                     view: word(&node.config().view),
                     mode: word(&node.config().mode),
-                    sealed: false,
+                    sealed: is_sealed,
                     durable: is_durable,
                     data_dir,
                     uptime: uptime.as_secs_f64(),
                     health: node.health(),
                     size_estimate: node.size() as u64,
                     members: counts.into(),
-                    sent: Traffic { datagrams: counters.datagrams_sent, bytes: counters.bytes_sent },
-                    received: Traffic { datagrams: counters.datagrams_received, bytes: counters.bytes_received },
+                    sent: Traffic { datagrams: sockets.datagrams_sent, bytes: sockets.bytes_sent },
+                    received: Traffic { datagrams: sockets.datagrams_received, bytes: sockets.bytes_received },
                     dropped: counters.dropped.by_cause().map(|(cause, count)| (cause.to_owned(), count)).into(),
+                    unsealed,
                     degraded: node.is_degraded(),
                     data: data_info(node),
                 }

@@ -7,6 +7,7 @@ mod news;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rumormill::Keyring;
 use rumormill_core::config::{Mode, View};
 use tempfile::TempDir;
 use tokio::signal::ctrl_c;
@@ -24,6 +25,8 @@ use crate::failure::{Failure, Kind};
 use crate::print;
 use crate::settings::Settings;
 
+/// Where the key of the cluster is, below its directory.
+const KEY_FILE: &str = "cluster.key";
 /// How many reports of children wait while one is told.
 const REPORTS_MAX: usize = 256;
 /// How long a child may take to answer its parent.
@@ -45,7 +48,8 @@ pub(crate) fn run(flags: &cli::Dev, json: bool) -> Result<(), Failure> {
         }
         let (reports, mut hear) = mpsc::channel(REPORTS_MAX);
         let state = State::of(flags)?;
-        let mut fleet = Fleet::start(flags, state.directory(), &reports).await?;
+        let key_file = state.key_file()?;
+        let mut fleet = Fleet::start(flags, state.directory(), &key_file, &reports).await?;
         if let Some(share) = flags.loss {
             lose(&fleet, share)?;
         }
@@ -92,6 +96,19 @@ impl State {
             Failure::value("TMPDIR", std::env::temp_dir().display(), rule)
         };
         directory.map(Self::Passing).map_err(failed)
+    }
+
+    /// The key of this cluster, made where there is none yet.
+    fn key_file(&self) -> Result<PathBuf, Failure> {
+        let path = self.directory().join(KEY_FILE);
+        if path.exists() {
+            return Ok(path);
+        }
+        let failed = |error: std::io::Error| Failure::value("data_dir", self.directory().display(), error.to_string());
+        std::fs::create_dir_all(self.directory()).map_err(failed)?;
+        let keyring = Keyring::generate().map_err(Failure::from)?;
+        keyring.write_new(&path).map_err(|error| Failure::new(Kind::Refused, "key_file", error.to_string()))?;
+        Ok(path)
     }
 
     fn directory(&self) -> &Path {

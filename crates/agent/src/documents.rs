@@ -178,9 +178,19 @@ pub(crate) struct Info {
     pub(crate) received: Traffic,
     /// What was dropped, by cause.
     pub(crate) dropped: BTreeMap<String, u64>,
+    /// What was not opened, by cause; null where nothing is sealed.
+    pub(crate) unsealed: Option<BTreeMap<String, u64>>,
     /// Whether updates had to be refused for lack of room, so that this node may differ from others.
     pub(crate) degraded: bool,
     pub(crate) data: DataInfo,
+}
+
+/// What `rumor keygen FILE` made. The key itself is in the file, and nowhere else.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct KeygenDocument {
+    /// What the key is called by.
+    pub(crate) id: String,
+    pub(crate) file: String,
 }
 
 /// How the database fares.

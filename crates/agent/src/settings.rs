@@ -33,6 +33,7 @@ pub(crate) struct AgentSettings {
     pub(crate) agreement_voters: Vec<String>,
     pub(crate) http: String,
     pub(crate) data_dir: String,
+    pub(crate) key_file: String,
     pub(crate) log: Format,
     pub(crate) log_level: Level,
     pub(crate) allow_faults: bool,
@@ -45,12 +46,13 @@ impl Default for AgentSettings {
         Self {
             preset: Preset::default(),
             name: String::new(),
-            bind: SocketAddr::from(([127, 0, 0, 1], GOSSIP_PORT)).to_string(),
+            bind: String::new(),
             advertise: String::new(),
             join: Vec::new(),
             agreement_voters: Vec::new(),
             http: SocketAddr::from(([127, 0, 0, 1], HTTP_PORT)).to_string(),
             data_dir: String::new(),
+            key_file: String::new(),
             log: Format::default(),
             log_level: Level::default(),
             allow_faults: false,
@@ -72,6 +74,7 @@ pub(crate) struct Settings {
     pub(crate) agreement_voters: Vec<String>,
     pub(crate) http: SocketAddr,
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) key_file: Option<PathBuf>,
     pub(crate) log: Format,
     pub(crate) log_level: Level,
     pub(crate) allow_faults: bool,
@@ -93,17 +96,24 @@ impl Settings {
     /// Checks each value, then how they relate.
     pub(crate) fn from_layers(layers: &Layers) -> Result<Self, Failure> {
         let (agent, node) = layers.resolve()?;
-        let AgentSettings { preset, name, bind, advertise, join, http, data_dir, log, log_level, .. } = agent;
+        let AgentSettings { preset, name, advertise, join, http, data_dir, log, log_level, .. } = agent;
+        let key_file = given(&agent.key_file).map(PathBuf::from);
         let settings = Self {
             node: node.build()?,
             preset,
             name: if name.is_empty() { host_name() } else { name },
-            bind: address::local("bind", &bind, GOSSIP_PORT)?,
+            bind: match given(&agent.bind) {
+                Some(text) => address::local("bind", text, GOSSIP_PORT)?,
+                // What is sealed may be reached from everywhere.
+                None if key_file.is_some() => SocketAddr::from(([0, 0, 0, 0], GOSSIP_PORT)),
+                None => SocketAddr::from(([127, 0, 0, 1], GOSSIP_PORT)),
+            },
             advertise: given(&advertise).map(|text| address::local("advertise", text, GOSSIP_PORT)).transpose()?,
             join,
             agreement_voters: agent.agreement_voters,
             http: address::local("http", &http, HTTP_PORT)?,
             data_dir: given(&data_dir).map(PathBuf::from),
+            key_file,
             log,
             log_level,
             allow_faults: agent.allow_faults,
@@ -115,8 +125,9 @@ impl Settings {
 
     /// What is not sealed stays on this machine, unless somebody takes the risk knowingly.
     fn check(&self, insecure: bool) -> Result<(), Failure> {
-        if !self.bind.ip().is_loopback() && !insecure {
-            let rule = "a loopback address, or with --insecure: traffic is not sealed yet, anybody in reach could join";
+        if !self.bind.ip().is_loopback() && self.key_file.is_none() && !insecure {
+            let rule = "a loopback address, or with --key-file (`rumor keygen` makes one): without a key nothing is sealed, and \
+                        anybody in reach could join, read and forge; --insecure takes that risk";
             return Err(Failure::value("bind", self.bind, rule));
         }
         if !self.bind.ip().is_loopback() && self.allow_faults {

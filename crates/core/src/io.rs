@@ -58,6 +58,11 @@ pub enum Input<'a> {
         /// Which stream.
         stream: StreamId,
     },
+    /// A stream that this node opened has ended before it began: the other end does not take its key.
+    StreamRefused {
+        /// Which stream.
+        stream: StreamId,
+    },
     /// The deadline of [`Node::poll_timeout`](crate::Node::poll_timeout) has passed. All waiting input comes first.
     Timeout,
     /// The records are durable. Tokens complete in the order in which they were asked for.
@@ -823,6 +828,9 @@ pub enum ContactError {
     /// It is this node itself.
     #[error("it is this node itself")]
     Myself,
+    /// It does not take what this node seals: it has another key, none, or another cluster's name.
+    #[error("no key in common, or another cluster's name: it does not take what this node seals")]
+    NoCommonKey,
 }
 
 /// What an operator should know.

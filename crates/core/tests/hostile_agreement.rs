@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rumormill_core::agreement::{Change, FoundingId};
 use rumormill_core::io::{Command, Ticket};
-use rumormill_core::{Config, Event, Identity, Input, Node, NodeId, Now, Output, Stored, Tags};
+use rumormill_core::{Config, Event, Identity, Input, Node, NodeId, Now, Output, Overhead, Stored, Tags};
 use support::{HEADER, acquainted, address, carrying, drain, frame, is_ping, next_datagram, now, partial, varint};
 
 const PROPOSE: u8 = 0x33;
@@ -47,6 +47,7 @@ fn voter() -> (Node, FoundingId) {
         secret: None,
         stored: Stored::default(),
         durable: true,
+        overhead: Overhead::default(),
     };
     let mut node = Node::new(identity, Config::default(), 1, now(0));
     settle(&mut node, now(0));

@@ -22,6 +22,8 @@ use crate::leases::LeaseRegister;
 use crate::questions::{QUESTIONS_MAX, Questions};
 use crate::registers::Registers;
 use crate::request::{self, Lines, Request};
+use crate::seal::SealCounts;
+use crate::start::Sealing;
 use crate::subscription::{Subscription, subscription};
 
 /// The first and the longest wait before a message that found the store full is offered again.
@@ -50,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) stop: watch::Receiver<Option<StopReason>>,
     pub(crate) faults: Option<Faults>,
     pub(crate) counters: Arc<SocketCounters>,
+    pub(crate) sealing: Option<Sealing>,
 }
 
 /// What the sockets of a node counted, from the start of the process; the node itself counts the rest.
@@ -59,12 +62,46 @@ pub struct SocketCounts {
     pub datagrams_unsent: u64,
     /// Connections closed at once because too many are open.
     pub streams_refused: u64,
+    /// Datagrams that went out.
+    pub datagrams_sent: u64,
+    /// Datagrams that came in, refused ones included.
+    pub datagrams_received: u64,
+    /// Bytes that went out in datagrams and on streams, as on the socket, seal included.
+    pub bytes_sent: u64,
+    /// Bytes that came in likewise.
+    pub bytes_received: u64,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct SocketCounters {
     pub(crate) datagrams_unsent: AtomicU64,
     pub(crate) streams_refused: AtomicU64,
+    pub(crate) datagrams_sent: AtomicU64,
+    pub(crate) datagrams_received: AtomicU64,
+    pub(crate) bytes_sent: AtomicU64,
+    pub(crate) bytes_received: AtomicU64,
+}
+
+impl SocketCounters {
+    pub(crate) fn note_sent(&self, bytes: usize) {
+        self.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_received(&self, bytes: usize) {
+        self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> SocketCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SocketCounts {
+            datagrams_unsent: read(&self.datagrams_unsent),
+            streams_refused: read(&self.streams_refused),
+            datagrams_sent: read(&self.datagrams_sent),
+            datagrams_received: read(&self.datagrams_received),
+            bytes_sent: read(&self.bytes_sent),
+            bytes_received: read(&self.bytes_received),
+        }
+    }
 }
 
 impl Cluster {
@@ -338,10 +375,17 @@ impl Cluster {
 
     /// What the sockets counted.
     pub fn socket_counts(&self) -> SocketCounts {
-        SocketCounts {
-            datagrams_unsent: self.0.counters.datagrams_unsent.load(Ordering::Relaxed),
-            streams_refused: self.0.counters.streams_refused.load(Ordering::Relaxed),
-        }
+        self.0.counters.read()
+    }
+
+    /// Whether everything is sealed that this node sends and takes.
+    pub fn is_sealed(&self) -> bool {
+        self.0.sealing.is_some()
+    }
+
+    /// What was not opened, where traffic is sealed.
+    pub fn seal_counts(&self) -> Option<SealCounts> {
+        self.0.sealing.as_ref().map(|sealing| sealing.counters.read())
     }
 
     /// Waits until the node has stopped and its data directory is free, and says why it did.

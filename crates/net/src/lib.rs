@@ -36,7 +36,9 @@ mod gathering;
 mod join;
 mod keeper;
 mod key;
+mod keyring;
 pub mod leases;
+mod noise;
 mod questions;
 pub mod registers;
 mod request;
@@ -54,6 +56,7 @@ pub use error::{Closed, RequestError, StartError, StopReason, WriteError};
 pub use events::{Event, EventKind, Events, Lagged, Warning};
 pub use faults::{Direction, Fault, FaultRule, Faults, Peer};
 pub use gathering::{Answer, Answers, Gathering, Summary, TraceLine, Traces};
+pub use keyring::{Key, KeyFileError, KeyId, Keyring};
 pub use questions::{Question, Questions};
 pub use registers::Registers;
 pub use rumormill_core::aggregate::Aggregate;
@@ -62,4 +65,5 @@ pub use rumormill_core::{
     Config, ConfigBuilder, ConfigError, Incarnation, Member, MemberChange, Message, Node, NodeId, Refusal, Sequence,
     State, Tags, Wall,
 };
+pub use seal::SealCounts;
 pub use subscription::{Delivery, Received, Subscription};

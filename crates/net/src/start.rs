@@ -1,12 +1,13 @@
 //! The steps from a description to a running node. The first that fails leaves nothing running behind.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rumormill_core::{Config, ConfigError, Identity, Node, NodeId, Stored};
+use rumormill_core::{Config, ConfigError, Identity, Node, NodeId, Overhead, Stored};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -24,15 +25,20 @@ use crate::faults::Faults;
 use crate::join::{self, Joiner};
 use crate::keeper::Keeper;
 use crate::key::{self, NodeKey};
+use crate::keyring::Keyring;
+use crate::keyring::derived::Ring;
+use crate::noise::Terms;
 use crate::request::{REQUESTS_MAX, Request};
-use crate::socket::{self, Datagrams};
+use crate::seal::{self, SealCounters, Sealer};
+use crate::socket::{self, DatagramSealing, Datagrams};
 use crate::streams::Streams;
 
 /// How long a contact's name may take to resolve where its address decides which of ours is advertised.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
-    let Builder { name, cluster, bind, advertise, join, data_dir, tags, mut config, allow_faults, announcer } = builder;
+    let Builder { name, cluster, bind, advertise, join, data_dir, tags, mut config, keyring, allow_faults, announcer } =
+        builder;
     if let Some(cluster) = cluster {
         config.cluster = cluster;
     }
@@ -47,13 +53,14 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         addresses: vec![advertised],
         tags,
         session: key::random_bits()?,
-        secret: None,
+        secret: keyring.as_ref().map(|keyring| *keyring.secret()),
         stored: Stored::default(),
         durable: false,
+        overhead: if keyring.is_some() { Sealer::overhead() } else { Overhead::default() },
     };
     identity.check()?;
     let keeper = remember(&mut identity, data_dir.clone(), &announcer).await?;
-    let cluster = launch(Parts { identity, config, sockets, keeper, data_dir, announcer }).await?;
+    let cluster = launch(Parts { identity, config, sockets, keyring, keeper, data_dir, announcer }).await?;
     if !contacts.is_empty() {
         let joiner = cluster.0.joiner.clone();
         // It ends when a contact has answered, or with the node.
@@ -67,6 +74,7 @@ struct Parts {
     identity: Identity,
     config: Config,
     sockets: Sockets,
+    keyring: Option<Keyring>,
     keeper: Keeper,
     data_dir: Option<PathBuf>,
     announcer: Announcer,
@@ -163,7 +171,7 @@ const fn takes_no_writes(kind: io::ErrorKind) -> bool {
 
 /// Starts the task, and waits until the node may speak.
 async fn launch(parts: Parts) -> Result<Cluster, StartError> {
-    let Parts { identity, config, sockets, keeper, data_dir, announcer } = parts;
+    let Parts { identity, config, sockets, keyring, keeper, data_dir, announcer } = parts;
     let Sockets { udp, tcp, local_address, faults } = sockets;
     let (name, advertised) = (identity.name.clone(), identity.addresses[0]);
     let (requests, receiver) = mpsc::channel::<Request>(REQUESTS_MAX);
@@ -173,18 +181,23 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
     let events = announcer.downgrade();
     let joiner = Joiner::new(&requests, events.clone(), [local_address, advertised], &config);
     let clock = Clock::start();
+    let node = Node::new(identity.clone(), config.clone(), key::random_bits()?, clock.now());
+    let sealing = keyring.as_ref().map(Sealing::new);
+    let seal = sealing.as_ref().map(|sealing| sealing.of_datagrams(&node)).transpose()?;
+    let terms = sealing.as_ref().map(|sealing| sealing.of_streams(&node));
     let driver = Driver {
-        node: Node::new(identity.clone(), config.clone(), key::random_bits()?, clock.now()),
+        node,
         clock,
         identity,
-        datagrams: Datagrams::new(udp, local_address, faults.clone(), Arc::clone(&counters)),
-        streams: Streams::new(tcp, local_address, config.streams_max, faults.clone(), Arc::clone(&counters)),
+        datagrams: Datagrams::new(udp, local_address, seal, faults.clone(), Arc::clone(&counters)),
+        streams: Streams::new(tcp, local_address, config.streams_max, terms, faults.clone(), Arc::clone(&counters)),
         keeper,
         desk: Desk::new(announcer, requests.downgrade()),
         requests: receiver,
         started: Some(started),
         stop,
         not_stored: None,
+        warned: BTreeMap::new(),
         stopped: None,
         config: config.clone(),
     };
@@ -206,13 +219,43 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
         stop: stopped,
         faults,
         counters,
+        sealing,
     })))
+}
+
+/// The keys of a running node, and what was refused for lack of them.
+#[derive(Debug)]
+pub(crate) struct Sealing {
+    pub(crate) keys: watch::Sender<Arc<Ring>>,
+    pub(crate) counters: Arc<SealCounters>,
+}
+
+impl Sealing {
+    fn new(keyring: &Keyring) -> Self {
+        Self { keys: watch::Sender::new(Arc::new(Ring::of(keyring))), counters: Arc::default() }
+    }
+
+    fn of_datagrams(&self, node: &Node) -> Result<DatagramSealing, StartError> {
+        let window = seal::window_of(node.config().tombstone_ttl);
+        let draw = || key::random_bits().ok();
+        let sealer = Sealer::new(node.id(), node.cluster_hash(), window, self.keys.subscribe(), draw);
+        let sealer = Box::new(sealer.ok_or(StartError::NoRandomness)?);
+        Ok(DatagramSealing { sealer, counters: Arc::clone(&self.counters) })
+    }
+
+    fn of_streams(&self, node: &Node) -> Terms {
+        Terms {
+            cluster: node.cluster_hash(),
+            cluster_name: node.config().cluster.as_str().into(),
+            window: seal::window_of(node.config().tombstone_ttl),
+            keys: self.keys.subscribe(),
+            counters: Arc::clone(&self.counters),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[tokio::test]
@@ -229,11 +272,12 @@ mod tests {
             secret: None,
             stored: Stored::default(),
             durable: true,
+            overhead: Overhead::default(),
         };
         let announcer = Announcer::new();
         let mut events = announcer.listen();
-        let (config, data_dir) = (Config::default(), None);
-        let parts = Parts { identity, config, sockets, keeper, data_dir, announcer };
+        let (config, data_dir, keyring) = (Config::default(), None, None);
+        let parts = Parts { identity, config, sockets, keyring, keeper, data_dir, announcer };
         let cluster = launch(parts).await.unwrap();
         assert_ne!(cluster.id(), NodeId(7));
         assert!(!cluster.is_durable());

@@ -25,7 +25,7 @@ fn rows(info: &Info) -> [(&'static str, String); 13] {
         format!("{}, {}", print::count(datagrams, "datagram"), print::count(bytes, "byte"))
     };
     let members = info.members;
-    let dropped: u64 = info.dropped.values().sum();
+    let dropped: u64 = info.dropped.values().chain(info.unsealed.iter().flat_map(|causes| causes.values())).sum();
     [
         ("name", format!("{} ({})", info.name, info.id)),
         ("cluster", format!("{}, about {} nodes", info.cluster, info.size_estimate)),

@@ -28,7 +28,7 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
     Setting {
         key: "bind",
         unit: "address",
-        source: "loopback until traffic is sealed",
+        source: "0.0.0.0:4747 with a key file, else 127.0.0.1:4747, where empty",
         meaning: "Where to gossip, UDP and TCP.",
     },
     Setting {
@@ -55,6 +55,12 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
         unit: "directory",
         source: "nothing is kept where empty",
         meaning: "Where identity and known members are kept.",
+    },
+    Setting {
+        key: "key_file",
+        unit: "path",
+        source: "nothing is sealed where empty",
+        meaning: "The cluster's key, as `rumor keygen` writes it.",
     },
     Setting { key: "log", unit: "text or json", source: "convention", meaning: "How the log is written to stderr." },
     Setting {

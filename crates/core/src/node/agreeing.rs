@@ -525,6 +525,7 @@ mod tests {
             secret: None,
             stored: Stored::default(),
             durable: false,
+            overhead: crate::identity::Overhead::default(),
         };
         let mut node = Node::new(identity, Config::default(), 1, now(0));
         let mut give = |at, input| {

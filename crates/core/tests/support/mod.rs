@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use rumormill_core::config::View;
 use rumormill_core::io::{Command, StreamId, Ticket};
 use rumormill_core::{
-    Channel, Config, ConfigBuilder, Identity, Input, Instant, Node, NodeId, Now, Output, Stored, Tags, Wall,
+    Channel, Config, ConfigBuilder, Identity, Input, Instant, Node, NodeId, Now, Output, Overhead, Stored, Tags, Wall,
 };
 
 pub(crate) const HEADER: usize = 30;
@@ -30,6 +30,7 @@ pub(crate) fn node(number: u8, config: Config) -> Node {
         secret: None,
         stored: Stored::default(),
         durable: false,
+        overhead: Overhead::default(),
     };
     Node::new(identity, config, u64::from(number), now(0))
 }
