@@ -119,6 +119,12 @@ pub(crate) struct Target {
     /// How long to wait for an answer
     #[arg(long, value_name = "D", default_value = "5s", value_parser = duration::parse)]
     pub(crate) timeout: Duration,
+    /// The file with the token that the agent asks for
+    #[arg(long, value_name = "F", env = "RUMOR_TOKEN_FILE", hide_env_values = true)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Who vouches for the agent at an https:// address: certificates as PEM
+    #[arg(long, value_name = "F", env = "RUMOR_CA_FILE", hide_env_values = true)]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// Where an agent serves HTTP unless told otherwise.

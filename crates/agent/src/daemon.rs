@@ -1,15 +1,14 @@
 //! The agent: one node of the cluster, its HTTP interface and its log, until it leaves or is stopped.
 
 mod answers;
+mod doors;
 mod founding;
 pub(crate) mod gauges;
 mod teller;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rumormill::{Cluster, Events, Node, StartError, StopReason};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
@@ -17,9 +16,10 @@ use crate::cli;
 use crate::commands::keys;
 use crate::documents::{DataInfo, Info, Protocol, ReadyNode, Traffic};
 use crate::failure::{Failure, Kind};
-use crate::http;
 use crate::logs::Logs;
 use crate::settings::{Preset, Settings};
+
+use doors::Doors;
 
 pub(crate) use answers::{BUILT_IN, find};
 pub(crate) use teller::document;
@@ -32,7 +32,10 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub(crate) struct Agent {
     pub(crate) cluster: Cluster,
     pub(crate) logs: Logs,
-    pub(crate) http: SocketAddr,
+    /// The URL of its HTTP interface.
+    pub(crate) http: String,
+    /// Where metrics are served a second time.
+    metrics: Option<String>,
     /// Whether contacts were given, so that being alone means not having joined yet.
     pub(crate) has_contacts: bool,
     /// Turns true when the process is about to end.
@@ -53,7 +56,8 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
     let leave_on_terminate = settings.node.leave_on_terminate;
     let reason = runtime.block_on(async {
         let voters = settings.agreement_voters.clone();
-        let (agent, events, listener, end) = start(settings, logs).await?;
+        let doors = Doors::open(&settings).await?;
+        let (agent, events, end) = start(settings, logs, &doors).await?;
         greet(&agent);
         tokio::spawn(teller::tell(agent.clone(), events, json));
         tokio::spawn(answers::info(agent.clone()));
@@ -62,7 +66,7 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
         if !voters.is_empty() {
             tokio::spawn(founding::name_voters(agent.clone(), voters));
         }
-        let serving = tokio::spawn(http::serve(agent.clone(), listener));
+        let serving = doors.serve(&agent);
         let starter_gone = flags.until_stdin_closes.then(standard_input_closed);
         let reason = until_stopped(&agent.cluster, leave_on_terminate, starter_gone).await?;
         end.send_replace(true);
@@ -80,9 +84,7 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
     }
 }
 
-async fn start(settings: Settings, logs: Logs) -> Result<(Agent, Events, TcpListener, watch::Sender<bool>), Failure> {
-    let listener = TcpListener::bind(settings.http).await.map_err(|error| http_refused(settings.http, &error))?;
-    let http = listener.local_addr().map_err(|error| http_refused(settings.http, &error))?;
+async fn start(settings: Settings, logs: Logs, doors: &Doors) -> Result<(Agent, Events, watch::Sender<bool>), Failure> {
     let Settings { node, preset, name, bind, advertise, join, data_dir, tags, .. } = settings;
     let has_contacts = !join.is_empty();
     let mut builder = Cluster::builder(name).bind(bind.to_string()).join(join).config((*node).clone());
@@ -104,15 +106,9 @@ async fn start(settings: Settings, logs: Logs) -> Result<(Agent, Events, TcpList
     let events = builder.events();
     let cluster = builder.start().await?;
     let (end, ending) = watch::channel(false);
-    let agent = Agent { cluster, logs, http, has_contacts, ending, preset, started: Instant::now() };
-    Ok((agent, events, listener, end))
-}
-
-fn http_refused(address: SocketAddr, error: &std::io::Error) -> Failure {
-    if error.kind() == std::io::ErrorKind::AddrInUse {
-        return Failure::value("http", address, "an address whose port no other process uses").with_code("in_use");
-    }
-    Failure::value("http", address, format!("an address of this machine that may be bound ({error})"))
+    let (http, metrics) = (doors.url.clone(), doors.metrics_url.clone());
+    let agent = Agent { cluster, logs, http, metrics, has_contacts, ending, preset, started: Instant::now() };
+    Ok((agent, events, end))
 }
 
 impl From<StartError> for Failure {
@@ -137,13 +133,16 @@ fn greet(agent: &Agent) {
     let kept =
         cluster.data_dir().map_or_else(|| "nothing is kept".to_owned(), |dir| format!("kept in {}", dir.display()));
     tracing::info!(
-        "agent {} of cluster {} gossips on {} (UDP and TCP, {}) and serves http://{}; {kept}",
+        "agent {} of cluster {} gossips on {} (UDP and TCP, {}) and serves {}; {kept}",
         cluster.name(),
         cluster.cluster_name(),
         cluster.local_address(),
         if cluster.is_sealed() { "sealed" } else { "not sealed" },
         agent.http,
     );
+    if let Some(url) = &agent.metrics {
+        tracing::info!("metrics are at {url} too, for everybody in reach");
+    }
 }
 
 /// Waits for the end: a signal, the starter's end, or the node's own.
@@ -196,7 +195,8 @@ impl Agent {
     /// The info document.
     pub(crate) async fn info(&self) -> Result<Info, rumormill::Closed> {
         let cluster = &self.cluster;
-        let (http, preset, uptime) = (self.http, self.preset, self.started.elapsed());
+        let (http, metrics) = (self.http.clone(), self.metrics.clone());
+        let (preset, uptime) = (self.preset, self.uptime());
         let (name, address) = (cluster.name().to_owned(), cluster.advertised());
         let (is_durable, data_dir) = (cluster.is_durable(), cluster.data_dir().map(|dir| dir.display().to_string()));
         let (is_sealed, sockets) = (cluster.is_sealed(), cluster.socket_counts());
@@ -216,7 +216,8 @@ impl Agent {
                     cluster: node.config().cluster.clone(),
                     pid: std::process::id(),
                     address: address.to_string(),
-                    http: Some(format!("http://{http}")),
+                    http: Some(http),
+                    metrics,
                     version: env!("CARGO_PKG_VERSION").to_owned(),
                     protocol: Protocol { min, max },
                     preset: preset.as_str().to_owned(),
@@ -240,6 +241,11 @@ impl Agent {
             .await
     }
 
+    /// For how long it has been up.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// What tells people about this agent as soon as it answers.
     pub(crate) fn ready(&self) -> ReadyNode {
         ReadyNode {
@@ -247,7 +253,7 @@ impl Agent {
             id: self.cluster.id().to_string(),
             pid: std::process::id(),
             gossip: self.cluster.local_address().to_string(),
-            http: Some(format!("http://{}", self.http)),
+            http: Some(self.http.clone()),
             data_dir: self.cluster.data_dir().map(|dir| dir.display().to_string()),
         }
     }

@@ -184,7 +184,7 @@ fn headline(flags: &cli::Dev, settings: &Settings) -> String {
 fn lose(fleet: &Fleet, share: f64) -> Result<(), Failure> {
     let change = FaultsChange { loss: Some(share), ..FaultsChange::default() };
     for agent in fleet.nodes.iter().filter_map(|node| node.ready.http.clone()) {
-        let client = Client::new(&Target { agent, timeout: CHILD_TIMEOUT })?;
+        let client = Client::new(&Target { agent, timeout: CHILD_TIMEOUT, token_file: None, ca_file: None })?;
         drop(client.call::<FaultsDocument>(Method::PATCH, "/v1/faults", Some(&change))?);
     }
     Ok(())

@@ -156,6 +156,8 @@ pub(crate) struct Info {
     pub(crate) address: String,
     /// Where it serves HTTP.
     pub(crate) http: Option<String>,
+    /// Where it serves metrics a second time.
+    pub(crate) metrics: Option<String>,
     /// Of the program.
     pub(crate) version: String,
     pub(crate) protocol: Protocol,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rumormill_core::{Config, Tags};
 use serde::{Deserialize, Serialize};
 
-use crate::address::{self, GOSSIP_PORT, HTTP_PORT};
+use crate::address::{self, GOSSIP_PORT, HTTP_PORT, METRICS_PORT};
 use crate::cli;
 use crate::failure::Failure;
 use crate::logs::{Format, Level};
@@ -32,6 +32,10 @@ pub(crate) struct AgentSettings {
     pub(crate) join: Vec<String>,
     pub(crate) agreement_voters: Vec<String>,
     pub(crate) http: String,
+    pub(crate) http_token_file: String,
+    pub(crate) http_cert_file: String,
+    pub(crate) http_key_file: String,
+    pub(crate) metrics: String,
     pub(crate) data_dir: String,
     pub(crate) key_file: String,
     pub(crate) log: Format,
@@ -51,6 +55,10 @@ impl Default for AgentSettings {
             join: Vec::new(),
             agreement_voters: Vec::new(),
             http: SocketAddr::from(([127, 0, 0, 1], HTTP_PORT)).to_string(),
+            http_token_file: String::new(),
+            http_cert_file: String::new(),
+            http_key_file: String::new(),
+            metrics: String::new(),
             data_dir: String::new(),
             key_file: String::new(),
             log: Format::default(),
@@ -73,6 +81,10 @@ pub(crate) struct Settings {
     pub(crate) join: Vec<String>,
     pub(crate) agreement_voters: Vec<String>,
     pub(crate) http: SocketAddr,
+    pub(crate) http_token_file: Option<PathBuf>,
+    /// Certificates and private key of HTTPS.
+    pub(crate) http_tls: Option<(PathBuf, PathBuf)>,
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) key_file: Option<PathBuf>,
     pub(crate) log: Format,
@@ -112,6 +124,9 @@ impl Settings {
             join,
             agreement_voters: agent.agreement_voters,
             http: address::local("http", &http, HTTP_PORT)?,
+            http_token_file: given(&agent.http_token_file).map(PathBuf::from),
+            http_tls: both("http_cert_file", &agent.http_cert_file, "http_key_file", &agent.http_key_file)?,
+            metrics: given(&agent.metrics).map(|text| address::local("metrics", text, METRICS_PORT)).transpose()?,
             data_dir: given(&data_dir).map(PathBuf::from),
             key_file,
             log,
@@ -133,12 +148,15 @@ impl Settings {
         if !self.bind.ip().is_loopback() && self.allow_faults {
             return Err(Failure::value("allow_faults", "true", "false unless bind is a loopback address"));
         }
-        if !self.http.ip().is_loopback() {
-            let rule = "a loopback address: HTTP asks for no token yet, anybody in reach could command this agent";
+        if !self.http.ip().is_loopback() && self.http_token_file.is_none() {
+            let rule = "a loopback address, or with http_token_file: without a token anybody in reach could command this agent";
             return Err(Failure::value("http", self.http, rule));
         }
         if self.bind == self.http && self.bind.port() != 0 {
             return Err(Failure::value("http", self.http, "another address than bind"));
+        }
+        if let Some(metrics) = self.metrics.filter(|metrics| *metrics == self.http && metrics.port() != 0) {
+            return Err(Failure::value("metrics", metrics, "another address than http, which serves them as well"));
         }
         Ok(())
     }
@@ -146,6 +164,16 @@ impl Settings {
 
 fn given(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
+}
+
+/// Two settings that come together or not at all.
+fn both(one: &str, first: &str, other: &str, second: &str) -> Result<Option<(PathBuf, PathBuf)>, Failure> {
+    match (given(first), given(second)) {
+        (Some(first), Some(second)) => Ok(Some((first.into(), second.into()))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(Failure::value(other, "none", format!("given where {one} is"))),
+        (None, Some(_)) => Err(Failure::value(one, "none", format!("given where {other} is"))),
+    }
 }
 
 fn host_name() -> String {

@@ -39,6 +39,7 @@ mod key;
 mod keyring;
 pub mod leases;
 mod noise;
+pub mod private_file;
 mod questions;
 pub mod registers;
 mod request;

@@ -20,7 +20,7 @@ pub(super) fn show(flags: &cli::Info, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn rows(info: &Info) -> [(&'static str, String); 13] {
+fn rows(info: &Info) -> [(&'static str, String); 14] {
     let traffic = |Traffic { datagrams, bytes }| {
         format!("{}, {}", print::count(datagrams, "datagram"), print::count(bytes, "byte"))
     };
@@ -31,6 +31,7 @@ fn rows(info: &Info) -> [(&'static str, String); 13] {
         ("cluster", format!("{}, about {} nodes", info.cluster, info.size_estimate)),
         ("address", format!("{} (UDP and TCP, {})", info.address, if info.sealed { "sealed" } else { "not sealed" })),
         ("http", info.http.clone().unwrap_or_else(|| "not served".to_owned())),
+        ("metrics", info.metrics.clone().unwrap_or_else(|| "with http".to_owned())),
         ("program", format!("rumor {}, process {}, up {}", info.version, info.pid, print::age(info.uptime))),
         ("settings", format!("preset {}, {}, {} view", info.preset, info.mode, info.view)),
         ("kept", kept(info)),

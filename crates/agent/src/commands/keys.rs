@@ -36,13 +36,7 @@ pub(crate) fn read(field: &str, path: &Path) -> Result<Keyring, Failure> {
 
 fn unusable(field: &str, path: &Path, error: &KeyFileError) -> Failure {
     let rule = match error {
-        KeyFileError::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
-            "a new file: a key is never overwritten".to_owned()
-        }
-        KeyFileError::Io { source, .. } => format!("a file that can be read and written ({source})"),
-        KeyFileError::Open { mode, .. } => {
-            format!("closed to others, its mode is {mode:04o}: `chmod {} {}` mends it", error.mode(), path.display())
-        }
+        KeyFileError::File(error) => error.rule(),
         KeyFileError::Malformed { .. } => "a key file as `rumor keygen` writes it".to_owned(),
     };
     Failure::value(field, path.display(), rule).with_code("key_file")

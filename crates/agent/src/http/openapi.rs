@@ -5,8 +5,8 @@ use utoipa::openapi::RefOr;
 use utoipa::{OpenApi, openapi};
 
 use super::{
-    agreement, data, events, faults, gauges, import, info, leases, listing, logs, members, queries, registers, topics,
-    watch,
+    agreement, data, events, faults, gauges, import, info, leases, listing, logs, members, metrics, queries, registers,
+    topics, watch,
 };
 
 #[derive(OpenApi)]
@@ -16,6 +16,7 @@ use super::{
         info::info,
         info::health,
         info::ready,
+        metrics::metrics,
         members::list,
         members::show,
         members::remove,

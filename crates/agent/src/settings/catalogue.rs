@@ -47,8 +47,32 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
     Setting {
         key: "http",
         unit: "address",
-        source: "loopback until HTTP asks for a token",
-        meaning: "Where to serve HTTP.",
+        source: "this machine only",
+        meaning: "Where to serve HTTP; what is not loopback takes a token.",
+    },
+    Setting {
+        key: "http_token_file",
+        unit: "path",
+        source: "no token where empty",
+        meaning: "The token that HTTP asks for: a line of 32 to 512 letters, digits and signs, which only its owner can read.",
+    },
+    Setting {
+        key: "http_cert_file",
+        unit: "path",
+        source: "no TLS where empty",
+        meaning: "Certificates of HTTPS as PEM, the agent's own first.",
+    },
+    Setting {
+        key: "http_key_file",
+        unit: "path",
+        source: "no TLS where empty",
+        meaning: "The private key of HTTPS as PEM, which only its owner can read.",
+    },
+    Setting {
+        key: "metrics",
+        unit: "address",
+        source: "with HTTP where empty",
+        meaning: "Where to serve /metrics, /health and /ready a second time, without a token and TLS.",
     },
     Setting {
         key: "data_dir",

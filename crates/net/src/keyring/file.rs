@@ -4,45 +4,26 @@
 //! behind it. The first key is used, the others are accepted. Lines that begin with `#` are for people.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::{KEY_BYTES, Key, Keyring, SECRET_BYTES};
+use crate::private_file::{self, PrivateFileError};
 
 const FIRST_LINE: &str = "rumormill-key 1";
-/// No key file is longer.
-const FILE_BYTES_MAX: u64 = 16 << 10;
 /// Readable and writable by its owner alone.
 const MODE: u32 = 0o600;
-/// What a file must not let others do; its group may read it where its owner is root.
-const BITS_OF_OTHERS: u32 = 0o077;
-const GROUP_READ: u32 = 0o040;
 
 /// Why a key file was not read or written. No key is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// It cannot be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Others than its owner can read or change it.
-    #[error("{} can be read or changed by others (mode {mode:04o}); `chmod {} {}` mends it", path.display(), mend(*owner), path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-        /// The user whose file it is.
-        owner: u32,
-    },
+    /// It cannot be read or written, or others can.
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
     /// There is no key in it, or not as this version writes it.
     #[error("{} is no key file: `rumor keygen FILE` makes one", path.as_deref().unwrap_or_else(|| Path::new("this")).display())]
     Malformed {
@@ -51,53 +32,19 @@ pub enum KeyFileError {
     },
 }
 
-impl KeyFileError {
-    /// The mode that the file should have.
-    pub const fn mode(&self) -> &'static str {
-        match self {
-            Self::Open { owner, .. } => mend(*owner),
-            Self::Io { .. } | Self::Malformed { .. } => mend(1),
-        }
-    }
-}
-
-/// The mode that an owner should give a key file.
-const fn mend(owner: u32) -> &'static str {
-    if owner == 0 { "0640" } else { "0600" }
-}
-
 pub(super) fn read(path: &Path) -> Result<Keyring, KeyFileError> {
-    let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    // Of the file that is open, whatever its name means by now.
-    let metadata = file.metadata().map_err(failed)?;
-    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
-    if !is_private(&metadata) {
-        return Err(KeyFileError::Open { path: path.to_owned(), mode, owner });
-    }
-    let mut text = Zeroizing::new(String::with_capacity(1 << 10));
-    match file.take(FILE_BYTES_MAX).read_to_string(&mut text) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => text.clear(),
-        Err(error) => return Err(failed(error)),
-    }
-    parse(&text).ok_or_else(|| KeyFileError::Malformed { path: Some(path.to_owned()) })
-}
-
-fn is_private(metadata: &Metadata) -> bool {
-    let others = metadata.mode() & BITS_OF_OTHERS;
-    others == 0 || others == GROUP_READ && metadata.uid() == 0
+    parse(&private_file::read(path)?).ok_or_else(|| KeyFileError::Malformed { path: Some(path.to_owned()) })
 }
 
 pub(super) fn write_new(keyring: &Keyring, path: &Path) -> Result<(), KeyFileError> {
-    let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
+    let failed = |source| PrivateFileError::Io { path: path.to_owned(), source };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path).map_err(failed)?;
     let written = file.write_all(to_text(keyring).as_bytes()).and_then(|()| file.sync_all());
-    written.map_err(|source| {
+    Ok(written.map_err(|source| {
         // Half a key file serves nobody.
         fs::remove_file(path).ok();
         failed(source)
-    })
+    })?)
 }
 
 pub(super) fn to_text(keyring: &Keyring) -> Zeroizing<String> {
@@ -156,7 +103,8 @@ fn from_hex<const N: usize>(digits: &str) -> Option<Zeroizing<[u8; N]>> {
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt;
+    use std::io::ErrorKind;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 
@@ -184,7 +132,9 @@ mod tests {
     fn a_file_that_is_there_is_not_overwritten() {
         let (_directory, path) = written("something else", 0o600);
         let error = Keyring::generate().unwrap().write_new(&path).unwrap_err();
-        assert!(matches!(error, KeyFileError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists));
+        assert!(
+            matches!(error, KeyFileError::File(PrivateFileError::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists)
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), "something else");
     }
 
