@@ -4,8 +4,10 @@ mod answers;
 mod doors;
 mod founding;
 pub(crate) mod gauges;
+mod handlers;
 mod teller;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rumormill::{Cluster, Events, Node, StartError, StopReason};
@@ -22,6 +24,7 @@ use crate::settings::{Preset, Settings};
 use doors::Doors;
 
 pub(crate) use answers::{BUILT_IN, find};
+pub(crate) use handlers::{Handler, Outcomes};
 pub(crate) use teller::document;
 
 /// How long answers under way may take to reach their clients once the node has stopped.
@@ -38,6 +41,8 @@ pub(crate) struct Agent {
     metrics: Option<String>,
     /// Whether contacts were given, so that being alone means not having joined yet.
     pub(crate) has_contacts: bool,
+    /// How the commands of its handlers ended.
+    pub(crate) handled: Arc<Outcomes>,
     /// Turns true when the process is about to end.
     pub(crate) ending: watch::Receiver<bool>,
     preset: Preset,
@@ -55,7 +60,7 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Kind::Refused, "system", format!("the system gives no event queue: {error}")))?;
     let leave_on_terminate = settings.node.leave_on_terminate;
     let reason = runtime.block_on(async {
-        let voters = settings.agreement_voters.clone();
+        let (voters, handlers) = (settings.agreement_voters.clone(), settings.on.clone());
         let doors = Doors::open(&settings).await?;
         let (agent, events, end) = start(settings, logs, &doors).await?;
         greet(&agent);
@@ -63,6 +68,9 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
         tokio::spawn(answers::info(agent.clone()));
         tokio::spawn(answers::member(agent.clone()));
         tokio::spawn(gauges::measure(agent.clone()));
+        for handler in handlers {
+            tokio::spawn(handlers::attend(agent.clone(), handler));
+        }
         if !voters.is_empty() {
             tokio::spawn(founding::name_voters(agent.clone(), voters));
         }
@@ -107,7 +115,8 @@ async fn start(settings: Settings, logs: Logs, doors: &Doors) -> Result<(Agent, 
     let cluster = builder.start().await?;
     let (end, ending) = watch::channel(false);
     let (http, metrics) = (doors.url.clone(), doors.metrics_url.clone());
-    let agent = Agent { cluster, logs, http, metrics, has_contacts, ending, preset, started: Instant::now() };
+    let (handled, started) = (Arc::default(), Instant::now());
+    let agent = Agent { cluster, logs, http, metrics, has_contacts, handled, ending, preset, started };
     Ok((agent, events, end))
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::{self, GOSSIP_PORT, HTTP_PORT, METRICS_PORT};
 use crate::cli;
+use crate::daemon::Handler;
 use crate::failure::Failure;
 use crate::logs::{Format, Level};
 
@@ -42,6 +43,7 @@ pub(crate) struct AgentSettings {
     pub(crate) log_level: Level,
     pub(crate) allow_faults: bool,
     pub(crate) insecure: bool,
+    pub(crate) on: Vec<Handler>,
     pub(crate) tags: Tags,
 }
 
@@ -65,6 +67,7 @@ impl Default for AgentSettings {
             log_level: Level::default(),
             allow_faults: false,
             insecure: false,
+            on: Vec::new(),
             tags: Tags::new(),
         }
     }
@@ -90,6 +93,7 @@ pub(crate) struct Settings {
     pub(crate) log: Format,
     pub(crate) log_level: Level,
     pub(crate) allow_faults: bool,
+    pub(crate) on: Vec<Handler>,
     pub(crate) tags: Tags,
 }
 
@@ -132,6 +136,7 @@ impl Settings {
             log,
             log_level,
             allow_faults: agent.allow_faults,
+            on: agent.on,
             tags: agent.tags,
         };
         settings.check(agent.insecure)?;
@@ -140,6 +145,7 @@ impl Settings {
 
     /// What is not sealed stays on this machine, unless somebody takes the risk knowingly.
     fn check(&self, insecure: bool) -> Result<(), Failure> {
+        self.on.iter().enumerate().try_for_each(|(place, handler)| handler.check(place))?;
         if !self.bind.ip().is_loopback() && self.key_file.is_none() && !insecure {
             let rule = "a loopback address, or with --key-file (`rumor keygen` makes one): without a key nothing is sealed, and \
                         anybody in reach could join, read and forge; --insecure takes that risk";

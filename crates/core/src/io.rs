@@ -422,6 +422,18 @@ pub enum MemberChange {
 }
 
 impl MemberChange {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Joined,
+        Self::Updated,
+        Self::Suspected,
+        Self::Refuted,
+        Self::Failed,
+        Self::Left,
+        Self::Removed,
+        Self::Replaced,
+    ];
+
     /// The word that documents use.
     pub const fn as_str(self) -> &'static str {
         match self {

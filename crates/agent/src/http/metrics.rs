@@ -25,6 +25,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String)))]
 pub(super) async fn metrics(State(app): State<AppState>) -> Result<Response, Refused> {
     let mut families = app.agent.cluster.inspect(of_node).await?;
+    let handled = app.agent.handled.by_name();
+    families.push(Family::counters("rumor_handlers", "Commands of [[on]], by how they ended", "outcome", handled));
     families.extend(of_process(&app.agent));
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Families(families)));

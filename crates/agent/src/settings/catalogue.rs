@@ -105,6 +105,12 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
         source: "nothing is sealed yet",
         meaning: "Whether an address that is not loopback is accepted.",
     },
+    Setting {
+        key: "on",
+        unit: "list of tables",
+        source: "none",
+        meaning: "Commands to run when something happens; in a file as [[on]] with events or topic, tags, command and timeout.",
+    },
     Setting { key: "tags", unit: "table", source: "none", meaning: "What this node says about itself." },
 ];
 
