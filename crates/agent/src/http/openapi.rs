@@ -5,8 +5,8 @@ use utoipa::openapi::RefOr;
 use utoipa::{OpenApi, openapi};
 
 use super::{
-    agreement, data, events, faults, gauges, import, info, leases, listing, logs, members, queries, registers, topics,
-    watch,
+    agreement, data, events, faults, gauges, import, info, keys, leases, listing, logs, members, queries, registers,
+    topics, watch,
 };
 
 #[derive(OpenApi)]
@@ -56,6 +56,10 @@ use super::{
         gauges::put,
         gauges::delete,
         gauges::aggregate,
+        keys::list,
+        keys::add,
+        keys::switch,
+        keys::remove,
         faults::show,
         faults::change,
         faults::heal,
