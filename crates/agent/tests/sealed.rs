@@ -7,6 +7,8 @@ use std::fs::{self, Permissions};
 use std::net::UdpSocket;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use support::{Agent, HASTY, run, text, until_all_know_all, words};
@@ -201,7 +203,6 @@ fn standing(agent: &Agent, id: &str) -> (u64, u64) {
 
 #[test]
 fn a_key_is_changed_under_load_without_a_message_lost_and_who_was_off_finds_back() {
-    const MESSAGES: usize = 600;
     let directory = tempfile::tempdir().unwrap();
     let first = keygen(&directory, "first", &[]);
     let second = keygen(&directory, "second", &["--from", &first]);
@@ -223,10 +224,11 @@ fn a_key_is_changed_under_load_without_a_message_lost_and_who_was_off_finds_back
     // Nobody has the new key yet.
     let (code, _, complaint) = n1.said(&["keys", "use", &new]);
     assert!(code == 1 && complaint.contains("no key"), "{complaint}");
-    let news = [&n2, &n3].map(|agent| agent.follow(&["subscribe", "news", "--count", &MESSAGES.to_string()]));
+    let news = [&n2, &n3].map(|agent| agent.follow(&["subscribe", "news", "--history", "1000"]));
+    let done = Arc::new(AtomicBool::new(false));
     let load = {
-        let http = n1.http.clone();
-        std::thread::spawn(move || publish(&http, MESSAGES))
+        let (http, done) = (n1.http.clone(), Arc::clone(&done));
+        std::thread::spawn(move || publish_until(&http, &done))
     };
     let added = n1.ask(&["keys", "add", &second]);
     assert_eq!((&added["id"], &added["members"], &added["of"]), (&new.as_str().into(), &3.into(), &3.into()));
@@ -237,9 +239,10 @@ fn a_key_is_changed_under_load_without_a_message_lost_and_who_was_off_finds_back
     assert_eq!((standing(&n3, &old), standing(&n3, &new)), ((3, 0), (3, 3)));
     n3.ask(&["keys", "remove", &old]);
     assert_eq!((standing(&n1, &old), standing(&n1, &new)), ((0, 0), (3, 3)));
-    load.join().unwrap();
+    done.store(true, Ordering::Relaxed);
+    let published = load.join().unwrap();
     for news in &news {
-        for sequence in 1..=MESSAGES {
+        for sequence in 1..=published {
             let line = news.next();
             assert_eq!((line["missed"].is_null(), &line["sequence"]), (true, &sequence.to_string().into()), "{line}");
         }
@@ -265,13 +268,15 @@ fn a_key_is_changed_under_load_without_a_message_lost_and_who_was_off_finds_back
     assert_eq!(standing(&back, &new), (4, 4));
 }
 
-/// Publishes so many messages, one after the other.
-fn publish(http: &str, count: usize) {
-    for n in 0..count {
-        let mut command = support::rumor(&["publish", "news", &n.to_string(), "--agent", http]);
-        let output = command.output().unwrap();
+/// Publishes one message after the other, and says how many.
+fn publish_until(http: &str, done: &AtomicBool) -> usize {
+    let mut published = 0;
+    while !done.load(Ordering::Relaxed) || published == 0 {
+        let output = run(&["publish", "news", &published.to_string(), "--agent", http]);
         assert!(output.status.success(), "{}", text(&output.stderr));
+        published += 1;
     }
+    published
 }
 
 #[test]
@@ -280,14 +285,34 @@ fn a_key_is_used_only_once_all_have_it_and_another_clusters_is_not_taken() {
     let first = keygen(&directory, "first", &[]);
     let second = keygen(&directory, "second", &["--from", &first]);
     let (old, new) = (id_of(&first), id_of(&second));
+    // A member that has no place for one more.
+    let mut keys = fs::read_to_string(&first).unwrap();
+    let mut ids = vec![old[..2].to_owned(), new[..2].to_owned()];
+    while ids.len() < 9 {
+        let more = text(&run(&["keygen", "--from", &first]).stdout);
+        let path = directory.path().join("more").display().to_string();
+        fs::write(&path, &more).unwrap();
+        let id = id_of(&path)[..2].to_owned();
+        if !ids.contains(&id) {
+            keys.push_str(more.lines().find(|line| line.starts_with("key ")).unwrap());
+            keys.push('\n');
+            ids.push(id);
+        }
+    }
+    let full = directory.path().join("full");
+    fs::write(&full, keys).unwrap();
+    fs::set_permissions(&full, Permissions::from_mode(0o600)).unwrap();
     let n1 = Agent::start("n1", &["--key-file", &first]);
-    n1.ask(&["keys", "add", &second]);
-    // It came later, with the key file of before.
-    let n2 = Agent::join("n2", &n1, &["--key-file", &first]);
+    let n2 = Agent::join("n2", &n1, &["--key-file", full.to_str().unwrap()]);
     until_all_know_all(&[&n1, &n2]);
+
+    let (code, said, complaint) = n1.said(&["keys", "add", &second]);
+    assert_eq!((code, said), (1, format!("1 of 2 members accept key {new}\n")));
+    assert!(complaint.contains("n2 does not: it accepts 8 keys already"), "{complaint}");
     let (code, _, complaint) = n1.said(&["keys", "use", &new]);
     assert!(code == 1 && complaint.contains(&format!("not known to have key {new}: n2")), "{complaint}");
-    assert_eq!(n1.ask(&["keys", "list"])[0]["id"], old.as_str());
+    assert_eq!(standing(&n1, &old), (2, 2));
+    n2.ask(&["keys", "remove", &ids[8]]);
     n1.ask(&["keys", "add", &second]);
     n1.ask(&["keys", "use", &new]);
     let (code, _, complaint) = n1.said(&["keys", "remove", &new, "--force"]);
