@@ -2,6 +2,7 @@
 
 mod agreement;
 mod data;
+mod keys;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::Duration;
 pub(crate) use agreement::{Agree, Elect, Lock, Name, Register};
 use clap::{Args, Parser, Subcommand};
 pub(crate) use data::{Add, Delete, Export, Get, Import, List, Manner, Put, SetChange, Watch};
+pub(crate) use keys::{Keygen, Keys};
 use rumormill_core::duration;
 
 use crate::documents::Function;
@@ -96,6 +98,9 @@ pub(crate) enum Command {
     /// Change what this agent says about itself
     #[command(subcommand)]
     Tags(Tags),
+    /// Change the cluster's key while it runs
+    #[command(subcommand)]
+    Keys(Keys),
     /// Show what the agent is and how it fares
     Info(Info),
     /// Follow the agent's log
@@ -222,17 +227,6 @@ pub(crate) struct Agent {
     /// End when standard input closes: whoever started this agent is gone
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
-}
-
-/// `rumor keygen`
-#[derive(Args, Debug)]
-pub(crate) struct Keygen {
-    /// Write it to this new file, which only its owner can read [default: print it]
-    #[arg(value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-    /// Make the next key of the cluster whose key is in this file
-    #[arg(long, value_name = "F")]
-    pub(crate) from: Option<PathBuf>,
 }
 
 /// `rumor config`

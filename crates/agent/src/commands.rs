@@ -73,6 +73,7 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::Gauge(flags) => gauges::set(&flags, output),
         Command::Aggregate(flags) => gauges::aggregate(&flags, output),
         Command::Tags(command) => tags::run(command, output),
+        Command::Keys(command) => keys::run(command, output),
         Command::Info(flags) => info::show(&flags, output),
         Command::Logs(flags) => info::logs(&flags, output),
         Command::Fault(command) => fault::run(command, output),

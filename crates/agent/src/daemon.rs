@@ -10,13 +10,13 @@ mod teller;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rumormill::{Cluster, Events, Node, StartError, StopReason};
+use rumormill::{Cluster, Events, KeyId, Node, SealCounts, StartError, StopReason};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::cli;
 use crate::commands::keys;
-use crate::documents::{DataInfo, Info, Protocol, ReadyNode, Traffic};
+use crate::documents::{DataInfo, Info, Protocol, ReadyNode, SealingInfo, Traffic};
 use crate::failure::{Failure, Kind};
 use crate::logs::Logs;
 use crate::settings::{Preset, Settings};
@@ -213,6 +213,7 @@ impl Agent {
             let handshakes = ("handshakes", counts.handshakes);
             counts.by_cause().into_iter().chain([handshakes]).map(|(cause, count)| (cause.to_owned(), count)).collect()
         });
+        let sealing = cluster.keys().map(|keys| sealing_info(&keys.own(), cluster.seal_counts()));
         cluster
             .inspect(move |node| {
                 let counts = node.member_counts();
@@ -242,6 +243,7 @@ impl Agent {
                     sent: Traffic { datagrams: sockets.datagrams_sent, bytes: sockets.bytes_sent },
                     received: Traffic { datagrams: sockets.datagrams_received, bytes: sockets.bytes_received },
                     dropped: counters.dropped.by_cause().map(|(cause, count)| (cause.to_owned(), count)).into(),
+                    sealing,
                     unsealed,
                     degraded: node.is_degraded(),
                     data: data_info(node),
@@ -266,6 +268,12 @@ impl Agent {
             data_dir: self.cluster.data_dir().map(|dir| dir.display().to_string()),
         }
     }
+}
+
+fn sealing_info(keys: &[KeyId], counts: Option<SealCounts>) -> SealingInfo {
+    let accepted: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    let refused_by = counts.and_then(|counts| counts.refused_by).map(|by| by.to_string());
+    SealingInfo { key: accepted.first().cloned().unwrap_or_default(), accepted, refused_by }
 }
 
 fn data_info(node: &Node) -> DataInfo {

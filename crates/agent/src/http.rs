@@ -8,6 +8,7 @@ mod gauges;
 mod guard;
 mod import;
 mod info;
+mod keys;
 mod leases;
 mod listener;
 mod listing;
@@ -67,13 +68,16 @@ fn watched() -> Router<AppState> {
 
 fn router(agent: Agent, guard: Guard) -> Router {
     let lease = post(leases::acquire).put(leases::renew).delete(leases::release);
-    let keys = get(data::get).put(data::put).delete(data::delete).post(data::change);
+    let data = get(data::get).put(data::put).delete(data::delete).post(data::change);
     let v1 = Router::new()
         .route("/info", get(info::info))
         .route("/members", get(members::list))
         .route("/members/{name}", get(members::show).delete(members::remove))
         .route("/events", get(events::watch))
         .route("/join", post(members::join))
+        .route("/keys", get(keys::list).post(keys::add))
+        .route("/keys/{id}", delete(keys::remove))
+        .route("/keys/{id}/use", post(keys::switch))
         .route("/leave", post(members::leave))
         .route("/tags", get(members::tags).patch(members::change_tags))
         .route("/topics/{topic}", get(topics::subscribe).post(topics::publish))
@@ -82,8 +86,8 @@ fn router(agent: Agent, guard: Guard) -> Router {
         .route("/queries/{name}/questions", get(queries::questions))
         .route("/queries/{name}/questions/{question}", post(queries::answer))
         .route("/data", get(listing::list))
-        .route("/data/", keys.clone())
-        .route("/data/{*key}", keys)
+        .route("/data/", data.clone())
+        .route("/data/{*key}", data)
         .route("/watch", get(watch::watch))
         .route("/import", post(import::import).layer(DefaultBodyLimit::disable()))
         .route("/agreement", get(agreement::status))

@@ -7,6 +7,8 @@ use std::fs::{self, Permissions};
 use std::net::UdpSocket;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use support::{Agent, HASTY, run, text, until_all_know_all, words};
@@ -183,4 +185,142 @@ fn a_cluster_to_try_things_with_is_sealed_with_a_key_of_its_own() {
     assert_eq!(fs::metadata(directory.path().join("cluster.key")).unwrap().mode() & 0o7777, 0o600);
     dev.signal("TERM");
     dev.wait_for_end();
+}
+
+/// The id of the first key in a key file.
+fn id_of(path: &str) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let comment = text.lines().filter_map(|line| line.strip_prefix("# ")).find(|comment| comment.len() == 16);
+    comment.unwrap().to_owned()
+}
+
+/// How many members accept a key, and how many use it.
+fn standing(agent: &Agent, id: &str) -> (u64, u64) {
+    let keys = agent.ask(&["keys", "list"]);
+    let key = keys.as_array().unwrap().iter().find(|key| key["id"] == id);
+    key.map_or((0, 0), |key| (key["members"].as_u64().unwrap(), key["used_by"].as_u64().unwrap()))
+}
+
+#[test]
+fn a_key_is_changed_under_load_without_a_message_lost_and_who_was_off_finds_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = keygen(&directory, "first", &[]);
+    let second = keygen(&directory, "second", &["--from", &first]);
+    let (old, new) = (id_of(&first), id_of(&second));
+    let data = |name: &str| directory.path().join(name).display().to_string();
+    let start = |name: &str, contact: Option<&Agent>, key: &str| {
+        let data = data(name);
+        let mut arguments = vec!["--key-file", key, "--data-dir", &data, "--set", "log_level=info"];
+        arguments.extend(HASTY);
+        arguments.extend(["--set", "rejoin_interval=200ms"]);
+        contact.map_or_else(|| Agent::start(name, &arguments), |contact| Agent::join(name, contact, &arguments))
+    };
+    let n1 = start("n1", None, &first);
+    let [n2, n3, mut off] = ["n2", "n3", "off"].map(|name| start(name, Some(&n1), &first));
+    until_all_know_all(&[&n1, &n2, &n3, &off]);
+    off.process.kill();
+    n1.wait_for("failed", &off);
+
+    // Nobody has the new key yet.
+    let (code, _, complaint) = n1.said(&["keys", "use", &new]);
+    assert!(code == 1 && complaint.contains("no key"), "{complaint}");
+    let news = [&n2, &n3].map(|agent| agent.follow(&["subscribe", "news", "--history", "1000"]));
+    let done = Arc::new(AtomicBool::new(false));
+    let load = {
+        let (http, done) = (n1.http.clone(), Arc::clone(&done));
+        std::thread::spawn(move || publish_until(&http, &done))
+    };
+    let added = n1.ask(&["keys", "add", &second]);
+    assert_eq!((&added["id"], &added["members"], &added["of"]), (&new.as_str().into(), &3.into(), &3.into()));
+    assert_eq!((standing(&n2, &old), standing(&n2, &new)), ((3, 3), (3, 0)));
+    let (code, _, complaint) = n1.said(&["keys", "remove", &old]);
+    assert!(code == 1 && complaint.contains("n1, n2, n3"), "{complaint}");
+    n2.ask(&["keys", "use", &new[..6]]);
+    assert_eq!((standing(&n3, &old), standing(&n3, &new)), ((3, 0), (3, 3)));
+    n3.ask(&["keys", "remove", &old]);
+    assert_eq!((standing(&n1, &old), standing(&n1, &new)), ((0, 0), (3, 3)));
+    done.store(true, Ordering::Relaxed);
+    let published = load.join().unwrap();
+    for news in &news {
+        for sequence in 1..=published {
+            let line = news.next();
+            assert_eq!((line["missed"].is_null(), &line["sequence"]), (true, &sequence.to_string().into()), "{line}");
+        }
+    }
+
+    // It comes back with a key that nobody accepts any more, and says so.
+    let mut back = start("off", Some(&n1), &first);
+    let log = back.follow(&["logs"]);
+    log.wait_for("a refusal", |line| line["message"].as_str().unwrap_or_default().contains("no key in common"));
+    assert!(back.ask(&["info"])["sealing"]["refused_by"].is_string());
+    assert!(back.said(&["info"]).1.contains("no key in common with 127.0.0.1"));
+    assert_eq!(alive(&n1), ["n1", "n2", "n3"]);
+    back.process.kill();
+
+    // The present key file is the way back in; who took part needs none, whatever its key file says.
+    let back = start("off", None, &second);
+    back.wait_for_each("joined", &[&n1, &n2, &n3]);
+    let mut n2 = n2;
+    n2.process.kill();
+    let n2 = start("n2", None, &first);
+    n2.wait_for_each("joined", &[&n1, &n3, &back]);
+    assert_eq!(n2.ask(&["info"])["sealing"]["key"], new.as_str());
+    assert_eq!(standing(&back, &new), (4, 4));
+}
+
+/// Publishes one message after the other, and says how many.
+fn publish_until(http: &str, done: &AtomicBool) -> usize {
+    let mut published = 0;
+    while !done.load(Ordering::Relaxed) || published == 0 {
+        let output = run(&["publish", "news", &published.to_string(), "--agent", http]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        published += 1;
+    }
+    published
+}
+
+#[test]
+fn a_key_is_used_only_once_all_have_it_and_another_clusters_is_not_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = keygen(&directory, "first", &[]);
+    let second = keygen(&directory, "second", &["--from", &first]);
+    let (old, new) = (id_of(&first), id_of(&second));
+    // A member that has no place for one more.
+    let mut keys = fs::read_to_string(&first).unwrap();
+    let mut ids = vec![old[..2].to_owned(), new[..2].to_owned()];
+    while ids.len() < 9 {
+        let more = text(&run(&["keygen", "--from", &first]).stdout);
+        let path = directory.path().join("more").display().to_string();
+        fs::write(&path, &more).unwrap();
+        let id = id_of(&path)[..2].to_owned();
+        if !ids.contains(&id) {
+            keys.push_str(more.lines().find(|line| line.starts_with("key ")).unwrap());
+            keys.push('\n');
+            ids.push(id);
+        }
+    }
+    let full = directory.path().join("full");
+    fs::write(&full, keys).unwrap();
+    fs::set_permissions(&full, Permissions::from_mode(0o600)).unwrap();
+    let n1 = Agent::start("n1", &["--key-file", &first]);
+    let n2 = Agent::join("n2", &n1, &["--key-file", full.to_str().unwrap()]);
+    until_all_know_all(&[&n1, &n2]);
+
+    let (code, said, complaint) = n1.said(&["keys", "add", &second]);
+    assert_eq!((code, said), (1, format!("1 of 2 members accept key {new}\n")));
+    assert!(complaint.contains("n2 does not: it accepts 8 keys already"), "{complaint}");
+    let (code, _, complaint) = n1.said(&["keys", "use", &new]);
+    assert!(code == 1 && complaint.contains(&format!("not known to have key {new}: n2")), "{complaint}");
+    assert_eq!(standing(&n1, &old), (2, 2));
+    n2.ask(&["keys", "remove", &ids[8]]);
+    n1.ask(&["keys", "add", &second]);
+    n1.ask(&["keys", "use", &new]);
+    let (code, _, complaint) = n1.said(&["keys", "remove", &new, "--force"]);
+    assert!(code == 1 && complaint.contains("n1, n2"), "{complaint}");
+
+    let (code, _, complaint) = n1.said(&["keys", "add", &keygen(&directory, "foreign", &[])]);
+    assert!(code == 1 && complaint.contains("a key of this cluster"), "{complaint}");
+    let plain = Agent::start("plain", &[]);
+    let (code, _, complaint) = plain.said(&["keys", "list"]);
+    assert!(code == 1 && complaint.contains("nothing is sealed"), "{complaint}");
 }

@@ -177,6 +177,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_sealing_adds_is_paid_for() {
+        let overhead = Overhead { datagram: 28, piece: 18, opening: 61 };
+        let sent = |overhead| {
+            let mut budget = Budget::new(10_000, overhead, Instant::ZERO);
+            let mut count = 0;
+            while budget.pay_datagram(Class::Other, 72, Instant::ZERO) {
+                count += 1;
+            }
+            count
+        };
+        // A quarter of 8,000 bytes at once: 100 a datagram with the headers of IPv4 and UDP, 128 under seal.
+        assert_eq!((sent(Overhead::default()), sent(overhead)), (20, 15));
+    }
+
+    #[test]
     fn no_second_sees_more_than_the_whole() {
         let mut budget = Budget::new(10_000, Overhead::default(), Instant::ZERO);
         let mut sent: Vec<(u64, usize)> = Vec::new();

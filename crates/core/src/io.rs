@@ -24,6 +24,10 @@ pub struct Ticket(pub u64);
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Token(pub u64);
 
+/// The name of the query by which drivers that seal change the cluster's keys. The node carries it like any other, and cannot
+/// read what it says.
+pub const KEYS_QUERY: &str = ">keys";
+
 /// Everything that can happen to a node.
 #[derive(Debug)]
 pub enum Input<'a> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rumormill_core::data::Shelf;
-use rumormill_core::io::Found;
+use rumormill_core::io::{Found, KEYS_QUERY};
 use rumormill_core::{Command, Member, Node, NodeId, Refusal, Reply, Sequence, Tags};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -18,12 +18,13 @@ use crate::events::{Events, WeakAnnouncer};
 use crate::faults::Faults;
 use crate::gathering::{Answers, Gathering, Traces};
 use crate::join::{self, Joiner};
+use crate::keyring::holder::Holder;
+use crate::keys::Keys;
 use crate::leases::LeaseRegister;
 use crate::questions::{QUESTIONS_MAX, Questions};
 use crate::registers::Registers;
 use crate::request::{self, Lines, Request};
 use crate::seal::SealCounts;
-use crate::start::Sealing;
 use crate::subscription::{Subscription, subscription};
 
 /// The first and the longest wait before a message that found the store full is offered again.
@@ -52,7 +53,7 @@ pub(crate) struct Shared {
     pub(crate) stop: watch::Receiver<Option<StopReason>>,
     pub(crate) faults: Option<Faults>,
     pub(crate) counters: Arc<SocketCounters>,
-    pub(crate) sealing: Option<Sealing>,
+    pub(crate) sealing: Option<Arc<Holder>>,
 }
 
 /// What the sockets of a node counted, from the start of the process; the node itself counts the rest.
@@ -248,7 +249,12 @@ impl Cluster {
         filter: Tags,
         timeout: Duration,
     ) -> Result<Answers, RequestError> {
-        let command = Command::Query { name: name.into(), payload: payload.into(), filter, timeout };
+        let name = name.into();
+        if name == KEYS_QUERY {
+            let (value, rule) = (name, "another name: this one is the protocol's own".to_owned());
+            return Err(Refusal::Invalid { field: "name", value, rule }.into());
+        }
+        let command = Command::Query { name, payload: payload.into(), filter, timeout };
         let (sender, lines) = mpsc::channel(request::LINES_MAX);
         request::gather(&self.0.requests, command, Lines::Answers(sender)).await?;
         Ok(Gathering::new(lines))
@@ -385,7 +391,12 @@ impl Cluster {
 
     /// What was not opened, where traffic is sealed.
     pub fn seal_counts(&self) -> Option<SealCounts> {
-        self.0.sealing.as_ref().map(|sealing| sealing.counters.read())
+        self.0.sealing.as_ref().map(|holder| holder.counters.read())
+    }
+
+    /// The keys of the cluster; `None` where nothing is sealed.
+    pub fn keys(&self) -> Option<Keys> {
+        self.is_sealed().then(|| Keys::new(Arc::clone(&self.0)))
     }
 
     /// Waits until the node has stopped and its data directory is free, and says why it did.

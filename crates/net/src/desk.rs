@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rumormill_core::agreement::LEASE_PREFIX;
 use rumormill_core::data::{Change, Position};
-use rumormill_core::io::{Event as CoreEvent, QueryId, Ticket};
+use rumormill_core::io::{Event as CoreEvent, KEYS_QUERY, QueryId, Ticket};
 use rumormill_core::{Member, Message, Node, NodeId, Wall};
 use tokio::sync::{mpsc, watch};
 
@@ -93,7 +93,11 @@ impl Desk {
         watched.subscribe()
     }
 
+    /// Of several handlers of a name the newest gets the questions; a name of the protocol's own keeps its first.
     pub(crate) fn handle_queries(&mut self, name: String, questions: mpsc::Sender<Question>) {
+        if name == KEYS_QUERY && self.handlers.contains_key(&name) {
+            return;
+        }
         let handlers = self.handlers.entry(name).or_default();
         handlers.retain(|handler| !handler.is_closed());
         handlers.push(questions);

@@ -5,6 +5,7 @@
 
 pub(crate) mod derived;
 mod file;
+pub(crate) mod holder;
 
 use std::fmt;
 use std::path::Path;
@@ -167,6 +168,10 @@ impl Keyring {
     /// Whether this is a keyring of the same cluster.
     pub fn is_of_same_cluster(&self, other: &Self) -> bool {
         self.secret.as_slice().ct_eq(other.secret.as_slice()).into()
+    }
+
+    pub(crate) fn get(&self, id: KeyId) -> Option<&Key> {
+        self.keys.iter().find(|key| key.id() == id)
     }
 
     pub(crate) fn secret(&self) -> &[u8; SECRET_BYTES] {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rumormill_core::io::KEYS_QUERY;
 use rumormill_core::{Config, ConfigError, Identity, Node, NodeId, Overhead, Stored};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -26,10 +27,12 @@ use crate::join::{self, Joiner};
 use crate::keeper::Keeper;
 use crate::key::{self, NodeKey};
 use crate::keyring::Keyring;
-use crate::keyring::derived::Ring;
+use crate::keyring::holder::Holder;
+use crate::keys;
 use crate::noise::Terms;
+use crate::questions::QUESTIONS_MAX;
 use crate::request::{REQUESTS_MAX, Request};
-use crate::seal::{self, SealCounters, Sealer};
+use crate::seal::{self, Sealer};
 use crate::socket::{self, DatagramSealing, Datagrams};
 use crate::streams::Streams;
 
@@ -60,7 +63,11 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
     };
     identity.check()?;
     let keeper = remember(&mut identity, data_dir.clone(), &announcer).await?;
-    let cluster = launch(Parts { identity, config, sockets, keyring, keeper, data_dir, announcer }).await?;
+    let sealing = match keyring {
+        Some(keyring) => Some(Arc::new(hold(keyring, data_dir.clone().filter(|_| identity.durable)).await?)),
+        None => None,
+    };
+    let cluster = launch(Parts { identity, config, sockets, sealing, keeper, data_dir, announcer }).await?;
     if !contacts.is_empty() {
         let joiner = cluster.0.joiner.clone();
         // It ends when a contact has answered, or with the node.
@@ -74,7 +81,7 @@ struct Parts {
     identity: Identity,
     config: Config,
     sockets: Sockets,
-    keyring: Option<Keyring>,
+    sealing: Option<Arc<Holder>>,
     keeper: Keeper,
     data_dir: Option<PathBuf>,
     announcer: Announcer,
@@ -165,13 +172,19 @@ async fn remember(
     }
 }
 
+/// Takes up the keys that an earlier life kept, or those that were given.
+async fn hold(keyring: Keyring, directory: Option<PathBuf>) -> Result<Holder, StartError> {
+    let opened = tokio::task::spawn_blocking(move || Holder::open(&keyring, directory.as_deref())).await;
+    opened.expect("opening a keyring neither panics nor is cancelled")
+}
+
 const fn takes_no_writes(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Starts the task, and waits until the node may speak.
 async fn launch(parts: Parts) -> Result<Cluster, StartError> {
-    let Parts { identity, config, sockets, keyring, keeper, data_dir, announcer } = parts;
+    let Parts { identity, config, sockets, sealing, keeper, data_dir, announcer } = parts;
     let Sockets { udp, tcp, local_address, faults } = sockets;
     let (name, advertised) = (identity.name.clone(), identity.addresses[0]);
     let (requests, receiver) = mpsc::channel::<Request>(REQUESTS_MAX);
@@ -182,9 +195,15 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
     let joiner = Joiner::new(&requests, events.clone(), [local_address, advertised], &config);
     let clock = Clock::start();
     let node = Node::new(identity.clone(), config.clone(), key::random_bits()?, clock.now());
-    let sealing = keyring.as_ref().map(Sealing::new);
-    let seal = sealing.as_ref().map(|sealing| sealing.of_datagrams(&node)).transpose()?;
-    let terms = sealing.as_ref().map(|sealing| sealing.of_streams(&node));
+    let seal = sealing.as_ref().map(|holder| of_datagrams(holder, &node)).transpose()?;
+    let terms = sealing.as_ref().map(|holder| of_streams(holder, &node));
+    let mut desk = Desk::new(announcer, requests.downgrade());
+    if let Some(holder) = &sealing {
+        let (questions, waiting) = mpsc::channel(QUESTIONS_MAX);
+        desk.handle_queries(KEYS_QUERY.to_owned(), questions);
+        // It ends with the desk.
+        tokio::spawn(keys::answer(Arc::clone(holder), waiting));
+    }
     let driver = Driver {
         node,
         clock,
@@ -192,7 +211,7 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
         datagrams: Datagrams::new(udp, local_address, seal, faults.clone(), Arc::clone(&counters)),
         streams: Streams::new(tcp, local_address, config.streams_max, terms, faults.clone(), Arc::clone(&counters)),
         keeper,
-        desk: Desk::new(announcer, requests.downgrade()),
+        desk,
         requests: receiver,
         started: Some(started),
         stop,
@@ -223,34 +242,23 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
     })))
 }
 
-/// The keys of a running node, and what was refused for lack of them.
-#[derive(Debug)]
-pub(crate) struct Sealing {
-    pub(crate) keys: watch::Sender<Arc<Ring>>,
-    pub(crate) counters: Arc<SealCounters>,
+/// How the datagrams of a node are sealed.
+fn of_datagrams(holder: &Holder, node: &Node) -> Result<DatagramSealing, StartError> {
+    let window = seal::window_of(node.config().tombstone_ttl);
+    let draw = || key::random_bits().ok();
+    let sealer = Sealer::new(node.id(), node.cluster_hash(), window, holder.ring.subscribe(), draw);
+    let sealer = Box::new(sealer.ok_or(StartError::NoRandomness)?);
+    Ok(DatagramSealing { sealer, counters: Arc::clone(&holder.counters) })
 }
 
-impl Sealing {
-    fn new(keyring: &Keyring) -> Self {
-        Self { keys: watch::Sender::new(Arc::new(Ring::of(keyring))), counters: Arc::default() }
-    }
-
-    fn of_datagrams(&self, node: &Node) -> Result<DatagramSealing, StartError> {
-        let window = seal::window_of(node.config().tombstone_ttl);
-        let draw = || key::random_bits().ok();
-        let sealer = Sealer::new(node.id(), node.cluster_hash(), window, self.keys.subscribe(), draw);
-        let sealer = Box::new(sealer.ok_or(StartError::NoRandomness)?);
-        Ok(DatagramSealing { sealer, counters: Arc::clone(&self.counters) })
-    }
-
-    fn of_streams(&self, node: &Node) -> Terms {
-        Terms {
-            cluster: node.cluster_hash(),
-            cluster_name: node.config().cluster.as_str().into(),
-            window: seal::window_of(node.config().tombstone_ttl),
-            keys: self.keys.subscribe(),
-            counters: Arc::clone(&self.counters),
-        }
+/// How its streams are.
+fn of_streams(holder: &Holder, node: &Node) -> Terms {
+    Terms {
+        cluster: node.cluster_hash(),
+        cluster_name: node.config().cluster.as_str().into(),
+        window: seal::window_of(node.config().tombstone_ttl),
+        keys: holder.ring.subscribe(),
+        counters: Arc::clone(&holder.counters),
     }
 }
 
@@ -276,8 +284,8 @@ mod tests {
         };
         let announcer = Announcer::new();
         let mut events = announcer.listen();
-        let (config, data_dir, keyring) = (Config::default(), None, None);
-        let parts = Parts { identity, config, sockets, keyring, keeper, data_dir, announcer };
+        let (config, data_dir, sealing) = (Config::default(), None, None);
+        let parts = Parts { identity, config, sockets, sealing, keeper, data_dir, announcer };
         let cluster = launch(parts).await.unwrap();
         assert_ne!(cluster.id(), NodeId(7));
         assert!(!cluster.is_durable());

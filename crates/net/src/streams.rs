@@ -256,8 +256,12 @@ impl Link {
         let Some(terms) = terms else { return Ok((socket, None)) };
         socket.set_nodelay(true).ok();
         let channel = timeout(HANDSHAKE_TIMEOUT, terms.open(&mut socket)).await.map_err(io::Error::from)?;
-        if let Err(error) = &channel {
-            terms.note(error);
+        match &channel {
+            Ok(_) => terms.counters.note_refusal(None),
+            Err(error) => {
+                terms.note(error);
+                terms.counters.note_refusal(Some(to));
+            }
         }
         Ok((socket, Some(Box::new(channel?))))
     }
@@ -285,6 +289,7 @@ async fn prove(
         Ok(Ok(channel)) => {
             counters.note_received(OPENING_BYTES);
             counters.note_sent(ANSWER_BYTES);
+            terms.counters.note_refusal(None);
             StreamEvent::Accepted(Accepted::Proved(socket, Box::new(channel)), from)
         }
         Ok(Err(error)) => {

@@ -5,8 +5,8 @@ use utoipa::openapi::RefOr;
 use utoipa::{OpenApi, openapi};
 
 use super::{
-    agreement, data, events, faults, gauges, import, info, leases, listing, logs, members, metrics, queries, registers,
-    topics, watch,
+    agreement, data, events, faults, gauges, import, info, keys, leases, listing, logs, members, metrics, queries,
+    registers, topics, watch,
 };
 
 #[derive(OpenApi)]
@@ -57,6 +57,10 @@ use super::{
         gauges::put,
         gauges::delete,
         gauges::aggregate,
+        keys::list,
+        keys::add,
+        keys::switch,
+        keys::remove,
         faults::show,
         faults::change,
         faults::heal,

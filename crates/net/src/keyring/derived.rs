@@ -44,7 +44,6 @@ impl Derived {
     }
 
     /// The key under which other keys travel; `nonce` is random, and part of what this key is derived from.
-    #[cfg(test)]
     pub(crate) fn wrapping(&self, nonce: &[u8; 16]) -> LessSafeKey {
         self.cipher(&[b"wrapping", nonce])
     }

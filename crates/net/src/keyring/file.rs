@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{KEY_BYTES, Key, Keyring, SECRET_BYTES};
 use crate::private_file::{self, PrivateFileError};
+use crate::store::sync_directory;
 
 const FIRST_LINE: &str = "rumormill-key 1";
 /// Readable and writable by its owner alone.
@@ -45,6 +46,16 @@ pub(super) fn write_new(keyring: &Keyring, path: &Path) -> Result<(), KeyFileErr
         fs::remove_file(path).ok();
         failed(source)
     })?)
+}
+
+/// Puts a file that only its owner can read in the place of another, so that a crash leaves all of either.
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_directory(path)
 }
 
 pub(super) fn to_text(keyring: &Keyring) -> Zeroizing<String> {

@@ -1,6 +1,8 @@
 //! Why what came in was not opened, and how often.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Why a datagram was not opened. Nothing else happened because of it, and its sender learns nothing.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -42,6 +44,9 @@ pub struct SealCounts {
     causes: [u64; Unsealed::ALL.len()],
     /// Streams that ended before both sides had proved that they have a key in common, or were too slow about it.
     pub handshakes: u64,
+    /// Who last ended a stream at the first word that this node had sealed, if none was taken since: there is no key in common,
+    /// and this node may have been off while the keys changed.
+    pub refused_by: Option<SocketAddr>,
 }
 
 impl SealCounts {
@@ -57,6 +62,7 @@ impl SealCounts {
 pub(crate) struct SealCounters {
     causes: [AtomicU64; Unsealed::ALL.len()],
     pub(crate) handshakes: AtomicU64,
+    refused_by: Mutex<Option<SocketAddr>>,
 }
 
 impl SealCounters {
@@ -64,10 +70,16 @@ impl SealCounters {
         self.causes[cause as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A stream to somebody was refused, or one was taken.
+    pub(crate) fn note_refusal(&self, by: Option<SocketAddr>) {
+        *self.refused_by.lock().unwrap_or_else(PoisonError::into_inner) = by;
+    }
+
     pub(crate) fn read(&self) -> SealCounts {
         SealCounts {
             causes: std::array::from_fn(|index| self.causes[index].load(Ordering::Relaxed)),
             handshakes: self.handshakes.load(Ordering::Relaxed),
+            refused_by: *self.refused_by.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }
