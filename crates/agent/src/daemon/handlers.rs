@@ -57,7 +57,7 @@ impl Handler {
     /// Refuses what could never run.
     pub(crate) fn check(&self, place: usize) -> Result<(), Failure> {
         let refused = |field: &str, value: &str, rule: &str| {
-            Err(Failure::value(&format!("on[{place}].{field}"), value, rule.to_owned()))
+            Err(Failure::value(format!("on[{place}].{field}"), value, rule.to_owned()))
         };
         let words = MemberChange::ALL.map(MemberChange::as_str);
         if let Some(unknown) = self.events.iter().find(|event| !words.contains(&event.as_str())) {
@@ -135,11 +135,11 @@ impl Occasion {
     fn of_message(message: &Received) -> Self {
         let environment = vec![
             ("RUMOR_EVENT", "message".to_owned()),
-            ("RUMOR_TOPIC", message.topic.to_string()),
+            ("RUMOR_TOPIC", message.topic.clone()),
             ("RUMOR_ORIGIN", message.origin_name.to_string()),
             ("RUMOR_SEQUENCE", message.sequence.to_string()),
         ];
-        Self { environment, input: message.payload.to_vec() }
+        Self { environment, input: message.payload.clone() }
     }
 }
 
@@ -217,15 +217,13 @@ async fn carry_out(handler: &Handler, occasion: Occasion) -> io::Result<Option<E
         }
     };
     let ended = timeout(handler.timeout, async { tokio::join!(fed, child.wait()).1 }).await;
-    match ended {
-        Ok(status) => status.map(Some),
-        Err(_) => {
-            group.tell(Signal::TERM);
-            timeout(GRACE, child.wait()).await.ok();
-            group.tell(Signal::KILL);
-            child.wait().await.map(|_| None)
-        }
+    if let Ok(status) = ended {
+        return status.map(Some);
     }
+    group.tell(Signal::TERM);
+    timeout(GRACE, child.wait()).await.ok();
+    group.tell(Signal::KILL);
+    child.wait().await.map(|_| None)
 }
 
 /// A command with all that it started; what is left of it when this is dropped is killed.
