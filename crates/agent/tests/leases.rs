@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::Write as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,27 @@ fn a_lock_is_held_by_one_and_its_command_decides_how_it_ends() {
     held.wait_for_end();
     let (_held, later) = hold(&agents[2], "deploy", "10s");
     assert!(later > token, "{later} after {token}");
+}
+
+#[test]
+fn whoever_asks_over_http_and_goes_is_not_waited_for() {
+    let (agents, _kept) = voters();
+    let (held, _) = hold(&agents[0], "deploy", "10s");
+    let body = r#"{"holder":"0000000000000007","label":"gone","ttl":3600}"#;
+    let length = body.len();
+    let head = format!(
+        "POST /v1/locks/deploy?timeout=5m HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {length}"
+    );
+    let mut connection = std::net::TcpStream::connect(agents[1].http.strip_prefix("http://").unwrap()).unwrap();
+    connection.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+    // It has come in before anything that is asked after it was answered.
+    agents[1].ask(&["agree", "status"]);
+    drop(connection);
+    agents[1].ask(&["agree", "status"]);
+    held.signal("TERM");
+    held.wait_for_end();
+    let (code, _, err) = agents[2].said(&["lock", "deploy", "--wait", "30s", "--", "true"]);
+    assert_eq!(code, 0, "{err}");
 }
 
 #[test]

@@ -79,6 +79,12 @@ pub enum Input<'a> {
         /// What to do.
         command: Command,
     },
+    /// Nobody waits for the answer of a command any more. An [`Command::Acquire`] ends with that, and what it has won since is
+    /// given back; others go on.
+    Abandoned {
+        /// Of which command.
+        ticket: Ticket,
+    },
 }
 
 /// What an application asks of its node.
@@ -218,6 +224,18 @@ pub enum Command {
     },
     /// Have a lease no more. Ends as [`Reply::Accepted`], or as [`Refusal::NotHeld`] if it was lost.
     Release {
+        /// Which.
+        lease: String,
+        /// By whom it was acquired.
+        holder: u64,
+        /// With which token.
+        token: u64,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// Give a lease back that was acquired for somebody who has gone without hearing of it, unless it was renewed or acquired
+    /// again since: then somebody has it. Ends as [`Reply::Accepted`], or as [`Refusal::NotHeld`].
+    Forgo {
         /// Which.
         lease: String,
         /// By whom it was acquired.

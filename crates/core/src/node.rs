@@ -263,6 +263,7 @@ impl Node {
             Input::Persisted { token } => self.on_persisted(token),
             Input::PersistFailed { token, reason } => self.on_persist_failed(token, reason),
             Input::Command { ticket, command } => self.on_command(ticket, command),
+            Input::Abandoned { ticket } => self.abandon_errand(ticket),
         }
         self.send_planted();
         self.forward_fresh();
@@ -299,7 +300,8 @@ impl Node {
             | Input::StreamClosed { .. }
             | Input::Timeout
             | Input::Persisted { .. }
-            | Input::PersistFailed { .. } => {}
+            | Input::PersistFailed { .. }
+            | Input::Abandoned { .. } => {}
         }
     }
 

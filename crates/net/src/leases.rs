@@ -20,6 +20,7 @@
 //! clocks may differ (`clock_drift_max`). No time of day is compared. Against a process or machine that stands still between
 //! looking at its clock and acting nothing but the fencing token helps.
 
+mod asking;
 mod renewing;
 
 use std::sync::Arc;
@@ -35,11 +36,12 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::cluster::{Cluster, Shared};
 use crate::error::{Closed, RequestError};
 use crate::key;
+use crate::leases::asking::{Asking, in_background};
 use crate::registers::RegisterWatch;
 use crate::request;
 
 /// The longest that one try to renew it, or to give it back, may take.
-const TRY_MAX: Duration = Duration::from_secs(5);
+pub(crate) const TRY_MAX: Duration = Duration::from_secs(5);
 
 /// The time since the machine was started, with the time for which it was suspended: the clock by which leases run out.
 pub fn uptime() -> Duration {
@@ -87,13 +89,16 @@ impl LeaseRegister {
     /// after a crash of this process. Others are shown this node's name.
     ///
     /// # Errors
-    /// [`Refusal::Held`] if somebody else has it all that time, what breaks a rule, no quorum, or the node has stopped.
+    /// [`Refusal::Held`] if somebody else has it all that time, what breaks a rule, no quorum, or the node has stopped. Then, and if this is
+    /// dropped, it is not waited for any more, and given back if it was won.
     pub async fn acquire(self, ttl: Duration, timeout: Duration) -> Result<Lease, RequestError> {
         let holder = holder();
         let token = self.acquire_as(holder, self.shared.name.clone(), ttl, timeout).await?;
         let held = Arc::new(Held { lease: self, holder, token, ttl });
+        let unclaimed = Unclaimed(Some(Arc::clone(&held)));
         // It was asked for long ago, perhaps: renewed, it counts from now.
         let until = held.renew().await?;
+        unclaimed.claim();
         let renewed = Arc::clone(&held);
         let renewing = Renewing::start(ttl, until, move || {
             let held = Arc::clone(&renewed);
@@ -103,7 +108,8 @@ impl LeaseRegister {
     }
 
     /// For whoever counts and renews it itself: waits until it is free, and takes it. Gives back the fencing token. The same
-    /// `holder`, a random number above 0, gets what it has again, with the same token.
+    /// `holder`, a random number above 0, gets what it has again, with the same token. If this is dropped it is not waited for any
+    /// more, and given back if it was won.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire).
@@ -115,7 +121,8 @@ impl LeaseRegister {
         timeout: Duration,
     ) -> Result<u64, RequestError> {
         let command = Command::Acquire { lease: self.name.clone(), holder, label, ttl, timeout };
-        let Reply::Leased { token, .. } = request::command(&self.shared.requests, command).await? else {
+        let asking = Asking::open(&self.shared, command, (&self.name, holder)).await?;
+        let Reply::Leased { token, .. } = asking.answer().await? else {
             unreachable!("a lease is acquired or refused")
         };
         Ok(token)
@@ -181,6 +188,27 @@ impl Watch {
     }
 }
 
+/// A lease that was won, and is given back unless somebody gets it.
+#[derive(Debug)]
+struct Unclaimed(Option<Arc<Held>>);
+
+impl Unclaimed {
+    fn claim(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        // Nobody must wait for a lease that nobody holds. If this fails it runs out.
+        if let Some(held) = self.0.take() {
+            let Held { lease: LeaseRegister { shared, name }, holder, token, .. } = &*held;
+            let lease = name.clone();
+            in_background(shared, Command::Release { lease, holder: *holder, token: *token, timeout: TRY_MAX });
+        }
+    }
+}
+
 impl Held {
     /// Until when it is held then.
     async fn renew(&self) -> Result<Duration, RequestError> {
@@ -215,8 +243,8 @@ impl Lease {
         self.renewing.held_for()
     }
 
-    /// Waits until it is lost. It may be lost a moment before this returns: look at [`held_for`](Self::held_for) before
-    /// doing what nobody else may do at once.
+    /// Waits until what goes on under it may go on no longer: it is lost, or will be in a fiftieth of its time, in 100 ms at least. This may
+    /// return late where the process stood still: look at [`held_for`](Self::held_for) before doing what nobody else may do at once.
     pub async fn lost(&self) {
         self.renewing.lost().await;
     }

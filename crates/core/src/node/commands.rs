@@ -85,6 +85,9 @@ impl Node {
             Command::Release { lease, holder, token, timeout } => {
                 return self.contend(ticket, &lease, (holder, Wish::Release { token }), timeout);
             }
+            Command::Forgo { lease, holder, token, timeout } => {
+                return self.contend(ticket, &lease, (holder, Wish::Forgo { token }), timeout);
+            }
             Command::Answer { query, payload } => self.answer(query, payload).map(|()| Reply::Accepted),
         };
         self.done(ticket, result);
@@ -113,6 +116,7 @@ impl Node {
             | Command::Acquire { .. }
             | Command::Renew { .. }
             | Command::Release { .. }
+            | Command::Forgo { .. }
             | Command::SetGauge { .. }
             | Command::Aggregate { .. }
             | Command::Trace { .. } => self.done(ticket, Err(Refusal::NotDurable)),

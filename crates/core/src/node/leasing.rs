@@ -42,6 +42,8 @@ struct Errand {
     /// The version after which a swap, of which nobody could tell, is not made any more.
     doubt: Option<u64>,
     due: Option<Instant>,
+    /// Whoever asked has gone, while a swap was under way.
+    is_abandoned: bool,
     /// It judges what it has seen by then; before, it reads.
     judges_at: Instant,
 }
@@ -94,6 +96,7 @@ impl Node {
             offered: None,
             doubt: None,
             due: None,
+            is_abandoned: false,
             judges_at: now,
         };
         leasing.errands.insert(id, errand);
@@ -217,6 +220,8 @@ impl Node {
         let now = self.fx.now.instant;
         let Some(errand) = self.agreeing.leasing.errands.get_mut(&id) else { return };
         let (version, value) = match outcome {
+            Outcome::Done { version, .. } if errand.is_abandoned => return self.forgo(id, version),
+            Outcome::Mismatch { .. } | Outcome::Unknown if errand.is_abandoned => return self.end_late(id, Vec::new()),
             Outcome::Unknown => return self.look_anew(id),
             Outcome::Done { .. } if errand.offered.is_some() => return self.end_well(id),
             Outcome::Done { version, value } | Outcome::Mismatch { version, value } => (version, value),
@@ -244,7 +249,7 @@ impl Node {
     pub(super) fn on_lease_unheard(&mut self, id: u64, unheard: Vec<NodeId>) {
         self.look_anew(id);
         let errand = self.agreeing.leasing.errands.get(&id);
-        if errand.is_some_and(|errand| errand.deadline <= self.fx.now.instant) {
+        if errand.is_some_and(|errand| errand.is_abandoned || errand.deadline <= self.fx.now.instant) {
             self.end_late(id, unheard);
         }
     }
@@ -264,9 +269,37 @@ impl Node {
                 }
                 Reply::Leased { token: lease.token, held_for }
             }
-            Wish::Release { .. } => Reply::Accepted,
+            Wish::Release { .. } | Wish::Forgo { .. } => Reply::Accepted,
         };
         self.end_errand(id, Ok(reply));
+    }
+
+    /// Whoever asked has gone. What wants a lease wants it no more; what gives one back goes on. Where its own swap is under way,
+    /// that may be won yet.
+    pub(super) fn abandon_errand(&mut self, ticket: Ticket) {
+        if self.agreeing.is_unused() {
+            return;
+        }
+        let mut errands = self.agreeing.leasing.errands.iter_mut();
+        let Some((id, errand)) = errands.find(|(_, errand)| errand.ticket == ticket) else { return };
+        let id = *id;
+        match errand.contender.wish() {
+            Wish::Acquire { .. } if errand.due.is_none() && errand.offered.is_some() => errand.is_abandoned = true,
+            Wish::Acquire { .. } => self.end_late(id, Vec::new()),
+            Wish::Renew { .. } | Wish::Release { .. } | Wish::Forgo { .. } => {}
+        }
+    }
+
+    /// It has won, at a version, what nobody waits for any more. Where nobody knows whether it has, the lease runs out by itself:
+    /// the same holder may have got it through another node, and know.
+    fn forgo(&mut self, id: u64, version: u64) {
+        let now = self.fx.now.instant;
+        let Some(errand) = self.agreeing.leasing.errands.get_mut(&id) else { return };
+        let Some((lease, _)) = errand.offered.take() else { return };
+        errand.is_abandoned = false;
+        errand.contender = Contender::new(lease.holder, Wish::Forgo { token: version });
+        (errand.seen, errand.doubt, errand.deadline) = ((version, lease, true), None, now + STEP_TIMEOUT);
+        self.judge_lease(id);
     }
 
     /// Its time is over.
