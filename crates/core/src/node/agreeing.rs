@@ -257,14 +257,20 @@ impl Node {
         self.advance_register(&register);
     }
 
-    /// An operation ended.
-    pub(super) fn end_operation(&mut self, id: OperationId, outcome: Outcome) {
-        let Some(asked) = self.agreeing.operations.remove(&id) else { return };
+    /// An operation is no longer on its way.
+    pub(super) fn forget_operation(&mut self, id: OperationId) -> Option<Asked> {
+        let asked = self.agreeing.operations.remove(&id)?;
         self.agreeing.dues.remove(&(asked.deadline, Due::Deadline(id)));
         if let Some(given) = asked.given {
             self.agreeing.dues.remove(&(given.due, Due::Given(id)));
         }
         self.arm_agreement();
+        Some(asked)
+    }
+
+    /// An operation ended.
+    pub(super) fn end_operation(&mut self, id: OperationId, outcome: Outcome) {
+        let Some(asked) = self.forget_operation(id) else { return };
         let was_taken_back = asked.was_given && asked.given.is_none();
         let outcome = match outcome {
             // The peer that had it may do it yet, should what was expected come to be there.
@@ -463,8 +469,13 @@ impl Node {
     /// Votes about a register changed.
     pub(super) fn note_votes(&mut self, founding: FoundingId, register: &str) {
         let before = self.lease_held(founding, register);
+        let known = self.agreeing.space.founding(founding).and_then(|known| known.register(register)?.chosen());
+        let known_version = known.map_or(0, |known| known.content.version);
         let chosen = self.agreeing.space.note_chosen(founding, register).cloned();
         if let Some(content) = chosen {
+            if content.version < known_version {
+                self.agreeing.begin_anew(register, content.version);
+            }
             if register == CONFIGURATIONS {
                 let decided = content.value.as_deref().and_then(Configuration::read);
                 if let Some(configuration) = decided {

@@ -33,7 +33,8 @@ const DONE: u8 = 0;
 const MISMATCH: u8 = 1;
 const UNKNOWN: u8 = 2;
 const REFUSED: u8 = 3;
-/// More has gone by since the base than a register remembers: it was not done, and may be asked for again.
+/// More has gone by since the base than a register remembers, or the register has begun anew since: it was not done, and may be asked
+/// for again.
 const STALE: u8 = 4;
 
 /// An operation that a peer has.
@@ -239,6 +240,33 @@ impl Node {
         self.propose_operation(operation);
     }
 
+    /// Registers that these operations are about have begun anew since they were given here, and nobody tried them here.
+    pub(super) fn give_back(&mut self, operations: Vec<OperationId>, version: u64) {
+        for id in operations {
+            let asker = self.agreeing.operations.get(&id).map(|asked| asked.asker);
+            let Some(Asker::Peer(peer)) = asker else {
+                self.end_operation(id, Outcome::Unknown);
+                continue;
+            };
+            self.forget_operation(id);
+            // Should the same question come once more it is not done either.
+            self.agreeing.favours.note_ended(id, Outcome::Unknown);
+            self.send_word(peer, id, STALE, version);
+        }
+    }
+
+    /// A peer gave back what nobody has tried, as the register has begun anew: it is done here.
+    fn take_untried_back(&mut self, id: OperationId, version: u64) {
+        let agreeing = &mut *self.agreeing;
+        let Some(asked) = agreeing.operations.get_mut(&id) else { return };
+        let Some(given) = asked.given.take() else { return };
+        asked.was_given = false;
+        agreeing.dues.remove(&(given.due, Due::Given(id)));
+        let (register, change) = (asked.register.clone(), asked.change.clone());
+        agreeing.begin_anew(&register, version);
+        self.propose_operation(Operation::new(id, change));
+    }
+
     /// A peer wants something done.
     pub(super) fn on_forward(&mut self, mut content: Reader<'_>, letter: &Letter) {
         let Some(forwarded) = Forwarded::read(&mut content) else {
@@ -330,6 +358,9 @@ impl Node {
             STALE => {
                 let Some(asked) = self.agreeing.operations.get_mut(&id) else { return };
                 if let (Some(given), Some(version)) = (&mut asked.given, content.varint()) {
+                    if version < given.base {
+                        return self.take_untried_back(id, version);
+                    }
                     given.base = given.base.max(version);
                     // It counts as a try: who always says so is not asked for ever.
                     self.on_given_due(id);

@@ -90,6 +90,14 @@ impl Agreeing {
         }
     }
 
+    /// A register was deleted and forgotten: it counts from the beginning, and is at that version now.
+    pub(super) fn begin_anew(&mut self, register: &str, version: u64) {
+        if let Some(part) = self.parts.get_mut(register) {
+            part.version = part.version.min(version);
+            part.proposer.begin_anew(version);
+        }
+    }
+
     /// This node's part in a register.
     pub(super) fn part(&mut self, register: &str) -> &mut Part {
         if !self.parts.contains_key(register) && self.parts.len() >= PARTS_MAX {
@@ -116,6 +124,7 @@ impl Node {
                 Step::Wait => break,
                 Step::Propose(proposal) => self.propose(founding, register, &proposal),
                 Step::Overtaken => self.step_back(register),
+                Step::BeganAnew(operations, version) => self.give_back(operations, version),
                 Step::Ended(mut ended) => {
                     // Whoever is told first is the first to ask again, with what the register holds now.
                     self.fx.rng.shuffle(&mut ended);

@@ -372,9 +372,20 @@ impl Node {
         for update in self.agreeing.space.fade(self.fx.now.wall) {
             self.rumors.cool(update.id);
             self.note_buried(&update);
+            self.note_forgotten(&update);
             if matches!(update.statement().says, Says::Vote { voter, .. } if voter == self.identity.id) {
                 self.seal_anew(update.statement().founding);
             }
+        }
+    }
+
+    /// Once nothing is known of a register any more it is as good as new.
+    fn note_forgotten(&mut self, update: &Update) {
+        let statement = update.statement();
+        let Says::Vote { register, .. } = statement.says else { return };
+        let agreeing = &mut *self.agreeing;
+        if agreeing.space.founding(statement.founding).is_none_or(|known| known.register(register).is_none()) {
+            agreeing.begin_anew(register, 0);
         }
     }
 
