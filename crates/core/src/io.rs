@@ -738,12 +738,12 @@ pub enum Refusal {
     VotersChange,
     /// The operation was not decided in time.
     #[error(
-        "no quorum answered in time; not heard: {}; {}",
-        list(unheard),
+        "no quorum agreed in time; {}; {}",
+        unheard_of(unheard),
         if *unknown { "whether it was done is not known" } else { "nothing was done" }
     )]
     NoQuorum {
-        /// Which voters did not answer.
+        /// Who was asked and did not answer: voters, or the peer that was to propose it. Nobody where others were ahead all the time.
         unheard: Vec<NodeId>,
         /// Whether it may have been done, or may be yet.
         unknown: bool,
@@ -805,11 +805,11 @@ pub enum Refusal {
     },
 }
 
-fn list(ids: &[NodeId]) -> String {
+fn unheard_of(ids: &[NodeId]) -> String {
     if ids.is_empty() {
-        return "nobody in particular".to_owned();
+        return "all who were asked answered".to_owned();
     }
-    ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
+    format!("not heard: {}", ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", "))
 }
 
 fn revision(revision: Option<Revision>) -> String {

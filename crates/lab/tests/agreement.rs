@@ -45,6 +45,36 @@ fn what_one_node_sets_another_reads() {
 }
 
 #[test]
+fn of_an_operation_that_a_peer_has_that_peer_is_told_as_not_heard() {
+    let mut net = network(2, 4);
+    let set = net.set_register(3, "r", b"a");
+    outcome(&mut net, set);
+    let read = net.read_register(0, "r");
+    assert_eq!(outcome(&mut net, read), done(1, b"a"), "node 3 has done it for node 0");
+    net.pause(3, secs(10));
+    let (register, change) = ("r".to_owned(), Change::set(b"b".as_slice().into()));
+    let set = net.command(0, Command::Operate { register, change, timeout: Duration::from_millis(80) });
+    net.run_until(|net| net.result(set).is_some(), secs(1)).unwrap();
+    let refusal = Refusal::NoQuorum { unheard: vec![net.id(3)], unknown: true };
+    assert_eq!(net.result(set), Some(&Err(refusal)));
+}
+
+#[test]
+fn whoever_hears_no_voter_but_is_heard_by_all_is_told_by_gossip_what_they_voted() {
+    for seed in 20..30 {
+        let mut net = network(seed, 5);
+        for voter in 0..3 {
+            net.oneway(voter, 3);
+        }
+        let begin = net.now();
+        let set = net.set_register(3, "r", b"a");
+        assert_eq!(outcome(&mut net, set), done(1, b"a"));
+        let took = net.now().saturating_sub(begin);
+        assert!(took <= Duration::from_millis(1_500), "seed {seed}: {took:?}");
+    }
+}
+
+#[test]
 fn large_values_go_by_stream() {
     let mut net = network(2, 4);
     let value = vec![7; 60_000];
@@ -152,6 +182,34 @@ fn whoever_began_a_change_of_voters_may_go_and_others_end_it() {
     net.run_until(Network::everyone_knows_the_voters, secs(60)).unwrap();
     let read = net.read_register(0, "r");
     assert_eq!(outcome(&mut net, read), done(1, b"a"));
+}
+
+#[test]
+fn a_change_of_voters_ends_though_votes_of_before_ran_out_while_their_voters_were_down() {
+    let ttl = secs(100);
+    let config = ConfigBuilder { tombstone_ttl: ttl, ..ConfigBuilder::lan() };
+    let mut net = Network::new(16).nodes(5).config(config).start_joined().unwrap();
+    net.agree_on(&[0, 1, 2]).unwrap();
+    let set = net.set_register(0, "r", b"a");
+    outcome(&mut net, set);
+    let delete = net.delete_register(0, "r");
+    outcome(&mut net, delete);
+    net.run_for(ttl / 2).unwrap();
+    // The new ones are not there: the change is decided, and has to wait for them.
+    (3..5).for_each(|node| net.crash(node));
+    let ids = [0, 3, 4].map(|node| net.id(node));
+    let change = net.command(0, Command::ChangeVoters { voters: ids.to_vec(), timeout: secs(10) });
+    net.run_until(|net| net.result(change).is_some(), secs(20)).unwrap();
+    let configuration = net.node(1).unwrap().agreement().configuration.unwrap();
+    assert!(configuration.number == 2 && configuration.previous.is_some(), "{configuration:?}");
+    (1..3).for_each(|node| net.crash(node));
+    net.run_for(ttl).unwrap();
+    (1..5).for_each(|node| net.restart(node, DiskFate::Kept));
+    let is_over = |net: &Network| {
+        let configuration = net.node(0).unwrap().agreement().configuration.unwrap();
+        configuration.number == 2 && configuration.previous.is_none()
+    };
+    net.run_until(is_over, secs(60)).unwrap();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agreeing::{Agreeing, Due};
+use super::voting::Way;
 use super::{Node, Phase};
 use crate::agreement::space::{Founding, Register};
 use crate::agreement::statement::{FoundingId, Says};
@@ -177,7 +178,7 @@ impl Node {
         let at = now + wait;
         self.agreeing.set_due(register, Some(at));
         let me = self.identity.id;
-        self.consider(founding, register, proposal, me, false);
+        self.consider(founding, register, proposal, Way::Straight(me));
     }
 
     /// What was proposed is decided, or given up: nobody is told of it any more.
@@ -284,7 +285,7 @@ impl Node {
         self.tell_voters(founding, &update);
         if let Some(proposal) = self.agreeing.part(register).proposer.proposal() {
             // This node's own disk may not have taken its vote.
-            self.consider(founding, register, &proposal, self.identity.id, false);
+            self.consider(founding, register, &proposal, Way::Straight(self.identity.id));
         }
         self.take_statement(&update.parts(), self.identity.id, true);
         let wait = (self.voters_patience(founding) * 2_u32.saturating_pow(tries.min(8))).min(PATIENCE_MAX);
