@@ -70,6 +70,7 @@ use gauging::Gauging;
 use gossip::Gossip;
 use intake::Want;
 use joining::Hospitality;
+pub use leasing::LeaseHeard;
 use letters::Letter;
 use overlaying::Neighbourhood;
 use planting::Planting;

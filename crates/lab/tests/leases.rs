@@ -137,6 +137,13 @@ fn everybody_comes_to_know_who_has_a_lease_and_registers_for_everybody_are_other
     let is_it = |event: &Event| matches!(event, Event::Lease { lease, label, token, is_held: true } if lease == "l" && label == "h1" && *token == first);
     let told = net.measured().notes.iter().filter(|note| is_it(&note.event));
     assert_eq!(told.count(), 7, "each node once");
+    net.run_for(secs(4)).unwrap();
+    let renewed = net.renew(5, "l", (1, first), secs(30));
+    token(&mut net, renewed);
+    net.run_for(secs(1)).unwrap();
+    let heard = net.node(5).unwrap().lease_heard("l").unwrap();
+    let span = heard.renewed.as_micros() - heard.since.as_micros();
+    assert!((4_000_000..6_000_000).contains(&span), "{heard:?}");
     let set = net.set_register(0, ">lease/l", b"x");
     assert!(matches!(result(&mut net, set), Err(Refusal::Invalid { .. })), "nobody sets it by hand");
 }

@@ -27,10 +27,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use renewing::{RENEWED_AFTER, Renewal, Renewing};
+pub use rumormill_core::LeaseHeard;
 pub use rumormill_core::agreement::{
     LABEL_BYTES_MAX, LEASE_BYTES_MAX, LEASE_PREFIX, Lease as LeaseState, TTL_MAX, TTL_MIN,
 };
-use rumormill_core::{Command, Refusal, Reply};
+use rumormill_core::{Command, Node, Refusal, Reply};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::cluster::{Cluster, Shared};
@@ -160,6 +161,16 @@ impl LeaseRegister {
         let name = self.name.clone();
         let state = Cluster(Arc::clone(&self.shared)).inspect(move |node| node.lease(&name)).await?;
         Ok(state.unwrap_or_default())
+    }
+
+    /// The same, and when the node heard of that, if it knows.
+    ///
+    /// # Errors
+    /// [`Closed`] if the node has stopped.
+    pub async fn heard(&self) -> Result<(LeaseState, Option<LeaseHeard>), Closed> {
+        let name = self.name.clone();
+        let read = move |node: &Node| (node.lease(&name).unwrap_or_default(), node.lease_heard(&name));
+        Cluster(Arc::clone(&self.shared)).inspect(read).await
     }
 
     /// Who has it from now on, as far as this node hears of it.

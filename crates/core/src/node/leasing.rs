@@ -15,12 +15,14 @@ use crate::agreement::statement::FoundingId;
 use crate::agreement::{Change, Contender, Expected, Lease, Move, Outcome, Value, Wish};
 use crate::identity::NodeId;
 use crate::io::{Event, Refusal, Reply, Ticket};
-use crate::time::Instant;
+use crate::time::{Instant, Wall};
 
 /// Errands at once; more are refused.
 const ERRANDS_MAX: usize = 256;
 /// Leases of others that are remembered between errands.
 const SIGHTS_MAX: usize = 1_024;
+/// Leases of which it is remembered when they were heard of.
+const HEARD_MAX: usize = 8_192;
 /// The longest time that an errand may take.
 const TIMEOUT_MAX: Duration = Duration::from_hours(1);
 /// The longest time that one of its operations takes before it looks anew.
@@ -55,6 +57,17 @@ pub(super) struct Leasing {
     last: u64,
     /// The versions that others were seen to have, and since when: the next errand goes on from there.
     sights: BTreeMap<Box<str>, (u64, Instant)>,
+    /// When it was first seen decided that somebody has a lease, and when the last version was.
+    heard: BTreeMap<Box<str>, LeaseHeard>,
+}
+
+/// When this node heard of a lease, by its time of day: for people only.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LeaseHeard {
+    /// That its present holder has it, or that nobody does.
+    pub since: Wall,
+    /// Of the last version, which renewals are as well.
+    pub renewed: Wall,
 }
 
 impl Leasing {
@@ -63,6 +76,16 @@ impl Leasing {
         while self.sights.len() > SIGHTS_MAX {
             // Whoever waits for that one begins anew.
             self.sights.pop_first();
+        }
+    }
+
+    fn note_heard(&mut self, register: &str, is_another: bool, now: Wall) {
+        let heard = self.heard.entry(register.into()).or_insert(LeaseHeard { since: now, renewed: now });
+        heard.since = if is_another { now } else { heard.since };
+        heard.renewed = now;
+        while self.heard.len() > HEARD_MAX {
+            // Of that one it counts from when it is asked for.
+            self.heard.pop_first();
         }
     }
 }
@@ -134,6 +157,11 @@ impl Node {
     pub fn lease(&self, lease: &str) -> Option<Lease> {
         let (version, value) = self.stale_register(&[LEASE_PREFIX, lease].concat())?;
         Some(Lease::read(version, value.as_deref()))
+    }
+
+    /// When that was. `None` where this node has known it since it started, or no longer knows.
+    pub fn lease_heard(&self, lease: &str) -> Option<LeaseHeard> {
+        self.agreeing.leasing.heard.get(&*[LEASE_PREFIX, lease].concat()).copied()
     }
 
     /// The names of all leases that anybody has, as far as was seen here.
@@ -338,7 +366,9 @@ impl Node {
     pub(super) fn note_lease(&mut self, register: &str, before: &Lease, version: u64, value: Option<&Value>) {
         let Some(name) = lease_name(register) else { return };
         let lease = Lease::read(version, value.map(|value| &**value));
-        if (before.holder, before.token) != (lease.holder, lease.token) {
+        let is_another = (before.holder, before.token) != (lease.holder, lease.token);
+        self.agreeing.leasing.note_heard(register, is_another, self.fx.now.wall);
+        if is_another {
             let (label, token, is_held) = (lease.label.clone(), lease.token, lease.is_held());
             self.fx.event(Event::Lease { lease: name.to_owned(), label, token, is_held });
         }
