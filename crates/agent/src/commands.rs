@@ -12,6 +12,7 @@ mod lock;
 mod members;
 mod queries;
 mod tags;
+mod terminal;
 mod topics;
 mod watch;
 
