@@ -21,6 +21,7 @@ use crate::logs::Logs;
 use crate::settings::{Preset, Settings};
 
 pub(crate) use answers::{BUILT_IN, find};
+pub(crate) use founding::{choices, meant, without_disk};
 pub(crate) use teller::document;
 
 /// How long answers under way may take to reach their clients once the node has stopped.
