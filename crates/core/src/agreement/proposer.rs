@@ -425,11 +425,10 @@ mod tests {
             let mut ended = Vec::new();
             loop {
                 match self.step(proposer) {
-                    Step::Wait => return ended,
+                    Step::Wait | Step::BeganAnew(..) => return ended,
                     Step::Propose(proposal) => self.hear(&proposal, &[1, 2, 3]),
                     Step::Overtaken => self.proposers[proposer].resume(),
                     Step::Ended(list) => ended.extend(list),
-                    Step::BeganAnew(..) => return ended,
                 }
             }
         }
