@@ -13,6 +13,7 @@ mod lock;
 mod members;
 mod queries;
 mod tags;
+mod terminal;
 mod topics;
 mod watch;
 

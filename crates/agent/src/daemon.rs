@@ -24,6 +24,7 @@ use crate::settings::{Preset, Settings};
 use doors::Doors;
 
 pub(crate) use answers::{BUILT_IN, find};
+pub(crate) use founding::{choices, meant, without_disk};
 pub(crate) use handlers::{Handler, Outcomes};
 pub(crate) use teller::document;
 

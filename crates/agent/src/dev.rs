@@ -197,6 +197,8 @@ fn hints(fleet: &Fleet, flags: &cli::Dev) -> Vec<String> {
     let last = fleet.nodes.len() - 1;
     let first = if http(0) == cli::DEFAULT_AGENT { String::new() } else { format!(" --agent {}", http(0)) };
     let others = last.min(3);
+    let names: Vec<&str> = fleet.nodes.iter().take(3).map(|node| &*node.ready.name).collect();
+    let voters = names.join(",");
     let victim = &fleet.nodes[last.min(2)].ready;
     vec![
         String::new(),
@@ -206,6 +208,8 @@ fn hints(fleet: &Fleet, flags: &cli::Dev) -> Vec<String> {
         format!("  {program} publish news 'hello, rumor' --trace{first}"),
         format!("  {program} put color green --replicas {others}{first}"),
         format!("  {program} get color --agent {}", http(last)),
+        format!("  {program} agree init --voters {voters}{first}"),
+        format!("  {program} lock deploy{first} -- sleep 60"),
         format!("  kill -9 {}", victim.pid),
         format!("Ctrl-C stops all {}. What happens in the cluster appears below.", number(flags.nodes)),
         String::new(),

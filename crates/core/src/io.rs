@@ -88,6 +88,12 @@ pub enum Input<'a> {
         /// What to do.
         command: Command,
     },
+    /// Nobody waits for the answer of a command any more. An [`Command::Acquire`] ends with that, and what it has won since is
+    /// given back; others go on.
+    Abandoned {
+        /// Of which command.
+        ticket: Ticket,
+    },
 }
 
 /// What an application asks of its node.
@@ -227,6 +233,18 @@ pub enum Command {
     },
     /// Have a lease no more. Ends as [`Reply::Accepted`], or as [`Refusal::NotHeld`] if it was lost.
     Release {
+        /// Which.
+        lease: String,
+        /// By whom it was acquired.
+        holder: u64,
+        /// With which token.
+        token: u64,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// Give a lease back that was acquired for somebody who has gone without hearing of it, unless it was renewed or acquired
+    /// again since: then somebody has it. Ends as [`Reply::Accepted`], or as [`Refusal::NotHeld`].
+    Forgo {
         /// Which.
         lease: String,
         /// By whom it was acquired.
@@ -741,12 +759,12 @@ pub enum Refusal {
     VotersChange,
     /// The operation was not decided in time.
     #[error(
-        "no quorum answered in time; not heard: {}; {}",
-        list(unheard),
+        "no quorum agreed in time; {}; {}",
+        unheard_of(unheard),
         if *unknown { "whether it was done is not known" } else { "nothing was done" }
     )]
     NoQuorum {
-        /// Which voters did not answer.
+        /// Who was asked and did not answer: voters, or the peer that was to propose it. Nobody where others were ahead all the time.
         unheard: Vec<NodeId>,
         /// Whether it may have been done, or may be yet.
         unknown: bool,
@@ -808,11 +826,11 @@ pub enum Refusal {
     },
 }
 
-fn list(ids: &[NodeId]) -> String {
+fn unheard_of(ids: &[NodeId]) -> String {
     if ids.is_empty() {
-        return "nobody in particular".to_owned();
+        return "all who were asked answered".to_owned();
     }
-    ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
+    format!("not heard: {}", ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", "))
 }
 
 fn revision(revision: Option<Revision>) -> String {

@@ -43,7 +43,7 @@ pub mod wire;
 pub use config::{Config, ConfigBuilder, ConfigError};
 pub use identity::{Identity, Incarnation, NodeId, Overhead, Record, Sequence, Stored, Tags};
 pub use io::{Channel, Command, Event, Input, Member, MemberChange, Message, Output, Refusal, Reply, State};
-pub use node::{AgreementStatus, FoundingStatus, FullView, Node};
+pub use node::{AgreementStatus, FoundingStatus, FullView, LeaseHeard, Node};
 pub use stop::{Interest, StopRule};
 pub use time::{Instant, Now, Seconds, Wall};
 pub use update::Interner;

@@ -72,6 +72,7 @@ use gauging::Gauging;
 use gossip::Gossip;
 use intake::Want;
 use joining::Hospitality;
+pub use leasing::LeaseHeard;
 use letters::Letter;
 use overlaying::Neighbourhood;
 use planting::Planting;
@@ -269,6 +270,7 @@ impl Node {
             Input::Persisted { token } => self.on_persisted(token),
             Input::PersistFailed { token, reason } => self.on_persist_failed(token, reason),
             Input::Command { ticket, command } => self.on_command(ticket, command),
+            Input::Abandoned { ticket } => self.abandon_errand(ticket),
         }
         self.send_planted();
         self.forward_fresh();
@@ -306,7 +308,8 @@ impl Node {
             | Input::StreamRefused { .. }
             | Input::Timeout
             | Input::Persisted { .. }
-            | Input::PersistFailed { .. } => {}
+            | Input::PersistFailed { .. }
+            | Input::Abandoned { .. } => {}
         }
     }
 

@@ -1,12 +1,13 @@
 //! The task that owns the node: it hands over what comes in, carries out what comes out, and waits for the deadline.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rumormill_core::data::Shelf;
-use rumormill_core::io::{Event as CoreEvent, StopReason as CoreStopReason, Warning as CoreWarning};
+use rumormill_core::io::{Event as CoreEvent, StopReason as CoreStopReason, Ticket, Warning as CoreWarning};
 use rumormill_core::{Channel, Config, Identity, Input, Instant, Node, NodeId, Output, Stored};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -16,7 +17,7 @@ use crate::error::StopReason;
 use crate::events::{EventKind, Warning};
 use crate::keeper::{self, Keeper};
 use crate::key::{self, NodeKey};
-use crate::request::Request;
+use crate::request::{Lines, Pending, Request};
 use crate::seal::Unsealed;
 use crate::socket::{Arrived, Datagrams, Refused, sleep_until};
 use crate::streams::{StreamEvent, Streams};
@@ -73,6 +74,8 @@ enum Wake {
     Kept(keeper::Answer),
     /// `None` when the last handle is gone.
     Request(Option<Request>),
+    /// Nobody waits for that any more.
+    Abandoned(Ticket),
 }
 
 impl Driver {
@@ -102,6 +105,7 @@ impl Driver {
             event = self.streams.event(), if !self.keeper.is_behind() => Wake::Stream(event),
             answer = self.keeper.answer() => Wake::Kept(answer),
             request = self.requests.recv() => Wake::Request(request),
+            ticket = poll_fn(|cx| self.desk.poll_abandoned(cx)) => Wake::Abandoned(ticket),
             () = sleep_until(due) => Wake::Ready,
         }
     }
@@ -112,6 +116,7 @@ impl Driver {
             Wake::Stream(event) => self.on_stream_event(event),
             Wake::Kept(answer) => self.on_kept(answer),
             Wake::Request(Some(request)) => self.on_request(request),
+            Wake::Abandoned(ticket) => self.hand_over(Input::Abandoned { ticket }),
             Wake::Request(None) => self.stopped = Some(StopReason::Stopped),
         }
     }
@@ -238,7 +243,7 @@ impl Driver {
         // Who asked may have given up: answers that nobody waits for are dropped.
         match request {
             Request::Command { command, pending } => {
-                let ticket = self.desk.open(pending);
+                let ticket = self.desk.open(pending, &command);
                 self.hand_over(Input::Command { ticket, command });
             }
             Request::Inspect(inspection) => inspection(&self.node),
@@ -265,6 +270,16 @@ impl Driver {
     }
 
     fn carry_out(&mut self) {
+        self.drain();
+        while let Some(command) = self.desk.next_forgone() {
+            let pending = Pending { result: None, lines: Lines::None };
+            let ticket = self.desk.open(pending, &command);
+            self.node.handle_input(self.clock.now(), Input::Command { ticket, command });
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Transmit { to, channel: Channel::Datagram, bytes } => self.datagrams.send(to, bytes),

@@ -1,5 +1,6 @@
 //! What the application asks for.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,16 +30,7 @@ impl Node {
             return self.done(ticket, Err(Refusal::NotDurable));
         }
         let result = match command {
-            Command::Join { contacts } => {
-                if contacts.is_empty() {
-                    return self.done(ticket, Err(invalid("contacts", "none".to_owned(), "at least one address")));
-                }
-                for contact in contacts {
-                    self.contacts.add(contact, Some(ticket));
-                    self.try_contact(contact);
-                }
-                return;
-            }
+            Command::Join { contacts } => return self.try_contacts(ticket, contacts),
             Command::Leave => return self.leave(ticket),
             Command::Remove { member, force } => self.strike(member, force),
             Command::SetTags { tags } => check_tags(&tags).map_err(Refusal::from).map(|()| {
@@ -85,6 +77,9 @@ impl Node {
             Command::Release { lease, holder, token, timeout } => {
                 return self.contend(ticket, &lease, (holder, Wish::Release { token }), timeout);
             }
+            Command::Forgo { lease, holder, token, timeout } => {
+                return self.contend(ticket, &lease, (holder, Wish::Forgo { token }), timeout);
+            }
             Command::Answer { query, payload } => self.answer(query, payload).map(|()| Reply::Accepted),
         };
         self.done(ticket, result);
@@ -113,6 +108,7 @@ impl Node {
             | Command::Acquire { .. }
             | Command::Renew { .. }
             | Command::Release { .. }
+            | Command::Forgo { .. }
             | Command::SetGauge { .. }
             | Command::Aggregate { .. }
             | Command::Trace { .. } => self.done(ticket, Err(Refusal::NotDurable)),
@@ -121,6 +117,16 @@ impl Node {
 
     pub(super) fn done(&mut self, ticket: Ticket, result: Result<Reply, Refusal>) {
         self.fx.event(Event::Done { ticket, result });
+    }
+
+    fn try_contacts(&mut self, ticket: Ticket, contacts: Vec<SocketAddr>) {
+        if contacts.is_empty() {
+            return self.done(ticket, Err(invalid("contacts", "none".to_owned(), "at least one address")));
+        }
+        for contact in contacts {
+            self.contacts.add(contact, Some(ticket));
+            self.try_contact(contact);
+        }
     }
 
     fn publish(&mut self, topic: &str, payload: &[u8]) -> Result<Sequence, Refusal> {

@@ -50,7 +50,11 @@ pub(crate) fn datagrams(outputs: Vec<Output>) -> Vec<(SocketAddr, Vec<u8>)> {
 /// Two nodes that know each other, after a join over a stream that is carried by hand: number 2 at the joiner,
 /// number 1 at the contact.
 pub(crate) fn acquainted(config: fn() -> Config) -> (Node, Node) {
-    let mut nodes = [node(1, config()), node(2, config())];
+    acquaint([node(1, config()), node(2, config())])
+}
+
+/// Has number 2 join number 1.
+pub(crate) fn acquaint(mut nodes: [Node; 2]) -> (Node, Node) {
     for node in &mut nodes {
         drain(node);
     }

@@ -48,6 +48,7 @@ impl Trace {
                 self.pair(at, node, 9, ticket.0);
                 self.bytes(format!("{command:?}").as_bytes());
             }
+            Input::Abandoned { ticket } => self.pair(at, node, 10, ticket.0),
         }
     }
 
