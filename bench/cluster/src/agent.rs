@@ -57,6 +57,7 @@ impl Agent {
     /// Starts a process and returns at once; what it says goes to `reports` under the number `from`.
     pub(crate) fn spawn(
         rumor: &Path,
+        key_file: Option<&Path>,
         from: usize,
         contact: Option<&str>,
         reports: &Sender<Report>,
@@ -68,6 +69,9 @@ impl Agent {
         }
         command.args(["agent", "--json", "--until-stdin-closes", "--preset", "lan", "--log-level", "error"]);
         command.args(["--name", &name, "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        if let Some(key_file) = key_file {
+            command.arg("--key-file").arg(key_file);
+        }
         if let Some(contact) = contact {
             command.args(["--join", contact]);
         }

@@ -25,6 +25,7 @@ pub(crate) struct Cluster {
     known: Vec<BTreeSet<String>>,
     alarms: Alarms,
     rumor: PathBuf,
+    key_file: Option<PathBuf>,
     interrupt: Interrupt,
     reports: Receiver<Report>,
     /// For agents yet to be started.
@@ -44,9 +45,9 @@ impl Cluster {
     /// Starts the first agent, then at once all others, which join through it, and waits until all know all.
     pub(crate) fn form(options: &Options, interrupt: &Interrupt) -> anyhow::Result<(Self, Formation)> {
         let (sender, reports) = channel();
-        let (rumor, interrupt) = (options.rumor.clone(), interrupt.clone());
+        let (rumor, key_file, interrupt) = (options.rumor.clone(), options.key_file.clone(), interrupt.clone());
         let (agents, known, alarms) = (Vec::new(), Vec::new(), Alarms::default());
-        let mut cluster = Self { agents, known, alarms, rumor, interrupt, reports, sender };
+        let mut cluster = Self { agents, known, alarms, rumor, key_file, interrupt, reports, sender };
         cluster.spawn(None)?;
         cluster.wait("the first agent is ready", |cluster, _| cluster.agents[0].ready.is_some())?;
         let contact = cluster.ready(0).gossip.clone();
@@ -63,7 +64,7 @@ impl Cluster {
 
     fn spawn(&mut self, contact: Option<&str>) -> anyhow::Result<usize> {
         let number = self.agents.len();
-        self.agents.push(Agent::spawn(&self.rumor, number, contact, &self.sender)?);
+        self.agents.push(Agent::spawn(&self.rumor, self.key_file.as_deref(), number, contact, &self.sender)?);
         self.known.push(BTreeSet::new());
         Ok(number)
     }

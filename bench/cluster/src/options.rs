@@ -13,10 +13,12 @@ cargo run --release --manifest-path bench/cluster/Cargo.toml -- [options]
 
   --nodes N      agents [50]
   --rumor FILE   the agent's release binary [target/release/rumor]
-  --only A,B     of join, publish, write, idle, busy, pause, crash; they run in this order [all]
+  --key-file F   seal with this key, as `rumor keygen F` makes it [nothing is sealed]
+  --only A,B     of join, publish, write, load, idle, busy, pause, crash; they run in this order [all]
   --runs N       fresh clusters for `join`; the last one serves for the rest [5]
   --messages N   messages for `publish` [30]
   --writes N     writes of data for `write` [30]
+  --load N       messages for `load`, as fast as one agent takes them [2000]
   --minutes M    length of `idle`, fractions allowed [10]
   --window S     seconds at the end of `idle` over which traffic and CPU are read [120]
   --busy S       seconds for which `busy` keeps all cores busy [60]
@@ -42,6 +44,7 @@ pub(crate) enum Stage {
     Join,
     Publish,
     Write,
+    Load,
     Idle,
     Busy,
     Pause,
@@ -50,14 +53,15 @@ pub(crate) enum Stage {
 
 impl Stage {
     /// In the order in which they run: idle before crashes, as agents go on trying the addresses of the dead.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Join, Self::Publish, Self::Write, Self::Idle, Self::Busy, Self::Pause, Self::Crash];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Join, Self::Publish, Self::Write, Self::Load, Self::Idle, Self::Busy, Self::Pause, Self::Crash];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Join => "join",
             Self::Publish => "publish",
             Self::Write => "write",
+            Self::Load => "load",
             Self::Idle => "idle",
             Self::Busy => "busy",
             Self::Pause => "pause",
@@ -67,7 +71,9 @@ impl Stage {
 
     fn named(name: &str) -> anyhow::Result<Self> {
         let stage = Self::ALL.into_iter().find(|stage| stage.as_str() == name);
-        stage.with_context(|| format!("--only is {name:?}, must be of join, publish, write, idle, busy, pause, crash"))
+        stage.with_context(|| {
+            format!("--only is {name:?}, must be of join, publish, write, load, idle, busy, pause, crash")
+        })
     }
 }
 
@@ -76,10 +82,12 @@ impl Stage {
 pub(crate) struct Options {
     pub(crate) nodes: usize,
     pub(crate) rumor: PathBuf,
+    pub(crate) key_file: Option<PathBuf>,
     pub(crate) only: Vec<Stage>,
     pub(crate) runs: usize,
     pub(crate) messages: usize,
     pub(crate) writes: usize,
+    pub(crate) load: usize,
     pub(crate) idle: Duration,
     pub(crate) window: Duration,
     pub(crate) busy: Duration,
@@ -93,10 +101,12 @@ impl Default for Options {
         Self {
             nodes: 50,
             rumor: "target/release/rumor".into(),
+            key_file: None,
             only: Stage::ALL.into(),
             runs: 5,
             messages: 30,
             writes: 30,
+            load: 2_000,
             idle: Duration::from_mins(10),
             window: Duration::from_mins(2),
             busy: Duration::from_mins(1),
@@ -131,6 +141,7 @@ impl Options {
         match flag {
             "--nodes" => self.nodes = value.parse()?,
             "--rumor" => self.rumor = value.into(),
+            "--key-file" => self.key_file = Some(value.into()),
             "--only" => self.only = value.split(',').map(Stage::named).collect::<anyhow::Result<_>>()?,
             "--runs" => self.runs = value.parse()?,
             "--messages" => self.messages = value.parse()?,
@@ -138,6 +149,7 @@ impl Options {
             "--minutes" => self.idle = Duration::try_from_secs_f64(value.parse::<f64>()? * 60.0)?,
             "--window" => self.window = Duration::try_from_secs_f64(value.parse()?)?,
             "--busy" => self.busy = Duration::try_from_secs_f64(value.parse()?)?,
+            "--load" => self.load = value.parse()?,
             "--pauses" => self.pauses = value.parse()?,
             "--kills" => self.kills = value.parse()?,
             _ => bail!("there is no such option; --help lists them"),
@@ -151,6 +163,7 @@ impl Options {
             ("--runs", self.runs, 1, 100),
             ("--messages", self.messages, 1, 1_000),
             ("--writes", self.writes, 1, 1_000),
+            ("--load", self.load, 1, 100_000),
             ("--pauses", self.pauses, 1, 100),
             ("--kills", self.kills, 1, 100),
         ];

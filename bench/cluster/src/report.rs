@@ -40,6 +40,8 @@ pub(crate) enum Figure {
     Anonymous,
     /// Seconds of CPU of an agent in a minute.
     Cpu,
+    /// Seconds of CPU of an agent that a message comes to.
+    MessageCpu,
 }
 
 /// Which number of many stands for all.
@@ -97,6 +99,9 @@ impl Figure {
                 row("resident memory per agent", "resident", MEBIBYTES, mean, Some(7.0 * MEBIBYTE), peers::RESIDENT)
             }
             Self::Anonymous => row("… of it heap and stacks", "anonymous", MEBIBYTES, mean, None, peers::NONE),
+            Self::MessageCpu => {
+                row("load: CPU per message and agent", "message_cpu", (0.000_001, 1, " µs"), mean, None, peers::NONE)
+            }
             Self::Cpu => row("idle: CPU per agent-minute", "cpu", (1.0, 3, " s"), mean, Some(0.05), peers::CPU),
         }
     }

@@ -3,6 +3,7 @@
 mod crash;
 mod idle;
 mod join;
+mod load;
 mod publish;
 mod trouble;
 mod write;
@@ -35,6 +36,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
             Stage::Join => Ok(()),
             Stage::Publish => timed(stage, &mut report, |report| publish::measure(options, cluster, report)),
             Stage::Write => timed(stage, &mut report, |report| write::measure(options, cluster, report)),
+            Stage::Load => timed(stage, &mut report, |report| load::measure(options, cluster, report)),
             Stage::Idle => timed(stage, &mut report, |report| idle::measure(options, cluster, report)),
             Stage::Busy => timed(stage, &mut report, |report| trouble::keep_busy(options, cluster, report)),
             Stage::Pause => timed(stage, &mut report, |report| trouble::pause(options, cluster, report)),

@@ -160,6 +160,7 @@ impl Sealing {
         let back = self.between((self.ids.1, self.ids.0), &[]);
         let sealed = self.seal_back(&back);
         assert!(open(&mut self.sender, &mut self.buffer, &sealed, self.clock).is_some(), "it is authentic");
+        self.sender.settle();
     }
 
     fn between(&self, (sender, target): (NodeId, NodeId), frames: &[u8]) -> Vec<u8> {

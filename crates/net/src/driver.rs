@@ -174,6 +174,7 @@ impl Driver {
                 let bytes = self.datagrams.payload(range);
                 self.node.handle_input(self.clock.now(), Input::Datagram { from, bytes });
                 self.carry_out();
+                self.datagrams.settle();
             }
             Err(Refused { cause, key }) => self.on_unsealed(from, cause, key),
         }

@@ -167,6 +167,11 @@ impl Sealer {
         self.sessions.len()
     }
 
+    /// What came in last has been handled: what is sent from now on answers nobody.
+    pub(crate) const fn settle(&mut self) {
+        self.peers.settle();
+    }
+
     /// Makes a datagram of the node ready to be sent.
     ///
     /// # Panics
@@ -175,7 +180,8 @@ impl Sealer {
         let (header, content) = Header::split(datagram).expect("a node's datagram has a header");
         self.take_up_keys();
         let counter = self.count(now);
-        let form = self.peers.form(header.target);
+        let sessions = &self.sessions;
+        let form = self.peers.form(header.target, |session| sessions.sender(session) == Some(header.target));
         let clear = Clear {
             cluster: self.cluster,
             key: self.own.key.byte(),

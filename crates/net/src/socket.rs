@@ -223,6 +223,13 @@ impl Datagrams {
         }
     }
 
+    /// What came in last has been handled: what is sent from now on answers nobody.
+    pub(crate) fn settle(&mut self) {
+        if let Some(sealing) = &mut self.sealing {
+            sealing.sealer.settle();
+        }
+    }
+
     /// The node goes on under another id.
     pub(crate) fn rename(&mut self, node: NodeId) {
         if let Some(sealing) = &mut self.sealing {

@@ -15,9 +15,6 @@ use crate::usage::{self, Machine, Memory};
 
 /// Headers of IPv4 and UDP.
 const HEADER_BYTES: f64 = 28.0;
-/// What sealing will add to a datagram beyond the room that its header leaves for it: a sealed ping takes 46 bytes of
-/// payload, today's takes 42.
-const SEAL_BYTES: f64 = 4.0;
 
 /// What an agent has used since its start.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +62,7 @@ fn costs(before: &[Use], after: &[Use], report: &mut Report) {
     let per_second = |of: fn(&Use) -> f64| {
         Samples::of(pairs().map(|(before, after)| (of(after) - of(before)) / (after.at - before.at).as_secs_f64()))
     };
-    report.figure(Figure::Traffic, per_second(|used| used.bytes + used.datagrams * (HEADER_BYTES + SEAL_BYTES)));
+    report.figure(Figure::Traffic, per_second(|used| used.bytes + used.datagrams * HEADER_BYTES));
     report.figure(Figure::Datagrams, per_second(|used| used.datagrams));
     report.figure(Figure::Cpu, per_second(|used| used.cpu_seconds * Duration::from_mins(1).as_secs_f64()));
 }

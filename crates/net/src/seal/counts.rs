@@ -50,7 +50,7 @@ pub struct SealCounts {
 }
 
 impl SealCounts {
-    /// Datagrams by the cause for which they were not opened, for documents and metrics: `malformed`, `foreign` (another
+    /// Datagrams and streams by the cause for which they were not opened, for documents and metrics: `malformed`, `foreign` (another
     /// cluster), `unknown_key`, `unknown_session` (not introduced yet), `old`, `ahead` (by the sender's clock), `replayed`,
     /// `forged` (forged, damaged, or meant for another node).
     pub fn by_cause(&self) -> [(&'static str, u64); Unsealed::ALL.len()] {
