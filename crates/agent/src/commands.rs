@@ -11,6 +11,7 @@ mod lease;
 mod lock;
 mod members;
 mod queries;
+mod rtt;
 mod tags;
 mod topics;
 mod watch;
@@ -70,6 +71,7 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::Elect(flags) => elect::run(&flags, output),
         Command::Gauge(flags) => gauges::set(&flags, output),
         Command::Aggregate(flags) => gauges::aggregate(&flags, output),
+        Command::Rtt(flags) => rtt::show(&flags, output),
         Command::Tags(command) => tags::run(command, output),
         Command::Info(flags) => info::show(&flags, output),
         Command::Logs(flags) => info::logs(&flags, output),

@@ -16,6 +16,7 @@ mod openapi;
 mod problem;
 mod queries;
 mod registers;
+mod rtt;
 mod stream;
 mod topics;
 mod watch;
@@ -65,6 +66,7 @@ fn router(agent: Agent) -> Router {
         .route("/tags", get(members::tags).patch(members::change_tags))
         .route("/topics/{topic}", get(topics::subscribe).post(topics::publish))
         .route("/topics/{topic}/{origin}/{sequence}/trace", get(topics::trace))
+        .route("/rtt", get(rtt::rtt))
         .route("/queries/{name}", post(queries::ask))
         .route("/queries/{name}/questions", get(queries::questions))
         .route("/queries/{name}/questions/{question}", post(queries::answer))

@@ -134,3 +134,40 @@ fn the_agents_of_dev_end_with_it_however_it_ends() {
         watch.wait_for_end();
     }
 }
+
+#[test]
+fn any_agent_tells_how_long_it_takes_between_members_and_asks_those_nearest() {
+    let a = Agent::start("a", &[]);
+    let [b, c] = ["b", "c"].map(|name| Agent::join(name, &a, &[]));
+    until_all_know_all(&[&a, &b, &c]);
+    // Each pings all others in its first seconds.
+    let measured = loop {
+        let (code, out, _) = a.said(&["rtt", "b", "--json"]);
+        let document: serde_json::Value = serde_json::from_str(&out).unwrap_or_default();
+        if document["kind"] == "measured" {
+            break document;
+        }
+        assert!([0, 3].contains(&code), "before the first pings it is not known where they are");
+    };
+    assert_eq!((&measured["from"], &measured["to"]), (&"a".into(), &"b".into()));
+    assert!((1e-6..1.0).contains(&measured["rtt"].as_f64().unwrap()), "{measured}");
+    let between = loop {
+        let (code, out, _) = a.said(&["rtt", "b", c.id.as_str(), "--json"]);
+        if code == 0 {
+            break serde_json::from_str::<serde_json::Value>(&out).unwrap();
+        }
+    };
+    assert_eq!((&between["from"], &between["to"], &between["kind"]), (&"b".into(), &"c".into(), &"estimated".into()));
+    assert!((1e-6..1.0).contains(&between["rtt"].as_f64().unwrap()), "{between}");
+    let (code, line, _) = a.said(&["rtt", "b", "c"]);
+    assert!(code == 0 && line.contains("between b and c (estimated)"), "{line}");
+    assert_eq!(a.said(&["rtt", "nobody"]).0, 1);
+    assert_eq!(a.said(&["rtt", "a"]).0, 2, "from itself to itself");
+
+    let (code, out, _) = a.said(&["query", "ping", "--nearest", "1", "--json"]);
+    let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [answer, end] = &lines[..] else { panic!("one answer and the end: {out}") };
+    assert!(code == 0 && ["b", "c"].contains(&answer["from"].as_str().unwrap()), "{out}");
+    assert_eq!((&end["asked"], &end["answered"]), (&1.into(), &1.into()));
+    assert_eq!(a.said(&["query", "ping", "--nearest", "65"]).0, 2);
+}

@@ -262,7 +262,8 @@ impl Detector {
             self.round_trip.sample(took);
         }
         self.note_heard(probe.target);
-        let rtt = (probe.attempts == 1).then_some(took);
+        // Karn's rule: of a ping that was sent again nobody knows which one was answered.
+        let rtt = (probe.attempts == 1 && probe.indirect.is_none()).then_some(took);
         Some(Acked { target: probe.target, purpose: probe.purpose, rtt })
     }
 
@@ -430,7 +431,8 @@ impl Detector {
         fx.cancel(Timer::Verdict(member));
     }
 
-    fn next_number(&mut self) -> u16 {
+    /// A number for a ping that no other ping under way has.
+    pub(crate) fn next_number(&mut self) -> u16 {
         loop {
             self.number = self.number.wrapping_add(1);
             if self.probe(self.number).is_none() && !self.relays.contains_key(&self.number) {

@@ -7,6 +7,7 @@ mod budget;
 mod clock;
 pub mod config;
 mod contacts;
+pub mod coordinates;
 pub mod data;
 mod datum;
 mod detector;

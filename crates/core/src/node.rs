@@ -18,6 +18,7 @@ mod intake;
 mod joining;
 mod leasing;
 mod letters;
+mod locating;
 mod overlaying;
 mod planting;
 mod probing;
@@ -41,6 +42,7 @@ use crate::budget::Budget;
 use crate::clock;
 use crate::config::{Config, View};
 use crate::contacts::Contacts;
+use crate::coordinates::{Place, Whereabouts};
 use crate::data::{Change, Data, Position, Shelf};
 use crate::detector::Detector;
 use crate::effects::{Effects, Timer};
@@ -109,6 +111,9 @@ pub struct Node {
     fx: Effects,
     members: Members,
     detector: Detector,
+    place: Place,
+    /// Of others, with a full view.
+    whereabouts: Seldom<Whereabouts>,
     rumors: Rumors,
     messages: Messages,
     data: Data,
@@ -194,6 +199,8 @@ impl Node {
             raised_at: None,
             members: Members::new(identity.id, listed_as, now.wall),
             detector: Detector::new(first_number),
+            place: Place::default(),
+            whereabouts: Seldom::new(),
             rumors: Rumors::new(&config),
             messages: Messages::new(now.wall),
             data: Data::new(identity.session, secret, interner.clone(), &config, now.wall),
@@ -403,6 +410,8 @@ impl Node {
             Frame::Gauged { epoch, number, flows } => self.on_gauged(epoch, number, flows, letter),
             Frame::Return { number, answer } => self.on_return(number, &answer, letter),
             Frame::Returned { number } => self.on_returned(number, letter.peer),
+            Frame::Locate => self.on_locate(letter),
+            Frame::Located(coordinate) => self.on_located(coordinate, letter),
             Frame::Unknown => {}
             Frame::Answered { sequence } => self.on_answered(Sequence(sequence), letter.peer),
         }

@@ -67,6 +67,15 @@ pub(crate) struct SocketCounters {
     pub(crate) streams_refused: AtomicU64,
 }
 
+/// How long a packet and its answer take between two nodes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RoundTrip {
+    /// This long.
+    pub rtt: Duration,
+    /// Whether this node has measured it, smoothed over some pings; else it is estimated from where both are.
+    pub measured: bool,
+}
+
 impl Cluster {
     /// Describes a node of this name; [`Builder::start`] starts it.
     pub fn builder(name: impl Into<String>) -> Builder {
@@ -211,7 +220,46 @@ impl Cluster {
         filter: Tags,
         timeout: Duration,
     ) -> Result<Answers, RequestError> {
-        let command = Command::Query { name: name.into(), payload: payload.into(), filter, timeout };
+        self.gather_answers(name.into(), payload.into(), filter, None, timeout).await
+    }
+
+    /// Asks only the `count` members, 1 to 64, that are nearest to this node by round trip, itself not counted, of those that
+    /// have all of `filter`'s tags. Members of whose place nothing is known come last; with a partial view all are neighbours.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query), and where `count` breaks its rule.
+    pub async fn query_nearest(
+        &self,
+        count: usize,
+        name: impl Into<String>,
+        payload: impl Into<Vec<u8>>,
+        filter: Tags,
+        timeout: Duration,
+    ) -> Result<Answers, RequestError> {
+        self.gather_answers(name.into(), payload.into(), filter, Some(count), timeout).await
+    }
+
+    /// How long a packet and its answer take between two nodes: as this node has measured it, where it is one of them, or by an
+    /// estimate from where both are (Vivaldi). Only where this node does not know that yet they are asked, for at most `timeout`.
+    ///
+    /// # Errors
+    /// Where one is not known, has measured too little or does not answer, or the node is leaving or has stopped.
+    pub async fn round_trip(&self, from: NodeId, to: NodeId, timeout: Duration) -> Result<RoundTrip, RequestError> {
+        let Reply::RoundTrip { rtt, measured } = self.command(Command::RoundTrip { from, to, timeout }).await? else {
+            unreachable!("a round trip ends as one")
+        };
+        Ok(RoundTrip { rtt, measured })
+    }
+
+    async fn gather_answers(
+        &self,
+        name: String,
+        payload: Vec<u8>,
+        filter: Tags,
+        nearest: Option<usize>,
+        timeout: Duration,
+    ) -> Result<Answers, RequestError> {
+        let command = Command::Query { name, payload, filter, nearest, timeout };
         let (sender, lines) = mpsc::channel(request::LINES_MAX);
         request::gather(&self.0.requests, command, Lines::Answers(sender)).await?;
         Ok(Gathering::new(lines))

@@ -48,7 +48,7 @@ mod streams;
 mod subscription;
 
 pub use builder::Builder;
-pub use cluster::{Cluster, SocketCounts};
+pub use cluster::{Cluster, RoundTrip, SocketCounts};
 pub use data::Data;
 pub use error::{Closed, RequestError, StartError, StopReason, WriteError};
 pub use events::{Event, EventKind, Events, Lagged, Warning};

@@ -5,8 +5,8 @@ use utoipa::openapi::RefOr;
 use utoipa::{OpenApi, openapi};
 
 use super::{
-    agreement, data, events, faults, gauges, import, info, leases, listing, logs, members, queries, registers, topics,
-    watch,
+    agreement, data, events, faults, gauges, import, info, leases, listing, logs, members, queries, registers, rtt,
+    topics, watch,
 };
 
 #[derive(OpenApi)]
@@ -27,6 +27,7 @@ use super::{
         topics::publish,
         topics::subscribe,
         topics::trace,
+        rtt::rtt,
         queries::ask,
         queries::questions,
         queries::answer,

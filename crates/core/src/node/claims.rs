@@ -174,6 +174,7 @@ impl Node {
             }
             State::Dead | State::Left | State::Removed => {
                 self.detector.acquit(id, &mut self.fx);
+                self.forget_place_of(id);
                 if state != State::Removed {
                     self.contacts.note_former(address);
                 }

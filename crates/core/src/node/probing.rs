@@ -21,6 +21,7 @@ impl Node {
             self.probe_neighbour();
         } else {
             self.probe_next();
+            self.measure_more();
         }
     }
 
@@ -46,6 +47,7 @@ impl Node {
     fn ping(&mut self, number: u16, target: NodeId, address: SocketAddr) {
         let mut letter = self.letter(target, address).urgent();
         letter.packet.ping(number, self.root());
+        self.put_locate(number, &mut letter);
         self.put_averaging(&mut letter);
         self.put_challenge(&mut letter);
         if let Some(claim) = self.doubted_claim(target).cloned() {
@@ -66,6 +68,7 @@ impl Node {
 
     pub(super) fn on_ack(&mut self, number: u16, root: u64, letter: &mut Letter) {
         if let Some(acked) = self.detector.on_ack(number, letter.peer, &mut self.fx) {
+            letter.measured = acked.rtt;
             self.on_acked(&acked);
             if letter.is_stream() {
                 self.end_probe_stream(letter);
@@ -74,7 +77,7 @@ impl Node {
             }
         } else if let Some(relay) = self.detector.on_relayed_ack(number, letter.peer, &mut self.fx) {
             self.answer_for(&relay, root);
-        } else {
+        } else if !self.on_measured(number, letter) {
             self.fx.counters.dropped.unexpected += 1;
             return;
         }
