@@ -98,6 +98,8 @@ pub(crate) enum Command {
     Tags(Tags),
     /// Show what the agent is and how it fares
     Info(Info),
+    /// Tell why the agent holds a member for what it is: who missed it, who accused it, what would change that
+    Why(Why),
     /// Follow the agent's log
     Logs(Logs),
     /// Make the network worse on purpose, where agents run with --allow-faults
@@ -379,6 +381,15 @@ pub(crate) struct Query {
     /// Ask only the N members nearest to the agent by round trip, itself not counted: 1 to 64
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) nearest: Option<u8>,
+}
+
+/// `rumor why`
+#[derive(Args, Debug)]
+pub(crate) struct Why {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// A member, by name or id; also one that is not listed any more, for as long as it is remembered
+    pub(crate) name: String,
 }
 
 /// `rumor rtt`

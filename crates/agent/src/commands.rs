@@ -15,6 +15,7 @@ mod rtt;
 mod tags;
 mod topics;
 mod watch;
+mod why;
 
 use std::io;
 
@@ -74,6 +75,7 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::Rtt(flags) => rtt::show(&flags, output),
         Command::Tags(command) => tags::run(command, output),
         Command::Info(flags) => info::show(&flags, output),
+        Command::Why(flags) => why::show(&flags, output),
         Command::Logs(flags) => info::logs(&flags, output),
         Command::Fault(command) => fault::run(command, output),
         Command::Lab(command) => lab::run(command, output),

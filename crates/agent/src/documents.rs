@@ -4,6 +4,7 @@ mod data;
 mod gauges;
 mod leases;
 mod registers;
+mod why;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use rumormill_core::stats::MemberCounts;
 use rumormill_core::{Member, Refusal};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+pub(crate) use why::WhyDocument;
 
 /// What a command prints that has nothing else to say.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]

@@ -20,6 +20,7 @@ mod rtt;
 mod stream;
 mod topics;
 mod watch;
+mod why;
 
 pub(crate) use listing::LINES;
 
@@ -67,6 +68,7 @@ fn router(agent: Agent) -> Router {
         .route("/topics/{topic}", get(topics::subscribe).post(topics::publish))
         .route("/topics/{topic}/{origin}/{sequence}/trace", get(topics::trace))
         .route("/rtt", get(rtt::rtt))
+        .route("/why/{name}", get(why::why))
         .route("/queries/{name}", post(queries::ask))
         .route("/queries/{name}/questions", get(queries::questions))
         .route("/queries/{name}/questions/{question}", post(queries::answer))

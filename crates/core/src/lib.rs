@@ -35,6 +35,7 @@ pub mod sketch;
 mod slots;
 pub mod stats;
 pub mod stop;
+pub mod story;
 mod streams;
 pub mod time;
 mod tree;

@@ -10,6 +10,7 @@ mod averaging;
 mod claims;
 mod commands;
 mod exchanging;
+mod explaining;
 mod forwarding;
 mod founding;
 mod gauging;
@@ -58,6 +59,7 @@ use crate::queries::Queries;
 use crate::rumors::Rumors;
 use crate::seldom::Seldom;
 use crate::stats::{Counters, MemberCounts};
+use crate::story::Stories;
 use crate::streams::Streams;
 use crate::time::{Instant, Now, Seconds};
 use crate::update::{Interner, UpdateId};
@@ -136,8 +138,9 @@ pub struct Node {
     /// Nothing until the first statement comes in.
     agreeing: WhenUsed,
     gauging: Seldom<Gauging>,
-    doubts: BTreeMap<NodeId, Doubt>,
-    wants: BTreeMap<UpdateId, Want>,
+    doubts: Seldom<BTreeMap<NodeId, Doubt>>,
+    stories: Seldom<Stories>,
+    wants: Seldom<BTreeMap<UpdateId, Want>>,
     warned: Few<&'static str, Instant>,
     /// Updates are looked through again from this second on.
     fade_at: Seconds,
@@ -222,8 +225,9 @@ impl Node {
             averaging: Averaging::new(now.instant),
             agreeing: WhenUsed::default(),
             gauging: Seldom::new(),
-            doubts: BTreeMap::new(),
-            wants: BTreeMap::new(),
+            doubts: Seldom::new(),
+            stories: Seldom::new(),
+            wants: Seldom::new(),
             warned: Few::new(),
             fade_at: now.wall.seconds(),
             identity,
@@ -469,6 +473,7 @@ impl Node {
             slots.iter().filter_map(|slot| self.members.member(self.members.id_at(*slot))).collect();
         self.members.forget(&slots);
         for member in gone {
+            self.forget_story(member.id);
             self.tell(crate::io::MemberChange::Removed, self.identity.id, member);
         }
         let slots = self.messages.replica_mut().advance(now);

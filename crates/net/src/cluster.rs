@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rumormill_core::data::Shelf;
 use rumormill_core::io::Found;
+use rumormill_core::story::Story;
 use rumormill_core::{Command, Member, Node, NodeId, Refusal, Reply, Sequence, Tags};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -133,6 +134,15 @@ impl Cluster {
         });
         self.send(Request::Inspect(inspection)).await?;
         result.await.map_err(|_| Closed)
+    }
+
+    /// Why this node holds a member for what it does: what happened to it lately. Also of one that is not listed any more, as
+    /// long as that is remembered.
+    ///
+    /// # Errors
+    /// [`Closed`] if the node has stopped.
+    pub async fn story(&self, member: NodeId) -> Result<Option<Story>, Closed> {
+        self.inspect(move |node| node.story(member)).await
     }
 
     /// Every member that is listed, this node included, by name. With a partial view these are the node itself, its

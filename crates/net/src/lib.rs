@@ -58,6 +58,7 @@ pub use questions::{Question, Questions};
 pub use registers::Registers;
 pub use rumormill_core::aggregate::Aggregate;
 pub use rumormill_core::io::{ContactError, Found, Quantile, TraceStep};
+pub use rumormill_core::story;
 pub use rumormill_core::{
     Config, ConfigBuilder, ConfigError, Incarnation, Member, MemberChange, Message, Node, NodeId, Refusal, Sequence,
     State, Tags, Wall,

@@ -6,7 +6,7 @@ use utoipa::{OpenApi, openapi};
 
 use super::{
     agreement, data, events, faults, gauges, import, info, leases, listing, logs, members, queries, registers, rtt,
-    topics, watch,
+    topics, watch, why,
 };
 
 #[derive(OpenApi)]
@@ -28,6 +28,7 @@ use super::{
         topics::subscribe,
         topics::trace,
         rtt::rtt,
+        why::why,
         queries::ask,
         queries::questions,
         queries::answer,

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use super::Node;
 use super::letters::Letter;
-use crate::detector::{Acked, Purpose, Relay, Step};
+use crate::detector::{Acked, Missed, Purpose, Relay, Step};
 use crate::effects::Timer;
 use crate::identity::NodeId;
 use crate::io::{MemberChange, State, StreamId};
+use crate::story::Happening;
 use crate::streams;
 use crate::time::Instant;
 
@@ -89,6 +90,9 @@ impl Node {
             self.members.note_rtt(acked.target, rtt);
         }
         self.neighbourhood.overlay.note_heard(acked.target, self.fx.now.instant);
+        if self.is_suspect(acked.target) {
+            self.note_own(acked.target, Happening::Answered);
+        }
         match acked.purpose {
             Purpose::LastChance => {
                 // It answers, so it has heard the suspicion with the ping and will contradict.
@@ -118,11 +122,12 @@ impl Node {
             Step::Wait => {}
             Step::Ping { target, address } => self.ping(number, target, address),
             Step::Indirect { target, address } => self.probe_indirectly(number, target, address),
-            Step::Failed { target, purpose } => self.on_probe_failed(target, purpose),
+            Step::Failed { target, purpose, missed } => self.on_probe_failed(target, purpose, missed),
         }
     }
 
-    fn on_probe_failed(&mut self, target: NodeId, purpose: Purpose) {
+    fn on_probe_failed(&mut self, target: NodeId, purpose: Purpose, missed: Missed) {
+        self.note_missed(target, missed);
         if self.is_partial() {
             return self.part_from(target, MemberChange::Failed);
         }
@@ -226,6 +231,7 @@ impl Node {
         if self.fx.now.instant.since(due) > timeout / 2 {
             self.detector.worsen(1, &self.config);
         }
+        self.note_own(member, Happening::LastProbe);
         self.probe(member, Purpose::LastChance);
         if let Some(peer) = self.members.pick(&mut self.fx.rng, 1, Some(member)).first() {
             self.compare_with(*peer);
