@@ -8,6 +8,8 @@ use crate::failure::Failure;
 pub(crate) const GOSSIP_PORT: u16 = 4747;
 /// Where an agent serves HTTP unless told otherwise.
 pub(crate) const HTTP_PORT: u16 = 4748;
+/// Where metrics have an address of their own, unless told otherwise.
+pub(crate) const METRICS_PORT: u16 = 4749;
 
 /// The address that `text`, the value of `field`, names on this machine.
 pub(crate) fn local(field: &str, text: &str, default_port: u16) -> Result<SocketAddr, Failure> {

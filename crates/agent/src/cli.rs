@@ -2,6 +2,7 @@
 
 mod agreement;
 mod data;
+mod keys;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::Duration;
 pub(crate) use agreement::{Agree, Elect, Lock, Name, Register};
 use clap::{Args, Parser, Subcommand};
 pub(crate) use data::{Add, Delete, Export, Get, Import, List, Manner, Put, SetChange, Watch};
+pub(crate) use keys::{Keygen, Keys};
 use rumormill_core::duration;
 
 use crate::documents::Function;
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     Dev(Dev),
     /// Run the agent of this machine
     Agent(Box<Agent>),
+    /// Make the key of a new cluster, or the next one of a cluster that has one
+    Keygen(Keygen),
     /// Look at the settings: which there are, what they mean, and where a value comes from
     #[command(subcommand)]
     Config(Config),
@@ -96,6 +100,9 @@ pub(crate) enum Command {
     /// Change what this agent says about itself
     #[command(subcommand)]
     Tags(Tags),
+    /// Change the cluster's key while it runs
+    #[command(subcommand)]
+    Keys(Keys),
     /// Show what the agent is and how it fares
     Info(Info),
     /// Tell why the agent holds a member for what it is: who missed it, who accused it, what would change that
@@ -121,6 +128,12 @@ pub(crate) struct Target {
     /// How long to wait for an answer
     #[arg(long, value_name = "D", default_value = "5s", value_parser = duration::parse)]
     pub(crate) timeout: Duration,
+    /// The file with the token that the agent asks for
+    #[arg(long, value_name = "F", env = "RUMOR_TOKEN_FILE", hide_env_values = true)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Who vouches for the agent at an https:// address: certificates as PEM
+    #[arg(long, value_name = "F", env = "RUMOR_CA_FILE", hide_env_values = true)]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// Where an agent serves HTTP unless told otherwise.
@@ -167,7 +180,7 @@ pub(crate) struct Agent {
     /// The name of this node [default: the host name]
     #[arg(long, value_name = "N")]
     pub(crate) name: Option<String>,
-    /// Where to gossip, UDP and TCP [default: 127.0.0.1:4747]
+    /// Where to gossip, UDP and TCP [default: 0.0.0.0:4747 with a key file, else 127.0.0.1:4747]
     #[arg(long, value_name = "A")]
     pub(crate) bind: Option<String>,
     /// Where others reach this node [default: the address that it binds]
@@ -182,6 +195,9 @@ pub(crate) struct Agent {
     /// Keep data, identity and known members here; without it they end with the process
     #[arg(long, value_name = "D")]
     pub(crate) data_dir: Option<String>,
+    /// Seal everything with the cluster's key in this file, as `rumor keygen` writes it
+    #[arg(long, value_name = "F")]
+    pub(crate) key_file: Option<String>,
     /// What this node says about itself; may be given often
     #[arg(long = "tag", value_name = "K=V")]
     pub(crate) tags: Vec<String>,
@@ -209,7 +225,7 @@ pub(crate) struct Agent {
     /// Let `rumor fault` drop, delay and cut; loopback only
     #[arg(long)]
     pub(crate) allow_faults: bool,
-    /// Accept an address that is not loopback although nothing is sealed
+    /// Accept an address that is not loopback although there is no key, so that nothing is sealed
     #[arg(long)]
     pub(crate) insecure: bool,
     /// End when standard input closes: whoever started this agent is gone

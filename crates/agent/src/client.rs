@@ -1,45 +1,57 @@
 //! The client of an agent's HTTP interface, blocking: each command does one thing and ends.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rumormill_core::duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{self, Method, Request, Response, request};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{AsSendBody, Body, BodyReader, SendBody};
 
 use crate::cli::Target;
 use crate::documents::Problem;
 use crate::failure::{Failure, Kind};
+use crate::token::Token;
 
 /// The largest document that is read: ten thousand members and more.
 const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
 /// What an answer may take longer than the agent was told to take, so that the agent's own words come first.
 const MARGIN: Duration = Duration::from_millis(500);
 
+/// What names an agent.
+const URL: &str = "a URL that begins with http:// or https://";
+
 /// A way to one agent.
 #[derive(Debug)]
 pub(crate) struct Client {
     base: String,
     timeout: Duration,
+    token: Option<Arc<Token>>,
+    tls: TlsConfig,
     http: ureq::Agent,
 }
 
 impl Client {
     /// No connection is made yet.
     pub(crate) fn new(target: &Target) -> Result<Self, Failure> {
-        let Target { agent, timeout } = target;
+        let Target { agent, timeout, token_file, ca_file } = target;
         let base = agent.trim_end_matches('/').to_owned();
-        if base.strip_prefix("http://").is_none_or(str::is_empty) {
-            return Err(Failure::value("agent", agent, "a URL that begins with http://"));
+        if ["http://", "https://"].iter().all(|scheme| base.strip_prefix(scheme).is_none_or(str::is_empty)) {
+            return Err(Failure::value("agent", agent, URL));
         }
-        Ok(Self { base, timeout: *timeout, http: http(*timeout, Some(*timeout + MARGIN)) })
+        let token = token_file.as_deref().map(|file| Token::read("token_file", file)).transpose()?.map(Arc::new);
+        let tls = tls(ca_file.as_deref(), &base)?;
+        let http = http(*timeout, Some(*timeout + MARGIN), &tls);
+        Ok(Self { base, timeout: *timeout, token, tls, http })
     }
 
     /// The same for what takes as long as it takes, once the agent is there.
     pub(crate) fn patient(self) -> Self {
-        Self { http: http(self.timeout, None), ..self }
+        Self { http: http(self.timeout, None, &self.tls), ..self }
     }
 
     /// The agent's address.
@@ -116,11 +128,15 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> request::Builder {
-        Request::builder().method(method).uri(format!("{}{path}", self.base))
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.header("authorization", token.bearer().as_str()),
+            None => request,
+        }
     }
 
     fn run(&self, request: http::Result<Request<impl AsSendBody>>, is_read: bool) -> Result<Response<Body>, Failure> {
-        let request = request.map_err(|_| Failure::value("agent", &self.base, "a URL that begins with http://"))?;
+        let request = request.map_err(|_| Failure::value("agent", &self.base, URL))?;
         let response = self.http.run(request).map_err(|error| self.unanswered(&error, is_read))?;
         let status = response.status().as_u16();
         if status < 400 {
@@ -148,7 +164,7 @@ impl Client {
 
     fn unanswered(&self, error: &ureq::Error, is_read: bool) -> Failure {
         if matches!(error, ureq::Error::BadUri(_)) {
-            return Failure::value("agent", &self.base, "a URL that begins with http://");
+            return Failure::value("agent", &self.base, URL);
         }
         let Some(reason) = self.unreachable(error) else { return self.cut_short(error, is_read) };
         let sentence = format!(
@@ -190,8 +206,33 @@ impl Client {
     }
 }
 
-fn http(connect: Duration, response: Option<Duration>) -> ureq::Agent {
+/// How the agent at a URL shows that it is who it says: by a certificate that one of those in `ca_file` vouches for.
+fn tls(ca_file: Option<&Path>, url: &str) -> Result<TlsConfig, Failure> {
+    let Some(file) = ca_file else {
+        if url.starts_with("https://") {
+            return Err(Failure::value("ca_file", "none", format!("given where the agent is {url}: --ca-file")));
+        }
+        return Ok(TlsConfig::default());
+    };
+    let refused = |reason: &str| Failure::value("ca_file", file.display(), format!("certificates as PEM ({reason})"));
+    let text = std::fs::read(file).map_err(|error| refused(&error.to_string()))?;
+    let found = parse_pem(&text).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    });
+    let found = found.collect::<Result<Vec<_>, _>>().map_err(|error| refused(&error.to_string()))?;
+    if found.is_empty() {
+        return Err(refused("there is none"));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&found));
+    Ok(config.unversioned_rustls_crypto_provider(provider).build())
+}
+
+fn http(connect: Duration, response: Option<Duration>, tls: &TlsConfig) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
+        .tls_config(tls.clone())
         .http_status_as_error(false)
         .proxy(None)
         .timeout_connect(Some(connect))

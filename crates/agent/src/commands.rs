@@ -7,12 +7,14 @@ mod elect;
 mod fault;
 mod gauges;
 mod info;
+pub(crate) mod keys;
 mod lease;
 mod lock;
 mod members;
 mod queries;
 mod rtt;
 mod tags;
+mod terminal;
 mod topics;
 mod watch;
 mod why;
@@ -45,6 +47,7 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
     match command {
         Command::Dev(flags) => dev::run(&flags, json),
         Command::Agent(flags) => daemon::run(&flags, json),
+        Command::Keygen(flags) => keys::generate(&flags, output),
         Command::Config(command) => config::run(command, output),
         Command::Members(flags) if flags.watch => watch::run(&flags, output),
         Command::Members(flags) => members::list(&flags, output),
@@ -74,6 +77,7 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::Aggregate(flags) => gauges::aggregate(&flags, output),
         Command::Rtt(flags) => rtt::show(&flags, output),
         Command::Tags(command) => tags::run(command, output),
+        Command::Keys(command) => keys::run(command, output),
         Command::Info(flags) => info::show(&flags, output),
         Command::Why(flags) => why::show(&flags, output),
         Command::Logs(flags) => info::logs(&flags, output),

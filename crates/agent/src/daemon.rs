@@ -1,26 +1,31 @@
 //! The agent: one node of the cluster, its HTTP interface and its log, until it leaves or is stopped.
 
 mod answers;
+mod doors;
 mod founding;
 pub(crate) mod gauges;
+mod handlers;
 mod teller;
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rumormill::{Cluster, Events, Node, StartError, StopReason};
-use tokio::net::TcpListener;
+use rumormill::{Cluster, Events, KeyId, Node, SealCounts, StartError, StopReason};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::cli;
-use crate::documents::{DataInfo, Info, Protocol, ReadyNode, Traffic};
+use crate::commands::keys;
+use crate::documents::{DataInfo, Info, Protocol, ReadyNode, SealingInfo, Traffic};
 use crate::failure::{Failure, Kind};
-use crate::http;
 use crate::logs::Logs;
 use crate::settings::{Preset, Settings};
 
+use doors::Doors;
+
 pub(crate) use answers::{BUILT_IN, find};
+pub(crate) use founding::{choices, meant, without_disk};
+pub(crate) use handlers::{Handler, Outcomes};
 pub(crate) use teller::document;
 
 /// How long answers under way may take to reach their clients once the node has stopped.
@@ -31,9 +36,14 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub(crate) struct Agent {
     pub(crate) cluster: Cluster,
     pub(crate) logs: Logs,
-    pub(crate) http: SocketAddr,
+    /// The URL of its HTTP interface.
+    pub(crate) http: String,
+    /// Where metrics are served a second time.
+    metrics: Option<String>,
     /// Whether contacts were given, so that being alone means not having joined yet.
     pub(crate) has_contacts: bool,
+    /// How the commands of its handlers ended.
+    pub(crate) handled: Arc<Outcomes>,
     /// Turns true when the process is about to end.
     pub(crate) ending: watch::Receiver<bool>,
     preset: Preset,
@@ -51,17 +61,21 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Kind::Refused, "system", format!("the system gives no event queue: {error}")))?;
     let leave_on_terminate = settings.node.leave_on_terminate;
     let reason = runtime.block_on(async {
-        let voters = settings.agreement_voters.clone();
-        let (agent, events, listener, end) = start(settings, logs).await?;
+        let (voters, handlers) = (settings.agreement_voters.clone(), settings.on.clone());
+        let doors = Doors::open(&settings).await?;
+        let (agent, events, end) = start(settings, logs, &doors).await?;
         greet(&agent);
         tokio::spawn(teller::tell(agent.clone(), events, json));
         tokio::spawn(answers::info(agent.clone()));
         tokio::spawn(answers::member(agent.clone()));
         tokio::spawn(gauges::measure(agent.clone()));
+        for handler in handlers {
+            tokio::spawn(handlers::attend(agent.clone(), handler));
+        }
         if !voters.is_empty() {
             tokio::spawn(founding::name_voters(agent.clone(), voters));
         }
-        let serving = tokio::spawn(http::serve(agent.clone(), listener));
+        let serving = doors.serve(&agent);
         let starter_gone = flags.until_stdin_closes.then(standard_input_closed);
         let reason = until_stopped(&agent.cluster, leave_on_terminate, starter_gone).await?;
         end.send_replace(true);
@@ -79,9 +93,7 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
     }
 }
 
-async fn start(settings: Settings, logs: Logs) -> Result<(Agent, Events, TcpListener, watch::Sender<bool>), Failure> {
-    let listener = TcpListener::bind(settings.http).await.map_err(|error| http_refused(settings.http, &error))?;
-    let http = listener.local_addr().map_err(|error| http_refused(settings.http, &error))?;
+async fn start(settings: Settings, logs: Logs, doors: &Doors) -> Result<(Agent, Events, watch::Sender<bool>), Failure> {
     let Settings { node, preset, name, bind, advertise, join, data_dir, tags, .. } = settings;
     let has_contacts = !join.is_empty();
     let mut builder = Cluster::builder(name).bind(bind.to_string()).join(join).config((*node).clone());
@@ -97,18 +109,16 @@ async fn start(settings: Settings, logs: Logs) -> Result<(Agent, Events, TcpList
     if settings.allow_faults {
         builder = builder.allow_faults();
     }
+    if let Some(path) = settings.key_file {
+        builder = builder.keyring(keys::read("key_file", &path)?);
+    }
     let events = builder.events();
     let cluster = builder.start().await?;
     let (end, ending) = watch::channel(false);
-    let agent = Agent { cluster, logs, http, has_contacts, ending, preset, started: Instant::now() };
-    Ok((agent, events, listener, end))
-}
-
-fn http_refused(address: SocketAddr, error: &std::io::Error) -> Failure {
-    if error.kind() == std::io::ErrorKind::AddrInUse {
-        return Failure::value("http", address, "an address whose port no other process uses").with_code("in_use");
-    }
-    Failure::value("http", address, format!("an address of this machine that may be bound ({error})"))
+    let (http, metrics) = (doors.url.clone(), doors.metrics_url.clone());
+    let (handled, started) = (Arc::default(), Instant::now());
+    let agent = Agent { cluster, logs, http, metrics, has_contacts, handled, ending, preset, started };
+    Ok((agent, events, end))
 }
 
 impl From<StartError> for Failure {
@@ -133,12 +143,16 @@ fn greet(agent: &Agent) {
     let kept =
         cluster.data_dir().map_or_else(|| "nothing is kept".to_owned(), |dir| format!("kept in {}", dir.display()));
     tracing::info!(
-        "agent {} of cluster {} gossips on {} (UDP and TCP, not sealed) and serves http://{}; {kept}",
+        "agent {} of cluster {} gossips on {} (UDP and TCP, {}) and serves {}; {kept}",
         cluster.name(),
         cluster.cluster_name(),
         cluster.local_address(),
+        if cluster.is_sealed() { "sealed" } else { "not sealed" },
         agent.http,
     );
+    if let Some(url) = &agent.metrics {
+        tracing::info!("metrics are at {url} too, for everybody in reach");
+    }
 }
 
 /// Waits for the end: a signal, the starter's end, or the node's own.
@@ -191,9 +205,16 @@ impl Agent {
     /// The info document.
     pub(crate) async fn info(&self) -> Result<Info, rumormill::Closed> {
         let cluster = &self.cluster;
-        let (http, preset, uptime) = (self.http, self.preset, self.started.elapsed());
+        let (http, metrics) = (self.http.clone(), self.metrics.clone());
+        let (preset, uptime) = (self.preset, self.uptime());
         let (name, address) = (cluster.name().to_owned(), cluster.advertised());
         let (is_durable, data_dir) = (cluster.is_durable(), cluster.data_dir().map(|dir| dir.display().to_string()));
+        let (is_sealed, sockets) = (cluster.is_sealed(), cluster.socket_counts());
+        let unsealed = cluster.seal_counts().map(|counts| {
+            let handshakes = ("handshakes", counts.handshakes);
+            counts.by_cause().into_iter().chain([handshakes]).map(|(cause, count)| (cause.to_owned(), count)).collect()
+        });
+        let sealing = cluster.keys().map(|keys| sealing_info(&keys.own(), cluster.seal_counts()));
         cluster
             .inspect(move |node| {
                 let counts = node.member_counts();
@@ -206,27 +227,35 @@ impl Agent {
                     cluster: node.config().cluster.clone(),
                     pid: std::process::id(),
                     address: address.to_string(),
-                    http: Some(format!("http://{http}")),
+                    http: Some(http),
+                    metrics,
                     version: env!("CARGO_PKG_VERSION").to_owned(),
                     protocol: Protocol { min, max },
                     preset: preset.as_str().to_owned(),
                     view: word(&node.config().view),
                     mode: word(&node.config().mode),
-                    sealed: false,
+                    sealed: is_sealed,
                     durable: is_durable,
                     data_dir,
                     uptime: uptime.as_secs_f64(),
                     health: node.health(),
                     size_estimate: node.size() as u64,
                     members: counts.into(),
-                    sent: Traffic { datagrams: counters.datagrams_sent, bytes: counters.bytes_sent },
-                    received: Traffic { datagrams: counters.datagrams_received, bytes: counters.bytes_received },
+                    sent: Traffic { datagrams: sockets.datagrams_sent, bytes: sockets.bytes_sent },
+                    received: Traffic { datagrams: sockets.datagrams_received, bytes: sockets.bytes_received },
                     dropped: counters.dropped.by_cause().map(|(cause, count)| (cause.to_owned(), count)).into(),
+                    sealing,
+                    unsealed,
                     degraded: node.is_degraded(),
                     data: data_info(node),
                 }
             })
             .await
+    }
+
+    /// For how long it has been up.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// What tells people about this agent as soon as it answers.
@@ -236,10 +265,16 @@ impl Agent {
             id: self.cluster.id().to_string(),
             pid: std::process::id(),
             gossip: self.cluster.local_address().to_string(),
-            http: Some(format!("http://{}", self.http)),
+            http: Some(self.http.clone()),
             data_dir: self.cluster.data_dir().map(|dir| dir.display().to_string()),
         }
     }
+}
+
+fn sealing_info(keys: &[KeyId], counts: Option<SealCounts>) -> SealingInfo {
+    let accepted: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    let refused_by = counts.and_then(|counts| counts.refused_by).map(|by| by.to_string());
+    SealingInfo { key: accepted.first().cloned().unwrap_or_default(), accepted, refused_by }
 }
 
 fn data_info(node: &Node) -> DataInfo {

@@ -7,6 +7,7 @@ mod news;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rumormill::Keyring;
 use rumormill_core::config::{Mode, View};
 use tempfile::TempDir;
 use tokio::signal::ctrl_c;
@@ -24,6 +25,8 @@ use crate::failure::{Failure, Kind};
 use crate::print;
 use crate::settings::Settings;
 
+/// Where the key of the cluster is, below its directory.
+const KEY_FILE: &str = "cluster.key";
 /// How many reports of children wait while one is told.
 const REPORTS_MAX: usize = 256;
 /// How long a child may take to answer its parent.
@@ -45,7 +48,8 @@ pub(crate) fn run(flags: &cli::Dev, json: bool) -> Result<(), Failure> {
         }
         let (reports, mut hear) = mpsc::channel(REPORTS_MAX);
         let state = State::of(flags)?;
-        let mut fleet = Fleet::start(flags, state.directory(), &reports).await?;
+        let key_file = state.key_file()?;
+        let mut fleet = Fleet::start(flags, state.directory(), &key_file, &reports).await?;
         if let Some(share) = flags.loss {
             lose(&fleet, share)?;
         }
@@ -92,6 +96,19 @@ impl State {
             Failure::value("TMPDIR", std::env::temp_dir().display(), rule)
         };
         directory.map(Self::Passing).map_err(failed)
+    }
+
+    /// The key of this cluster, made where there is none yet.
+    fn key_file(&self) -> Result<PathBuf, Failure> {
+        let path = self.directory().join(KEY_FILE);
+        if path.exists() {
+            return Ok(path);
+        }
+        let failed = |error: std::io::Error| Failure::value("data_dir", self.directory().display(), error.to_string());
+        std::fs::create_dir_all(self.directory()).map_err(failed)?;
+        let keyring = Keyring::generate().map_err(Failure::from)?;
+        keyring.write_new(&path).map_err(|error| Failure::new(Kind::Refused, "key_file", error.to_string()))?;
+        Ok(path)
     }
 
     fn directory(&self) -> &Path {
@@ -167,7 +184,7 @@ fn headline(flags: &cli::Dev, settings: &Settings) -> String {
 fn lose(fleet: &Fleet, share: f64) -> Result<(), Failure> {
     let change = FaultsChange { loss: Some(share), ..FaultsChange::default() };
     for agent in fleet.nodes.iter().filter_map(|node| node.ready.http.clone()) {
-        let client = Client::new(&Target { agent, timeout: CHILD_TIMEOUT })?;
+        let client = Client::new(&Target { agent, timeout: CHILD_TIMEOUT, token_file: None, ca_file: None })?;
         drop(client.call::<FaultsDocument>(Method::PATCH, "/v1/faults", Some(&change))?);
     }
     Ok(())
@@ -180,6 +197,8 @@ fn hints(fleet: &Fleet, flags: &cli::Dev) -> Vec<String> {
     let last = fleet.nodes.len() - 1;
     let first = if http(0) == cli::DEFAULT_AGENT { String::new() } else { format!(" --agent {}", http(0)) };
     let others = last.min(3);
+    let names: Vec<&str> = fleet.nodes.iter().take(3).map(|node| &*node.ready.name).collect();
+    let voters = names.join(",");
     let victim = &fleet.nodes[last.min(2)].ready;
     vec![
         String::new(),
@@ -189,6 +208,8 @@ fn hints(fleet: &Fleet, flags: &cli::Dev) -> Vec<String> {
         format!("  {program} publish news 'hello, rumor' --trace{first}"),
         format!("  {program} put color green --replicas {others}{first}"),
         format!("  {program} get color --agent {}", http(last)),
+        format!("  {program} agree init --voters {voters}{first}"),
+        format!("  {program} lock deploy{first} -- sleep 60"),
         format!("  kill -9 {}", victim.pid),
         format!("Ctrl-C stops all {}. What happens in the cluster appears below.", number(flags.nodes)),
         String::new(),

@@ -2,6 +2,7 @@
 
 mod data;
 mod gauges;
+mod keys;
 mod leases;
 mod registers;
 mod why;
@@ -12,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 pub(crate) use data::{EntryDocument, Imported, Misfit, WatchLine, WrittenDocument, beginning};
 pub(crate) use gauges::{AggregateDocument, Function, GaugeDocument};
+pub(crate) use keys::{KeyChangeDocument, KeyDocument, KeygenDocument, SealingInfo};
 pub(crate) use leases::{ElectionDocument, LeaseDocument, LeaseRequest};
 pub(crate) use registers::{AgreementDocument, RegisterDocument, SwapDocument, VoterDocument, VotersChange};
 use rumormill::data::Revision;
@@ -178,6 +180,8 @@ pub(crate) struct Info {
     pub(crate) address: String,
     /// Where it serves HTTP.
     pub(crate) http: Option<String>,
+    /// Where it serves metrics a second time.
+    pub(crate) metrics: Option<String>,
     /// Of the program.
     pub(crate) version: String,
     pub(crate) protocol: Protocol,
@@ -200,6 +204,10 @@ pub(crate) struct Info {
     pub(crate) received: Traffic,
     /// What was dropped, by cause.
     pub(crate) dropped: BTreeMap<String, u64>,
+    /// With which keys; null where nothing is sealed.
+    pub(crate) sealing: Option<SealingInfo>,
+    /// What was not opened, by cause; null where nothing is sealed.
+    pub(crate) unsealed: Option<BTreeMap<String, u64>>,
     /// Whether updates had to be refused for lack of room, so that this node may differ from others.
     pub(crate) degraded: bool,
     pub(crate) data: DataInfo,

@@ -8,10 +8,13 @@ mod gauges;
 mod guard;
 mod import;
 mod info;
+mod keys;
 mod leases;
+mod listener;
 mod listing;
 mod logs;
 mod members;
+mod metrics;
 mod openapi;
 mod problem;
 mod queries;
@@ -22,14 +25,18 @@ mod topics;
 mod watch;
 mod why;
 
+pub(crate) use guard::Guard;
+pub(crate) use listener::{Listener, tls};
 pub(crate) use listing::LINES;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, map_response};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{delete, get, post};
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::daemon::Agent;
 
@@ -37,32 +44,42 @@ use crate::daemon::Agent;
 /// it is read.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// Serves until the agent ends.
-pub(crate) async fn serve(agent: Agent, listener: TcpListener) {
-    let mut ending = agent.ending.clone();
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("a connection keeps delaying small packets: {error}");
-        }
-    });
-    let serving = axum::serve(listener, router(agent)).with_graceful_shutdown(async move {
-        // An error says that the agent is gone already.
-        ending.wait_for(|is_ending| *is_ending).await.ok();
-    });
-    if let Err(error) = serving.await {
-        tracing::error!("HTTP is no longer served: {error}");
-    }
+/// How long the next piece of a request's body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Serves all that the agent offers, until it ends.
+pub(crate) async fn serve(agent: Agent, listener: Listener, guard: Guard) {
+    let ending = agent.ending.clone();
+    listener.serve(router(agent, guard), ending).await;
 }
 
-fn router(agent: Agent) -> Router {
+/// Serves what supervisors and scrapers read, to everybody, until the agent ends.
+pub(crate) async fn serve_metrics(agent: Agent, listener: Listener) {
+    let ending = agent.ending.clone();
+    let watched = watched().layer(map_response(problem::explain)).with_state(AppState::of(agent));
+    listener.serve(watched, ending).await;
+}
+
+/// What tells how the agent fares, and nothing of what the cluster says.
+fn watched() -> Router<AppState> {
+    Router::new()
+        .route("/health", get(info::health))
+        .route("/ready", get(info::ready))
+        .route("/metrics", get(metrics::metrics))
+}
+
+fn router(agent: Agent, guard: Guard) -> Router {
     let lease = post(leases::acquire).put(leases::renew).delete(leases::release);
-    let keys = get(data::get).put(data::put).delete(data::delete).post(data::change);
+    let data = get(data::get).put(data::put).delete(data::delete).post(data::change);
     let v1 = Router::new()
         .route("/info", get(info::info))
         .route("/members", get(members::list))
         .route("/members/{name}", get(members::show).delete(members::remove))
         .route("/events", get(events::watch))
         .route("/join", post(members::join))
+        .route("/keys", get(keys::list).post(keys::add))
+        .route("/keys/{id}", delete(keys::remove))
+        .route("/keys/{id}/use", post(keys::switch))
         .route("/leave", post(members::leave))
         .route("/tags", get(members::tags).patch(members::change_tags))
         .route("/topics/{topic}", get(topics::subscribe).post(topics::publish))
@@ -73,8 +90,8 @@ fn router(agent: Agent) -> Router {
         .route("/queries/{name}/questions", get(queries::questions))
         .route("/queries/{name}/questions/{question}", post(queries::answer))
         .route("/data", get(listing::list))
-        .route("/data/", keys.clone())
-        .route("/data/{*key}", keys)
+        .route("/data/", data.clone())
+        .route("/data/{*key}", data)
         .route("/watch", get(watch::watch))
         .route("/import", post(import::import).layer(DefaultBodyLimit::disable()))
         .route("/agreement", get(agreement::status))
@@ -92,14 +109,13 @@ fn router(agent: Agent) -> Router {
         .route("/faults", get(faults::show).patch(faults::change).delete(faults::heal))
         .route("/logs", get(logs::follow))
         .route("/openapi.json", get(openapi::document));
-    Router::new()
-        .route("/health", get(info::health))
-        .route("/ready", get(info::ready))
+    watched()
         .nest("/v1", v1)
         .layer(map_response(problem::explain))
-        .layer(from_fn(guard::only_this_machine))
+        .layer(from_fn_with_state(Arc::new(guard), guard::check))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(AppState { agent, desk: queries::Desk::default() })
+        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
+        .with_state(AppState::of(agent))
 }
 
 /// What handlers share: the agent, and the questions that wait for an answer.
@@ -107,4 +123,10 @@ fn router(agent: Agent) -> Router {
 struct AppState {
     agent: Agent,
     desk: queries::Desk,
+}
+
+impl AppState {
+    fn of(agent: Agent) -> Self {
+        Self { agent, desk: queries::Desk::default() }
+    }
 }

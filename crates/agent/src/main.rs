@@ -15,6 +15,7 @@ mod percent;
 mod print;
 mod settings;
 mod story;
+mod token;
 
 use std::process::ExitCode;
 

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use rumormill_core::{Config, Tags};
 use serde::{Deserialize, Serialize};
 
-use crate::address::{self, GOSSIP_PORT, HTTP_PORT};
+use crate::address::{self, GOSSIP_PORT, HTTP_PORT, METRICS_PORT};
 use crate::cli;
+use crate::daemon::Handler;
 use crate::failure::Failure;
 use crate::logs::{Format, Level};
 
@@ -32,11 +33,17 @@ pub(crate) struct AgentSettings {
     pub(crate) join: Vec<String>,
     pub(crate) agreement_voters: Vec<String>,
     pub(crate) http: String,
+    pub(crate) http_token_file: String,
+    pub(crate) http_cert_file: String,
+    pub(crate) http_key_file: String,
+    pub(crate) metrics: String,
     pub(crate) data_dir: String,
+    pub(crate) key_file: String,
     pub(crate) log: Format,
     pub(crate) log_level: Level,
     pub(crate) allow_faults: bool,
     pub(crate) insecure: bool,
+    pub(crate) on: Vec<Handler>,
     pub(crate) tags: Tags,
 }
 
@@ -45,16 +52,22 @@ impl Default for AgentSettings {
         Self {
             preset: Preset::default(),
             name: String::new(),
-            bind: SocketAddr::from(([127, 0, 0, 1], GOSSIP_PORT)).to_string(),
+            bind: String::new(),
             advertise: String::new(),
             join: Vec::new(),
             agreement_voters: Vec::new(),
             http: SocketAddr::from(([127, 0, 0, 1], HTTP_PORT)).to_string(),
+            http_token_file: String::new(),
+            http_cert_file: String::new(),
+            http_key_file: String::new(),
+            metrics: String::new(),
             data_dir: String::new(),
+            key_file: String::new(),
             log: Format::default(),
             log_level: Level::default(),
             allow_faults: false,
             insecure: false,
+            on: Vec::new(),
             tags: Tags::new(),
         }
     }
@@ -71,10 +84,16 @@ pub(crate) struct Settings {
     pub(crate) join: Vec<String>,
     pub(crate) agreement_voters: Vec<String>,
     pub(crate) http: SocketAddr,
+    pub(crate) http_token_file: Option<PathBuf>,
+    /// Certificates and private key of HTTPS.
+    pub(crate) http_tls: Option<(PathBuf, PathBuf)>,
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) key_file: Option<PathBuf>,
     pub(crate) log: Format,
     pub(crate) log_level: Level,
     pub(crate) allow_faults: bool,
+    pub(crate) on: Vec<Handler>,
     pub(crate) tags: Tags,
 }
 
@@ -93,20 +112,31 @@ impl Settings {
     /// Checks each value, then how they relate.
     pub(crate) fn from_layers(layers: &Layers) -> Result<Self, Failure> {
         let (agent, node) = layers.resolve()?;
-        let AgentSettings { preset, name, bind, advertise, join, http, data_dir, log, log_level, .. } = agent;
+        let AgentSettings { preset, name, advertise, join, http, data_dir, log, log_level, .. } = agent;
+        let key_file = given(&agent.key_file).map(PathBuf::from);
         let settings = Self {
             node: node.build()?,
             preset,
             name: if name.is_empty() { host_name() } else { name },
-            bind: address::local("bind", &bind, GOSSIP_PORT)?,
+            bind: match given(&agent.bind) {
+                Some(text) => address::local("bind", text, GOSSIP_PORT)?,
+                // What is sealed may be reached from everywhere.
+                None if key_file.is_some() => SocketAddr::from(([0, 0, 0, 0], GOSSIP_PORT)),
+                None => SocketAddr::from(([127, 0, 0, 1], GOSSIP_PORT)),
+            },
             advertise: given(&advertise).map(|text| address::local("advertise", text, GOSSIP_PORT)).transpose()?,
             join,
             agreement_voters: agent.agreement_voters,
             http: address::local("http", &http, HTTP_PORT)?,
+            http_token_file: given(&agent.http_token_file).map(PathBuf::from),
+            http_tls: both("http_cert_file", &agent.http_cert_file, "http_key_file", &agent.http_key_file)?,
+            metrics: given(&agent.metrics).map(|text| address::local("metrics", text, METRICS_PORT)).transpose()?,
             data_dir: given(&data_dir).map(PathBuf::from),
+            key_file,
             log,
             log_level,
             allow_faults: agent.allow_faults,
+            on: agent.on,
             tags: agent.tags,
         };
         settings.check(agent.insecure)?;
@@ -115,19 +145,24 @@ impl Settings {
 
     /// What is not sealed stays on this machine, unless somebody takes the risk knowingly.
     fn check(&self, insecure: bool) -> Result<(), Failure> {
-        if !self.bind.ip().is_loopback() && !insecure {
-            let rule = "a loopback address, or with --insecure: traffic is not sealed yet, anybody in reach could join";
+        self.on.iter().enumerate().try_for_each(|(place, handler)| handler.check(place))?;
+        if !self.bind.ip().is_loopback() && self.key_file.is_none() && !insecure {
+            let rule = "a loopback address, or with --key-file (`rumor keygen` makes one): without a key nothing is sealed, and \
+                        anybody in reach could join, read and forge; --insecure takes that risk";
             return Err(Failure::value("bind", self.bind, rule));
         }
         if !self.bind.ip().is_loopback() && self.allow_faults {
             return Err(Failure::value("allow_faults", "true", "false unless bind is a loopback address"));
         }
-        if !self.http.ip().is_loopback() {
-            let rule = "a loopback address: HTTP asks for no token yet, anybody in reach could command this agent";
+        if !self.http.ip().is_loopback() && self.http_token_file.is_none() {
+            let rule = "a loopback address, or with http_token_file: without a token anybody in reach could command this agent";
             return Err(Failure::value("http", self.http, rule));
         }
         if self.bind == self.http && self.bind.port() != 0 {
             return Err(Failure::value("http", self.http, "another address than bind"));
+        }
+        if let Some(metrics) = self.metrics.filter(|metrics| *metrics == self.http && metrics.port() != 0) {
+            return Err(Failure::value("metrics", metrics, "another address than http, which serves them as well"));
         }
         Ok(())
     }
@@ -135,6 +170,16 @@ impl Settings {
 
 fn given(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
+}
+
+/// Two settings that come together or not at all.
+fn both(one: &str, first: &str, other: &str, second: &str) -> Result<Option<(PathBuf, PathBuf)>, Failure> {
+    match (given(first), given(second)) {
+        (Some(first), Some(second)) => Ok(Some((first.into(), second.into()))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(Failure::value(other, "none", format!("given where {one} is"))),
+        (None, Some(_)) => Err(Failure::value(one, "none", format!("given where {other} is"))),
+    }
 }
 
 fn host_name() -> String {

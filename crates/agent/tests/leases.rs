@@ -3,9 +3,11 @@
 
 mod support;
 
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
 
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use support::{Agent, Lines, until_all_know_all};
 use tempfile::TempDir;
 
@@ -56,6 +58,27 @@ fn a_lock_is_held_by_one_and_its_command_decides_how_it_ends() {
 }
 
 #[test]
+fn whoever_asks_over_http_and_goes_is_not_waited_for() {
+    let (agents, _kept) = voters();
+    let (held, _) = hold(&agents[0], "deploy", "10s");
+    let body = r#"{"holder":"0000000000000007","label":"gone","ttl":3600}"#;
+    let length = body.len();
+    let head = format!(
+        "POST /v1/locks/deploy?timeout=5m HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}"
+    );
+    let mut connection = std::net::TcpStream::connect(agents[1].http.strip_prefix("http://").unwrap()).unwrap();
+    connection.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+    // It has come in before anything that is asked after it was answered.
+    agents[1].ask(&["agree", "status"]);
+    drop(connection);
+    agents[1].ask(&["agree", "status"]);
+    held.signal("TERM");
+    held.wait_for_end();
+    let (code, _, err) = agents[2].said(&["lock", "deploy", "--wait", "30s", "--", "true"]);
+    assert_eq!(code, 0, "{err}");
+}
+
+#[test]
 fn a_holder_that_is_killed_is_followed_when_its_time_is_over() {
     let (agents, _kept) = voters();
     let (mut held, token) = hold(&agents[0], "deploy", "2s");
@@ -65,6 +88,104 @@ fn a_holder_that_is_killed_is_followed_when_its_time_is_over() {
     // Two seconds, and one; what this test itself takes on a busy machine does not count.
     assert!(killed.elapsed() < Duration::from_secs(2 + 1 + 5), "{:?}", killed.elapsed());
     assert!(later > token, "{later} after {token}");
+}
+
+/// Asks for a lock over HTTP, and whether that was done.
+fn ask(agent: &Agent, method: &str, body: &str) -> bool {
+    let head = format!(
+        "{method} /v1/locks/deploy HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json"
+    );
+    agent.http(&format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())).starts_with("HTTP/1.1 200")
+}
+
+#[test]
+fn nobody_follows_before_the_time_of_a_holder_is_over() {
+    let (agents, _kept) = voters();
+    let holder = r#""holder":"0000000000000007","label":"first","ttl":3"#;
+    assert!(ask(&agents[0], "POST", &format!("{{{holder}}}")));
+    let token = agents[0].http("GET /v1/locks/deploy HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    let token: serde_json::Value = serde_json::from_str(token.rsplit("\r\n").next().unwrap()).unwrap();
+    let script = "echo $RUMOR_FENCING_TOKEN; exec sleep 60";
+    let waiting = Lines::of(agents[1].command(&["lock", "deploy", "--", "sh", "-c", script]));
+    // It waits, unless this machine is very slow: then it comes later still.
+    agents[1].ask(&["agree", "status"]);
+    let asked = Instant::now();
+    assert!(ask(&agents[2], "PUT", &format!("{{{holder},\"token\":{}}}", token["token"])));
+    let later = waiting.next().as_u64().unwrap();
+    assert!(asked.elapsed() >= Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert!(Some(later) > token["token"].as_u64(), "{later} after {token}");
+}
+
+/// What a script prints that has a terminal of its own as its controlling one, and is typed that.
+fn on_a_terminal(agent: &Agent, script: &str, typed: &str) -> String {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+    let terminal = openpt(flags).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let end = ioctl_tiocgptpeer(&terminal, flags).unwrap();
+    let rumor = agent.command(&[]);
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "sh", "-c", script]).env("RUMOR", rumor.get_program()).env("RUMOR_AGENT", &agent.http);
+    command.stdin(end.try_clone().unwrap()).stdout(end.try_clone().unwrap()).stderr(end);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut terminal = std::fs::File::from(terminal);
+    terminal.write_all(typed.as_bytes()).unwrap();
+    let (said, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut all, mut bytes) = (Vec::new(), [0; 1_024]);
+        // It ends with an error, when nobody has the other end any more.
+        while let Ok(count @ 1..) = terminal.read(&mut bytes) {
+            all.extend_from_slice(&bytes[..count]);
+        }
+        said.send(String::from_utf8_lossy(&all).into_owned()).ok();
+    });
+    let said = heard.recv_timeout(Duration::from_mins(1));
+    // It may have ended already.
+    child.kill().ok();
+    child.wait().unwrap();
+    said.expect("the script ends")
+}
+
+#[test]
+fn a_command_under_a_lock_has_the_terminal_and_whoever_ran_it_has_it_again_afterwards() {
+    let (agents, _kept) = voters();
+    let script = r#"
+        "$RUMOR" lock deploy -- sh -c 'read line; echo "under the lock: $line"'
+        read line; echo "after it: $line"
+        "$RUMOR" lock deploy -- sh -c 'kill -STOP $$; echo "goes on"'
+        "$RUMOR" lock deploy -- sh -c 'exit 7'; echo "ended with $?""#;
+    let said = on_a_terminal(&agents[0], script, "one\ntwo\n");
+    for line in ["under the lock: one", "after it: two", "goes on", "ended with 7"] {
+        assert!(said.contains(line), "{line:?} is missing:\n{said}");
+    }
+}
+
+#[test]
+fn whoever_joins_an_election_with_the_usual_settings_is_told_since_when_somebody_leads() {
+    let (agents, _kept) = voters();
+    let elect = |agent: &Agent| {
+        let mut command = agent.command(&["--json", "elect", "primary"]);
+        command.stderr(Stdio::null());
+        Lines::of(command)
+    };
+    let leads = |name: &'static str| {
+        move |line: &serde_json::Value| line["leader"].as_str().is_some_and(|it| it.starts_with(name))
+    };
+    let first = elect(&agents[0]);
+    let told = first.wait_for("a leads", leads("a/"));
+    let lasts = |line: &serde_json::Value| line["lease_until"].as_f64().unwrap() - line["since"].as_f64().unwrap();
+    assert!((lasts(&told) - 10.0).abs() < 0.001, "{told}");
+    let watching = elect(&agents[1]);
+    watching.wait_for("b hears that a leads", leads("a/"));
+    let before = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+    let second = elect(&agents[1]);
+    let told = second.next();
+    assert!(leads("a/")(&told) && told["since"].as_f64().unwrap() <= before, "{told} was asked at {before}");
+    drop(watching);
+    first.signal("TERM");
+    first.wait_for_end();
+    second.wait_for("b leads", leads("b/"));
 }
 
 #[test]

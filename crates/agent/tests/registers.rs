@@ -6,14 +6,15 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::{Agent, until_all_know_all};
+use support::{Agent, HASTY, until_all_know_all};
 use tempfile::TempDir;
 
 /// Agents that keep their votes until the directory goes.
 fn agents<const N: usize>(names: [&str; N], flags: &[&str]) -> (Vec<Agent>, TempDir) {
     let kept = tempfile::tempdir().unwrap();
+    let directories = std::cell::Cell::new(0);
     let start = |name: &str, flags: &[&str]| {
-        let directory = kept.path().join(name);
+        let directory = kept.path().join(format!("{name}{}", directories.replace(directories.get() + 1)));
         Agent::start(name, &[flags, &["--data-dir", directory.to_str().unwrap()]].concat())
     };
     let first = start(names[0], flags);
@@ -132,4 +133,68 @@ fn what_is_wrong_is_said_by_field_value_and_rule() {
     assert!(code == 1 && err.contains("must be named once"), "{err}");
     let (code, _, err) = agents[0].said(&["agree", "remove", "b"]);
     assert!(code == 1 && err.contains("must be one who votes"), "{err}");
+}
+
+fn voters(agent: &Agent) -> Vec<String> {
+    let status = agent.ask(&["agree", "status"]);
+    status["voters"].as_array().unwrap().iter().map(|voter| voter["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn an_agent_that_keeps_nothing_is_not_named_as_a_voter() {
+    let (agents, _kept) = agents(["a", "b"], &[]);
+    let c = Agent::join("c", &agents[0], &[]);
+    until_all_know_all(&[&agents[0], &c]);
+    let (code, out, err) = agents[0].said(&["agree", "init", "--voters", "a,b,c"]);
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    assert!(err.contains("voters is c, must be an agent with a data directory"), "{err}");
+    assert_eq!(agents[0].ask(&["agree", "status"])["foundings"], json!([]), "nobody has joined anything");
+    agents[0].ask(&["agree", "init", "--voters", "a,b"]);
+    until_usable(&agents[0]);
+    let (code, _, err) = agents[0].said(&["agree", "add", "c"]);
+    assert!(code == 1 && err.contains("add is c, must be an agent with a data directory"), "{err}");
+    assert_eq!(voters(&agents[0]).len(), 2);
+}
+
+#[test]
+fn a_voter_that_is_not_listed_any_more_is_removed_by_its_id() {
+    let (mut agents, _kept) = agents(["a", "b", "c"], &[]);
+    agents[0].ask(&["agree", "init", "--voters", "a,b,c"]);
+    until_usable(&agents[0]);
+    let gone = agents.pop().unwrap().id.clone();
+    agents[0].ask(&["remove", "c", "--force"]);
+    let (code, _, err) = agents[0].said(&["agree", "remove", "c"]);
+    assert!(code == 1 && err.contains("no member c"), "{err}");
+    agents[0].ask(&["agree", "remove", &gone]);
+    assert!(!voters(&agents[0]).contains(&gone));
+    until("the change is over", || agents[0].ask(&["agree", "status"])["changing"] == false);
+}
+
+#[test]
+fn of_two_agents_of_one_name_the_one_that_is_meant_is_named_by_its_id() {
+    let (agents, _kept) = agents(["a", "b", "b"], &[]);
+    let (code, out, err) = agents[0].said(&["agree", "init", "--voters", "a,b"]);
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    assert!(err.contains("voters is b, must be one of them, by its id: "), "{err}");
+    assert!(err.contains(&agents[1].id) && err.contains(&agents[2].id), "{err}");
+    agents[0].ask(&["agree", "init", "--voters", &format!("a,{}", agents[2].id)]);
+    until_usable(&agents[0]);
+    assert!(voters(&agents[0]).contains(&agents[2].id));
+}
+
+#[test]
+fn voters_that_the_settings_name_are_named_once_nothing_stands_against_it_any_more() {
+    let flags = [&["--set", "agreement_voters=a,b,c"], &HASTY[..]].concat();
+    let (agents, kept) = agents(["a", "b"], &flags);
+    let c = Agent::join("c", &agents[0], &flags);
+    until_all_know_all(&[&agents[0], &c]);
+    let logs = agents[0].follow(&["logs"]);
+    logs.wait_for("a says why not", |line| line.to_string().contains("cannot be named: c has no data directory"));
+    let old = c.id.clone();
+    drop(c);
+    let directory = kept.path().join("c");
+    let c = Agent::join("c", &agents[0], &[&flags[..], &["--data-dir", directory.to_str().unwrap()]].concat());
+    until_usable(&agents[0]);
+    let voters = voters(&agents[0]);
+    assert!(voters.contains(&c.id) && !voters.contains(&old), "{voters:?}");
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant as Stopwatch};
 use rumormill_core::data::{Edit, Write};
 use rumormill_core::io::{Command, StreamId, Ticket};
 use rumormill_core::{
-    Channel, ConfigBuilder, Identity, Input, Instant, Node, NodeId, Now, Output, Record, Stored, Tags, Wall,
+    Channel, ConfigBuilder, Identity, Input, Instant, Node, NodeId, Now, Output, Overhead, Record, Stored, Tags, Wall,
 };
 
 /// Cluster, sender, target, session, clock and version.
@@ -95,6 +95,7 @@ fn node(number: u64, durable: bool, stored: Stored) -> Node {
         secret: None,
         stored,
         durable,
+        overhead: Overhead::default(),
     };
     // No probes: news about members would be counted as well.
     let config = ConfigBuilder { probe_interval: Duration::from_mins(10), ..ConfigBuilder::lan() };

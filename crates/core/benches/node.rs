@@ -8,7 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use divan::Bencher;
 use rumormill_core::io::{Command, StreamId, Ticket};
-use rumormill_core::{Channel, Config, Identity, Input, Interner, Node, NodeId, Now, Output, Stored, Tags, Wall};
+use rumormill_core::{
+    Channel, Config, Identity, Input, Interner, Node, NodeId, Now, Output, Overhead, Stored, Tags, Wall,
+};
 
 const HEADER: usize = 30;
 const GREETING: usize = HEADER + 9;
@@ -36,6 +38,7 @@ fn node(number: u32, interner: &Interner) -> Node {
         secret: None,
         stored: Stored::default(),
         durable: false,
+        overhead: Overhead::default(),
     };
     Node::sharing(identity, Config::default(), u64::from(number), now(), interner.clone())
 }

@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use crate::config::BANDWIDTH_LEAST;
+use crate::identity::Overhead;
 use crate::time::Instant;
 
 /// What IPv4 and UDP add to a datagram.
@@ -43,11 +44,14 @@ struct Bucket {
 
 /// Bytes that may still be sent; no bound if `bandwidth_max` is off.
 #[derive(Debug)]
-pub(crate) struct Budget(Option<[Bucket; 2]>);
+pub(crate) struct Budget {
+    buckets: Option<[Bucket; 2]>,
+    overhead: Overhead,
+}
 
 impl Budget {
     #[expect(clippy::cast_precision_loss, reason = "rates are far below 2^53")]
-    pub(crate) fn new(bandwidth_max: u64, now: Instant) -> Self {
+    pub(crate) fn new(bandwidth_max: u64, overhead: Overhead, now: Instant) -> Self {
         let bucket = |rate: u64| Bucket {
             rate: rate as f64,
             tokens: rate as f64 / 4.0,
@@ -56,37 +60,37 @@ impl Budget {
             filled_at: now,
         };
         let buckets = || [bucket(BANDWIDTH_LEAST), bucket(bandwidth_max.saturating_sub(BANDWIDTH_LEAST))];
-        Self((bandwidth_max > 0).then(buckets))
+        Self { buckets: (bandwidth_max > 0).then(buckets), overhead }
     }
 
     /// Whether there is a contract.
     pub(crate) const fn is_limited(&self) -> bool {
-        self.0.is_some()
+        self.buckets.is_some()
     }
 
     /// Pays for a datagram, or says that it must not go out.
     pub(crate) fn pay_datagram(&mut self, class: Class, bytes: usize, now: Instant) -> bool {
-        let Some([urgent, other]) = &mut self.0 else { return true };
-        let bytes = bytes + DATAGRAM_HEADERS;
+        let Some([urgent, other]) = &mut self.buckets else { return true };
+        let bytes = bytes + self.overhead.datagram + DATAGRAM_HEADERS;
         // An ack that carries a large claim is more than its bucket ever holds.
         class == Class::Urgent && urgent.pay_datagram(bytes, now) || other.pay_datagram(bytes, now)
     }
 
     /// Pays for a piece of a stream, or says that it has to wait.
     pub(crate) fn pay_stream(&mut self, bytes: usize, now: Instant) -> bool {
-        let Some([_, other]) = &mut self.0 else { return true };
-        other.pay_stream(bytes + bytes.div_ceil(1_400) * STREAM_HEADERS, now)
+        let Some([_, other]) = &mut self.buckets else { return true };
+        other.pay_stream(on_wire(bytes + self.overhead.piece), now)
     }
 
     /// Pays for the first bytes of a stream, which do not wait for those of others; `false` if they have to.
     pub(crate) fn pay_opening(&mut self, bytes: usize, now: Instant) -> bool {
-        let Some([_, other]) = &mut self.0 else { return true };
-        other.pay_datagram(bytes + bytes.div_ceil(1_400) * STREAM_HEADERS, now)
+        let Some([_, other]) = &mut self.buckets else { return true };
+        other.pay_datagram(on_wire(bytes + self.overhead.opening + self.overhead.piece), now)
     }
 
     /// No stream waits any more: nothing is set aside.
     pub(crate) fn release(&mut self) {
-        if let Some([_, other]) = &mut self.0 {
+        if let Some([_, other]) = &mut self.buckets {
             (other.aside, other.saves) = (0.0, false);
         }
     }
@@ -94,16 +98,19 @@ impl Budget {
     /// The largest piece of a stream that can ever be paid for.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a quarter of a positive rate")]
     pub(crate) fn piece_max(&self, wanted: usize) -> usize {
-        match &self.0 {
+        match &self.buckets {
             None => wanted,
-            Some([_, other]) => ((other.rate / 4.0 / 1.1) as usize).saturating_sub(2 * STREAM_HEADERS).clamp(1, wanted),
+            Some([_, other]) => {
+                let headers = 2 * STREAM_HEADERS + self.overhead.piece;
+                ((other.rate / 4.0 / 1.1) as usize).saturating_sub(headers).clamp(1, wanted)
+            }
         }
     }
 
     /// Bytes that may wait on streams before no more is promised.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few seconds of a positive rate")]
     pub(crate) fn backlog_max(&self) -> usize {
-        match &self.0 {
+        match &self.buckets {
             None => usize::MAX,
             Some([_, other]) => (BACKLOG.as_secs_f64() * other.streams_rate()) as usize,
         }
@@ -112,14 +119,19 @@ impl Budget {
     /// How long until a piece of that size can be paid for.
     #[expect(clippy::cast_precision_loss, reason = "pieces are small")]
     pub(crate) fn wait_for(&self, bytes: usize) -> Duration {
-        match &self.0 {
+        match &self.buckets {
             None => Duration::ZERO,
             Some([_, other]) => {
-                let lacking = (bytes + bytes.div_ceil(1_400) * STREAM_HEADERS) as f64 - other.tokens;
+                let lacking = on_wire(bytes + self.overhead.piece) as f64 - other.tokens;
                 Duration::from_secs_f64((lacking / (other.rate * 0.75).max(1.0)).clamp(0.001, 1.0))
             }
         }
     }
+}
+
+/// A piece of a stream with the headers that it gets.
+const fn on_wire(bytes: usize) -> usize {
+    bytes + bytes.div_ceil(1_400) * STREAM_HEADERS
 }
 
 #[expect(clippy::cast_precision_loss, reason = "datagrams and pieces are small")]
@@ -165,8 +177,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_sealing_adds_is_paid_for() {
+        let overhead = Overhead { datagram: 28, piece: 18, opening: 61 };
+        let sent = |overhead| {
+            let mut budget = Budget::new(10_000, overhead, Instant::ZERO);
+            let mut count = 0;
+            while budget.pay_datagram(Class::Other, 72, Instant::ZERO) {
+                count += 1;
+            }
+            count
+        };
+        // A quarter of 8,000 bytes at once: 100 a datagram with the headers of IPv4 and UDP, 128 under seal.
+        assert_eq!((sent(Overhead::default()), sent(overhead)), (20, 15));
+    }
+
+    #[test]
     fn no_second_sees_more_than_the_whole() {
-        let mut budget = Budget::new(10_000, Instant::ZERO);
+        let mut budget = Budget::new(10_000, Overhead::default(), Instant::ZERO);
         let mut sent: Vec<(u64, usize)> = Vec::new();
         for millis in 0..5_000_u64 {
             let now = Instant::from_micros(millis * 1_000);
@@ -186,13 +213,13 @@ mod tests {
 
     #[test]
     fn probes_are_paid_for_while_everything_else_is_spent() {
-        let mut budget = Budget::new(2_000, Instant::ZERO);
+        let mut budget = Budget::new(2_000, Overhead::default(), Instant::ZERO);
         assert!(!budget.pay_datagram(Class::Other, 100, Instant::ZERO));
         assert!(budget.pay_datagram(Class::Urgent, 100, Instant::ZERO));
     }
     #[test]
     fn a_stream_gets_half_of_what_a_flood_of_datagrams_would_take() {
-        let mut budget = Budget::new(20_000, Instant::ZERO);
+        let mut budget = Budget::new(20_000, Overhead::default(), Instant::ZERO);
         let piece = budget.piece_max(16 << 10);
         let (mut datagrams, mut streams) = (0, 0);
         for millis in 0..20_000_u64 {

@@ -149,6 +149,19 @@ pub struct Identity {
     pub stored: Stored,
     /// Whether records that this node asks to persist outlive the process.
     pub durable: bool,
+    /// What the driver adds to what this node sends.
+    pub overhead: Overhead,
+}
+
+/// What a driver that seals adds to what its node sends, at most, in bytes. It counts in `mtu_bytes` and `bandwidth_max`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Overhead {
+    /// To a datagram.
+    pub datagram: usize,
+    /// To a piece of a stream.
+    pub piece: usize,
+    /// Before the first piece of a stream.
+    pub opening: usize,
 }
 
 /// What a running node keeps of its [`Identity`].
@@ -160,13 +173,14 @@ pub(crate) struct Own {
     pub(crate) tags: Tags,
     pub(crate) session: u64,
     pub(crate) durable: bool,
+    pub(crate) overhead: Overhead,
 }
 
 impl Identity {
     /// What a node keeps, and what it needs at its start alone: the secret if there is one, and what earlier lives left.
     pub(crate) fn take_apart(self) -> (Own, Option<[u8; 16]>, Stored) {
-        let Self { id, name, addresses, tags, session, secret, stored, durable } = self;
-        (Own { id, name, addresses, tags, session, durable }, secret, stored)
+        let Self { id, name, addresses, tags, session, secret, stored, durable, overhead } = self;
+        (Own { id, name, addresses, tags, session, durable, overhead }, secret, stored)
     }
 
     /// Checks name, addresses and tags.

@@ -24,6 +24,10 @@ pub struct Ticket(pub u64);
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Token(pub u64);
 
+/// The name of the query by which drivers that seal change the cluster's keys. The node carries it like any other, and cannot
+/// read what it says.
+pub const KEYS_QUERY: &str = ">keys";
+
 /// Everything that can happen to a node.
 #[derive(Debug)]
 pub enum Input<'a> {
@@ -58,6 +62,11 @@ pub enum Input<'a> {
         /// Which stream.
         stream: StreamId,
     },
+    /// A stream that this node opened has ended before it began: the other end does not take its key.
+    StreamRefused {
+        /// Which stream.
+        stream: StreamId,
+    },
     /// The deadline of [`Node::poll_timeout`](crate::Node::poll_timeout) has passed. All waiting input comes first.
     Timeout,
     /// The records are durable. Tokens complete in the order in which they were asked for.
@@ -78,6 +87,12 @@ pub enum Input<'a> {
         ticket: Ticket,
         /// What to do.
         command: Command,
+    },
+    /// Nobody waits for the answer of a command any more. An [`Command::Acquire`] ends with that, and what it has won since is
+    /// given back; others go on.
+    Abandoned {
+        /// Of which command.
+        ticket: Ticket,
     },
 }
 
@@ -238,6 +253,18 @@ pub enum Command {
         /// To whom.
         to: NodeId,
         /// How long answers are waited for.
+        timeout: Duration,
+    },
+    /// Give a lease back that was acquired for somebody who has gone without hearing of it, unless it was renewed or acquired
+    /// again since: then somebody has it. Ends as [`Reply::Accepted`], or as [`Refusal::NotHeld`].
+    Forgo {
+        /// Which.
+        lease: String,
+        /// By whom it was acquired.
+        holder: u64,
+        /// With which token.
+        token: u64,
+        /// How long it may take.
         timeout: Duration,
     },
     /// Ask every member when it got a message and from whom. Lines come as [`Event::Trace`], the end as
@@ -430,6 +457,18 @@ pub enum MemberChange {
 }
 
 impl MemberChange {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Joined,
+        Self::Updated,
+        Self::Suspected,
+        Self::Refuted,
+        Self::Failed,
+        Self::Left,
+        Self::Removed,
+        Self::Replaced,
+    ];
+
     /// The word that documents use.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -740,12 +779,12 @@ pub enum Refusal {
     VotersChange,
     /// The operation was not decided in time.
     #[error(
-        "no quorum answered in time; not heard: {}; {}",
-        list(unheard),
+        "no quorum agreed in time; {}; {}",
+        unheard_of(unheard),
         if *unknown { "whether it was done is not known" } else { "nothing was done" }
     )]
     NoQuorum {
-        /// Which voters did not answer.
+        /// Who was asked and did not answer: voters, or the peer that was to propose it. Nobody where others were ahead all the time.
         unheard: Vec<NodeId>,
         /// Whether it may have been done, or may be yet.
         unknown: bool,
@@ -813,11 +852,11 @@ pub enum Refusal {
     },
 }
 
-fn list(ids: &[NodeId]) -> String {
+fn unheard_of(ids: &[NodeId]) -> String {
     if ids.is_empty() {
-        return "nobody in particular".to_owned();
+        return "all who were asked answered".to_owned();
     }
-    ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
+    format!("not heard: {}", ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", "))
 }
 
 fn revision(revision: Option<Revision>) -> String {
@@ -849,6 +888,9 @@ pub enum ContactError {
     /// It is this node itself.
     #[error("it is this node itself")]
     Myself,
+    /// It does not take what this node seals: it has another key, none, or another cluster's name.
+    #[error("no key in common, or another cluster's name: it does not take what this node seals")]
+    NoCommonKey,
 }
 
 /// What an operator should know.

@@ -43,9 +43,9 @@ mod update;
 pub mod wire;
 
 pub use config::{Config, ConfigBuilder, ConfigError};
-pub use identity::{Identity, Incarnation, NodeId, Record, Sequence, Stored, Tags};
+pub use identity::{Identity, Incarnation, NodeId, Overhead, Record, Sequence, Stored, Tags};
 pub use io::{Channel, Command, Event, Input, Member, MemberChange, Message, Output, Refusal, Reply, State};
-pub use node::{AgreementStatus, FoundingStatus, FullView, Node};
+pub use node::{AgreementStatus, FoundingStatus, FullView, LeaseHeard, Node};
 pub use stop::{Interest, StopRule};
 pub use time::{Instant, Now, Seconds, Wall};
 pub use update::Interner;

@@ -52,7 +52,9 @@ use crate::few::Few;
 use crate::frame::{Frame, Frames, Malformed, Space};
 use crate::hash;
 use crate::identity::{BOOT_MAX, Identity, Incarnation, NodeId, Own, Sequence, Stored, Tags};
-use crate::io::{Event, InView, Input, Member, Message, Output, State, StopReason, Ticket, Token, TraceStep, Warning};
+use crate::io::{
+    ContactError, Event, InView, Input, Member, Message, Output, State, StopReason, Ticket, Token, TraceStep, Warning,
+};
 use crate::membership::Members;
 use crate::messages::Messages;
 use crate::queries::Queries;
@@ -74,6 +76,7 @@ use gauging::Gauging;
 use gossip::Gossip;
 use intake::Want;
 use joining::Hospitality;
+pub use leasing::LeaseHeard;
 use letters::Letter;
 use overlaying::Neighbourhood;
 use planting::Planting;
@@ -85,6 +88,8 @@ use writing::Writing;
 
 /// No datagram is larger: the largest `mtu_bytes`.
 const DATAGRAM_BYTES_MAX: usize = 65_000;
+/// What a driver may add to a datagram: the largest claim still fits the smallest `mtu_bytes`.
+const OVERHEAD_MAX: usize = 64;
 /// Room for so many outputs stays: mostly one answer.
 const OUTPUTS_KEPT: usize = 1;
 /// Each kind of warning is told at most once in this time.
@@ -183,6 +188,7 @@ impl Node {
         let config = config.into();
         assert_eq!(identity.check(), Ok(()), "an identity is checked before a node is made of it");
         assert_ne!(identity.id, NodeId::NONE, "zero is nobody's id");
+        assert!(identity.overhead.datagram <= OVERHEAD_MAX, "every datagram leaves room for a seal, and for a claim");
         let mut fx = Effects::new(now, seed);
         let (identity, secret, stored) = identity.take_apart();
         let secret = secret.unwrap_or_else(|| hash::secret_of_name(&config.cluster));
@@ -217,7 +223,7 @@ impl Node {
             streams: Streams::new(config.streams_max),
             contacts: Contacts::new(known, former),
             queries: Seldom::new(),
-            budget: Budget::new(config.bandwidth_max, now.instant),
+            budget: Budget::new(config.bandwidth_max, identity.overhead, now.instant),
             gossip: Gossip::new(&config, now.instant),
             hospitality: Hospitality::new(now.instant),
             neighbourhood: Neighbourhood::new(now.instant),
@@ -269,11 +275,13 @@ impl Node {
             Input::StreamOpened { stream, from } => self.on_stream_opened(stream, from),
             Input::StreamBytes { stream, bytes } => self.on_stream_bytes(stream, bytes),
             Input::StreamWritten { stream } => self.streams.on_written(stream, &mut self.fx, &mut self.budget),
-            Input::StreamClosed { stream } => self.on_stream_closed(stream),
+            Input::StreamClosed { stream } => self.on_stream_closed(stream, ContactError::Unreachable),
+            Input::StreamRefused { stream } => self.on_stream_closed(stream, ContactError::NoCommonKey),
             Input::Timeout => self.on_timeout(),
             Input::Persisted { token } => self.on_persisted(token),
             Input::PersistFailed { token, reason } => self.on_persist_failed(token, reason),
             Input::Command { ticket, command } => self.on_command(ticket, command),
+            Input::Abandoned { ticket } => self.abandon_errand(ticket),
         }
         self.send_planted();
         self.forward_fresh();
@@ -308,9 +316,11 @@ impl Node {
             | Input::StreamBytes { .. }
             | Input::StreamWritten { .. }
             | Input::StreamClosed { .. }
+            | Input::StreamRefused { .. }
             | Input::Timeout
             | Input::Persisted { .. }
-            | Input::PersistFailed { .. } => {}
+            | Input::PersistFailed { .. }
+            | Input::Abandoned { .. } => {}
         }
     }
 
@@ -537,6 +547,11 @@ impl Node {
     /// This node's id.
     pub const fn id(&self) -> NodeId {
         self.identity.id
+    }
+
+    /// The hash of the cluster's name with which every datagram and every greeting begins.
+    pub const fn cluster_hash(&self) -> u32 {
+        self.cluster
     }
 
     /// The settings.

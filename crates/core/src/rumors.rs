@@ -105,6 +105,10 @@ impl Rumors {
         self.hot.is_empty()
     }
 
+    pub(crate) fn is_hot(&self, id: UpdateId) -> bool {
+        self.hot.contains_key(&id)
+    }
+
     /// Makes an update hot in a cluster of `members`. Beyond `hot_max` the one that was sent most cools, of the space that has
     /// most of them.
     pub(crate) fn heat(&mut self, update: Arc<Update>, hop: u8, from: Option<NodeId>, members: usize) {

@@ -363,11 +363,13 @@ pub(crate) fn greeting(header: Header, settings: u64) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Overhead;
     use crate::time::Now;
 
     #[test]
     fn a_stream_that_is_to_end_waits_for_what_is_still_to_be_queued() {
-        let (mut fx, mut budget) = (Effects::new(Now::default(), 1), Budget::new(0, Now::default().instant));
+        let (mut fx, mut budget) =
+            (Effects::new(Now::default(), 1), Budget::new(0, Overhead::default(), Now::default().instant));
         let mut streams = Streams::new(1);
         let to = SocketAddr::from(([127, 0, 0, 1], 1));
         let id = streams.open(to, Purpose::Exchange, vec![1], &mut fx, &mut budget).unwrap();

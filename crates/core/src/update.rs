@@ -489,6 +489,7 @@ pub(crate) mod tests {
             tags: Tags::new(),
             session: 7,
             durable: false,
+            overhead: crate::identity::Overhead::default(),
         }
     }
 

@@ -39,27 +39,42 @@ impl Version {
     }
 }
 
-/// Who sends to whom.
+/// Who sends to whom. A driver that seals takes it off each datagram, and gives it back to each that it has opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Header {
+pub struct Header {
     /// A hash of the cluster's name: strangers are dropped by it.
-    pub(crate) cluster: u32,
-    pub(crate) sender: NodeId,
-    /// [`NodeId::NONE`] while it is not known who lives at the address.
-    pub(crate) target: NodeId,
+    pub cluster: u32,
+    /// Who sends.
+    pub sender: NodeId,
+    /// To whom; [`NodeId::NONE`] while it is not known who lives at the address.
+    pub target: NodeId,
     /// Of the sender's start.
-    pub(crate) session: u64,
+    pub session: u64,
     /// The low 16 bits of the seconds that the sender's clock shows. The seal, which takes this place, tells its clock too.
-    pub(crate) clock: u16,
+    pub clock: u16,
 }
 
 impl Header {
-    pub(crate) fn write(&self, to: &mut Vec<u8>) {
-        to.extend_from_slice(&self.cluster.to_le_bytes());
-        to.extend_from_slice(&self.sender.0.to_le_bytes());
-        to.extend_from_slice(&self.target.0.to_le_bytes());
-        to.extend_from_slice(&self.session.to_le_bytes());
-        to.extend_from_slice(&self.clock.to_le_bytes());
+    /// The header of a datagram, and what follows it; `None` if it is too short.
+    pub fn split(datagram: &[u8]) -> Option<(Self, &[u8])> {
+        let mut reader = Reader::new(datagram);
+        let header = Self::read(&mut reader)?;
+        Some((header, reader.rest()))
+    }
+
+    /// The header as it stands in front of a datagram.
+    pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..4].copy_from_slice(&self.cluster.to_le_bytes());
+        bytes[4..12].copy_from_slice(&self.sender.0.to_le_bytes());
+        bytes[12..20].copy_from_slice(&self.target.0.to_le_bytes());
+        bytes[20..28].copy_from_slice(&self.session.to_le_bytes());
+        bytes[28..].copy_from_slice(&self.clock.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn write(self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.to_bytes());
     }
 
     pub(crate) fn read(from: &mut Reader<'_>) -> Option<Self> {

@@ -8,8 +8,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rumormill_core::agreement::{Change, FoundingId};
 use rumormill_core::io::{Command, Ticket};
-use rumormill_core::{Config, Event, Identity, Input, Node, NodeId, Now, Output, Stored, Tags};
-use support::{HEADER, acquainted, address, carrying, drain, frame, is_ping, next_datagram, now, partial, varint};
+use rumormill_core::{Channel, Config, Event, Identity, Input, Node, NodeId, Now, Output, Overhead, Stored, Tags};
+use support::{
+    HEADER, acquaint, acquainted, address, carrying, drain, frame, is_ping, next_datagram, now, partial, varint,
+};
 
 const PROPOSE: u8 = 0x33;
 const VOTE: u8 = 0x34;
@@ -47,6 +49,7 @@ fn voter() -> (Node, FoundingId) {
         secret: None,
         stored: Stored::default(),
         durable: true,
+        overhead: Overhead::default(),
     };
     let mut node = Node::new(identity, Config::default(), 1, now(0));
     settle(&mut node, now(0));
@@ -189,6 +192,46 @@ fn frames(founding: FoundingId) -> impl Strategy<Value = Vec<u8>> {
     let outcome = (any::<u64>(), 0_u8..6, content())
         .prop_map(|(id, word, content)| frame(OUTCOME, &[&id.to_le_bytes()[..], &[word], &content].concat()));
     prop_oneof![8 => stated, 2 => forward, 1 => outcome]
+}
+
+/// Whether a node says anything on a stream, once its disk has taken everything.
+fn writes_on_streams(node: &mut Node, when: Now) -> bool {
+    let (mut writes, mut waiting) = (false, VecDeque::from(drain(node)));
+    while let Some(output) = waiting.pop_front() {
+        if let Output::Persist { token, .. } = output {
+            node.handle_input(when, Input::Persisted { token });
+            waiting.extend(drain(node));
+        } else if let Output::Transmit { channel: Channel::Stream(_), .. } = output {
+            writes = true;
+        }
+    }
+    writes
+}
+
+#[test]
+fn large_votes_go_to_whoever_asked_and_not_to_whom_others_name() {
+    let (mut node, founding) = voter();
+    let (register, timeout) = ("r".to_owned(), Duration::from_secs(1));
+    let command = Command::Operate { register, change: Change::set(vec![7; 40_000].into()), timeout };
+    node.handle_input(now(0), Input::Command { ticket: Ticket(2), command });
+    assert_eq!(settle(&mut node, now(0)), [Ticket(2)]);
+    let (mut node, mut peer) = acquaint([node, support::node(2, Config::default())]);
+    let (envelope, when) = next_datagram(&mut peer, is_ping);
+    let prepare = |counter| {
+        let ballot = [varint(1), varint(counter), varint(1), PEER.0.to_le_bytes().to_vec()].concat();
+        let forget = 1_800_000_100_u32.to_le_bytes();
+        [&[0x13][..], &forget, &founding.0.to_le_bytes(), b"\x06\x01r", &ballot, &[0]].concat()
+    };
+    let mut give = |bytes: &[u8]| {
+        let datagram = [&envelope[..=HEADER], bytes].concat();
+        node.handle_input(when, Input::Datagram { from: address(2), bytes: &datagram });
+        writes_on_streams(&mut node, when)
+    };
+    let item = |update: &[u8]| [&varint(update.len() as u64 + 1)[..], &[1], update].concat();
+    for counter in [90_000, 90_001] {
+        assert!(!give(&carrying(&prepare(counter))), "it came by gossip");
+    }
+    assert!(give(&frame(PROPOSE, &item(&prepare(90_002)))), "it came from its proposer");
 }
 
 proptest! {

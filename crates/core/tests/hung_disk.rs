@@ -6,7 +6,7 @@ use std::time::Duration;
 use rumormill_core::data::{Edit, Write};
 use rumormill_core::io::{Command, Ticket, Token};
 use rumormill_core::{
-    Config, Event, Identity, Input, Instant, Node, NodeId, Now, Output, Refusal, Reply, Stored, Tags, Wall,
+    Config, Event, Identity, Input, Instant, Node, NodeId, Now, Output, Overhead, Refusal, Reply, Stored, Tags, Wall,
 };
 
 fn now(millis: u64) -> Now {
@@ -44,6 +44,7 @@ fn started() -> Node {
         secret: None,
         stored: Stored::default(),
         durable: true,
+        overhead: Overhead::default(),
     };
     let mut node = Node::new(identity, Config::default(), 1, now(0));
     for token in drain(&mut node).asked {

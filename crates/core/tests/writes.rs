@@ -5,7 +5,8 @@ use std::time::Duration;
 use rumormill_core::data::{Condition, Edit, Write};
 use rumormill_core::io::{Ticket, Token};
 use rumormill_core::{
-    Command, Config, ConfigBuilder, Event, Identity, Input, Node, NodeId, Now, Output, Refusal, Stored, Tags, Wall,
+    Command, Config, ConfigBuilder, Event, Identity, Input, Node, NodeId, Now, Output, Overhead, Refusal, Stored, Tags,
+    Wall,
 };
 
 /// What became of a write: made, or why not.
@@ -33,6 +34,7 @@ impl Writer {
             secret: None,
             stored: Stored::default(),
             durable: true,
+            overhead: Overhead::default(),
         };
         let mut writer = Self { node: Node::new(identity, config, 1, now()), asked: Vec::new(), done: Vec::new() };
         writer.drain();

@@ -26,7 +26,7 @@ use std::time::Duration;
 use rumormill_core::config::ConfigBuilder;
 use rumormill_core::io::Ticket;
 use rumormill_core::rng::Rng;
-use rumormill_core::{Command, Config, FullView, Identity, Interner, Node, NodeId, Refusal, Reply, Tags};
+use rumormill_core::{Command, Config, FullView, Identity, Interner, Node, NodeId, Overhead, Refusal, Reply, Tags};
 
 use self::act::{Act, DiskFate, Planned};
 use self::check::Checkers;
@@ -603,6 +603,7 @@ impl Network {
             secret: None,
             stored: host.disk.stored(),
             durable,
+            overhead: Overhead::default(),
         };
         let seed = derived_seed(self.seed, node, host.life);
         let now = host.clock.read(self.now);

@@ -45,6 +45,36 @@ fn what_one_node_sets_another_reads() {
 }
 
 #[test]
+fn of_an_operation_that_a_peer_has_that_peer_is_told_as_not_heard() {
+    let mut net = network(2, 4);
+    let set = net.set_register(3, "r", b"a");
+    outcome(&mut net, set);
+    let read = net.read_register(0, "r");
+    assert_eq!(outcome(&mut net, read), done(1, b"a"), "node 3 has done it for node 0");
+    net.pause(3, secs(10));
+    let (register, change) = ("r".to_owned(), Change::set(b"b".as_slice().into()));
+    let set = net.command(0, Command::Operate { register, change, timeout: Duration::from_millis(80) });
+    net.run_until(|net| net.result(set).is_some(), secs(1)).unwrap();
+    let refusal = Refusal::NoQuorum { unheard: vec![net.id(3)], unknown: true };
+    assert_eq!(net.result(set), Some(&Err(refusal)));
+}
+
+#[test]
+fn whoever_hears_no_voter_but_is_heard_by_all_is_told_by_gossip_what_they_voted() {
+    for seed in 20..30 {
+        let mut net = network(seed, 5);
+        for voter in 0..3 {
+            net.oneway(voter, 3);
+        }
+        let begin = net.now();
+        let set = net.set_register(3, "r", b"a");
+        assert_eq!(outcome(&mut net, set), done(1, b"a"));
+        let took = net.now().saturating_sub(begin);
+        assert!(took <= Duration::from_millis(1_500), "seed {seed}: {took:?}");
+    }
+}
+
+#[test]
 fn large_values_go_by_stream() {
     let mut net = network(2, 4);
     let value = vec![7; 60_000];
@@ -155,6 +185,36 @@ fn whoever_began_a_change_of_voters_may_go_and_others_end_it() {
 }
 
 #[test]
+fn a_change_of_voters_ends_though_votes_of_before_ran_out_while_their_voters_were_down() {
+    let ttl = secs(100);
+    let config = ConfigBuilder { tombstone_ttl: ttl, ..ConfigBuilder::lan() };
+    let mut net = Network::new(16).nodes(7).config(config).start_joined().unwrap();
+    net.agree_on(&[0, 1, 2]).unwrap();
+    let set = net.set_register(0, "r", b"a");
+    outcome(&mut net, set);
+    let delete = net.delete_register(0, "r");
+    outcome(&mut net, delete);
+    net.run_for(ttl / 2).unwrap();
+    // The new ones are not there, and whoever began the change goes: nobody takes anything over before the votes run out.
+    (3..6).for_each(|node| net.crash(node));
+    let voters = [3, 4, 5].map(|node| net.id(node)).to_vec();
+    net.command(6, Command::ChangeVoters { voters, timeout: secs(10) });
+    let number = |net: &Network, node| net.node(node).unwrap().agreement().configuration.unwrap().number;
+    net.run_until(|net| number(net, 6) == 2, secs(5)).unwrap();
+    net.crash(6);
+    net.run_until(|net| (0..3).all(|node| number(net, node) == 2), secs(20)).unwrap();
+    net.run_for(secs(5)).unwrap();
+    (0..3).for_each(|node| net.crash(node));
+    net.run_for(ttl).unwrap();
+    (0..6).for_each(|node| net.restart(node, DiskFate::Kept));
+    let is_over = |net: &Network| {
+        let configuration = net.node(0).unwrap().agreement().configuration.unwrap();
+        configuration.number == 2 && configuration.previous.is_none()
+    };
+    net.run_until(is_over, secs(60)).unwrap();
+}
+
+#[test]
 fn of_two_foundings_that_share_a_voter_only_one_starts() {
     let mut net = Network::new(9).nodes(5).start_joined().unwrap();
     net.found(0, &[0, 1, 2]);
@@ -224,18 +284,23 @@ fn a_deleted_register_is_forgotten_once_all_voters_hold_that_and_can_be_made_aga
     let config = ConfigBuilder { tombstone_ttl: ttl, ..ConfigBuilder::lan() };
     let mut net = Network::new(12).nodes(4).config(config).start_joined().unwrap();
     net.agree_on(&[0, 1, 2]).unwrap();
-    let set = net.set_register(3, "r", b"a");
-    outcome(&mut net, set);
+    for node in [3, 0, 3] {
+        let set = net.set_register(node, "r", b"a");
+        outcome(&mut net, set);
+    }
     let delete = net.delete_register(3, "r");
-    assert_eq!(outcome(&mut net, delete), Outcome::Done { version: 2, value: None });
+    assert_eq!(outcome(&mut net, delete), Outcome::Done { version: 4, value: None });
     net.run_for(ttl / 2).unwrap();
     let registers = |net: &Network| net.node(1).unwrap().agreement().registers;
     assert_eq!(registers(&net), 1, "deletions are remembered for a while");
     net.run_for(ttl).unwrap();
     assert_eq!(registers(&net), 0);
     assert!(net.everyone_agrees());
-    let set = net.set_register(0, "r", b"b");
-    assert_eq!(outcome(&mut net, set), done(1, b"b"));
+    // Those who were told of later versions, or made them, count from the beginning like others.
+    for (version, node) in [2, 3, 0, 3].into_iter().enumerate() {
+        let set = net.set_register(node, "r", b"b");
+        assert_eq!(outcome(&mut net, set), done(version as u64 + 1, b"b"));
+    }
 }
 
 #[test]

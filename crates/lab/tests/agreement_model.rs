@@ -185,6 +185,7 @@ impl Agreement {
             match part.proposer.advance(&votes, &Self::configuration(), &mut part.ballots) {
                 Step::Wait => return,
                 Step::Overtaken => {}
+                Step::BeganAnew(..) => unreachable!("nothing is given to others here"),
                 Step::Propose(proposal) => {
                     let phase = matches!(proposal, Proposal::Accept { .. });
                     let proposal = Arc::new(proposal);

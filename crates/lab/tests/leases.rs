@@ -75,6 +75,53 @@ fn a_lease_is_held_by_one_renewed_with_its_token_and_released_for_the_next() {
     assert!(token(&mut net, third) > second, "also after a release");
 }
 
+/// Lets the time go by until others have a lease, if nobody has it.
+#[track_caller]
+fn assert_is_free(net: &mut Network, lease: &str) {
+    let asked = net.acquire(4, lease, 99, secs(10), ms(900));
+    token(net, asked);
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_neither_waited_for_nor_kept() {
+    let mut net = network(10);
+    let first = net.acquire(5, "l", 1, secs(60), secs(1));
+    let first = token(&mut net, first);
+    let gone = net.acquire(6, "l", 2, secs(3_600), secs(300));
+    net.run_for(secs(2)).unwrap();
+    net.abandon(6, gone);
+    let released = net.release(5, "l", (1, first));
+    assert_eq!(result(&mut net, released), Ok(Reply::Accepted));
+    net.run_for(secs(5)).unwrap();
+    assert_is_free(&mut net, "l");
+    // Its swap is on its way, to voters or to the proposer that succeeded last, when whoever asked goes.
+    for (lease, node, wait) in [("m", 0, ms(0)), ("n", 5, ms(0)), ("o", 6, ms(1)), ("l", 6, ms(1))] {
+        if lease == "l" {
+            let mine = net.node(4).unwrap().lease("l").unwrap().token;
+            let released = net.release(4, "l", (99, mine));
+            assert_eq!(result(&mut net, released), Ok(Reply::Accepted));
+        }
+        let gone = net.acquire(node, lease, 3, secs(3_600), secs(300));
+        net.run_for(wait).unwrap();
+        assert_eq!(net.result(gone), None, "{lease}");
+        net.abandon(node, gone);
+        net.run_for(secs(5)).unwrap();
+        assert_eq!(net.node(1).unwrap().lease(lease).map(|lease| lease.is_held()), Some(false), "{lease}");
+        assert_is_free(&mut net, lease);
+    }
+}
+
+#[test]
+fn whoever_asked_twice_and_gave_up_one_of_them_keeps_what_the_other_won() {
+    let mut net = network(11);
+    let (first, again) = (net.acquire(5, "l", 1, secs(60), secs(9)), net.acquire(6, "l", 1, secs(60), secs(9)));
+    net.abandon(5, first);
+    let mine = token(&mut net, again);
+    net.run_for(secs(9)).unwrap();
+    let renewed = net.renew(6, "l", (1, mine), secs(60));
+    assert_eq!(token(&mut net, renewed), mine);
+}
+
 #[test]
 fn everybody_comes_to_know_who_has_a_lease_and_registers_for_everybody_are_others() {
     let mut net = network(2);
@@ -90,6 +137,13 @@ fn everybody_comes_to_know_who_has_a_lease_and_registers_for_everybody_are_other
     let is_it = |event: &Event| matches!(event, Event::Lease { lease, label, token, is_held: true } if lease == "l" && label == "h1" && *token == first);
     let told = net.measured().notes.iter().filter(|note| is_it(&note.event));
     assert_eq!(told.count(), 7, "each node once");
+    net.run_for(secs(4)).unwrap();
+    let renewed = net.renew(5, "l", (1, first), secs(30));
+    token(&mut net, renewed);
+    net.run_for(secs(1)).unwrap();
+    let heard = net.node(5).unwrap().lease_heard("l").unwrap();
+    let span = heard.renewed.as_micros() - heard.since.as_micros();
+    assert!((4_000_000..6_000_000).contains(&span), "{heard:?}");
     let set = net.set_register(0, ">lease/l", b"x");
     assert!(matches!(result(&mut net, set), Err(Refusal::Invalid { .. })), "nobody sets it by hand");
 }

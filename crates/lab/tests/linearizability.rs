@@ -265,6 +265,8 @@ struct Work {
     /// What each node does: one thing at a time, in one of its lives.
     busy: BTreeMap<usize, (Ticket, u64)>,
     serial: u64,
+    /// Whether those who vote stay the same: votes of those who vote no longer are not forgotten.
+    keeps_voters: bool,
     changes: Vec<Ticket>,
 }
 
@@ -341,8 +343,9 @@ fn change(op: &Op) -> Change {
 /// Lets all this befall a network whose nodes operate all the time.
 fn live(net: &mut Network, work: &mut Work, rng: &mut Rng) -> Result<(), Failure> {
     let pause = pick(rng, &[20, 80, 300]);
-    let changes = rng.chance(0.5);
-    while net.now() < CHAOS + LAST {
+    let changes = rng.chance(0.5) && !work.keeps_voters;
+    let until = net.now() + CHAOS + LAST;
+    while net.now() < until {
         net.run_for(ms(rng.below(2 * pause) as u64))?;
         work.look(net);
         let ready: Vec<usize> = net.up().filter(|&node| net.takes_commands(node)).collect();
@@ -358,13 +361,19 @@ fn live(net: &mut Network, work: &mut Work, rng: &mut Rng) -> Result<(), Failure
     Ok(())
 }
 
-fn survive(seed: u64) -> Result<(u64, usize), Failure> {
+fn survive(seed: u64, options: Options) -> Result<(u64, usize), Failure> {
     let replay = seeds::replay_line(env!("CARGO_CRATE_NAME"), seed);
-    let mut net = Network::new(seed).options(drawn(seed)).replay(replay).start_joined()?;
-    let (mut work, rng) = (Work::default(), &mut Rng::new(!seed));
+    let mut net = Network::new(seed).options(options).replay(replay).start_joined()?;
+    let told = first_life(&mut net, Work::default(), seed)?;
+    Ok((net.trace_hash(), told))
+}
+
+/// What befalls the registers of a network that has just begun; how much was told of them.
+fn first_life(net: &mut Network, mut work: Work, seed: u64) -> Result<usize, Failure> {
+    let rng = &mut Rng::new(!seed);
     let voters: Vec<usize> = (0..pick(rng, &[3, 3, 4, 5]).min(net.len())).collect();
     net.found(0, &voters);
-    live(&mut net, &mut work, rng)?;
+    live(net, &mut work, rng)?;
     net.make_peace();
     for node in 0..net.len() {
         // Also those that stopped because their disks failed as they started.
@@ -374,37 +383,107 @@ fn survive(seed: u64) -> Result<(u64, usize), Failure> {
     // The one that was told of the voters may have crashed before it told anybody.
     net.found(0, &voters);
     net.run_until(Network::everyone_knows_the_voters, secs(120))?;
-    work.look(&net);
-    // Nothing is in doubt that is asked now.
-    for register in REGISTERS {
-        let node = rng.below(net.len());
-        let ticket = net.read_register(node, register);
-        work.histories.entry(register).or_default().events.push((ticket, Event::Begun(Op::Read)));
-        work.open.insert(ticket, register);
-        net.run_until(|net| net.result(ticket).is_some(), secs(20))?;
-        assert!(matches!(net.outcome(ticket), Some(Ok(_))), "{:?}, {}", net.outcome(ticket), net.replay_line());
-        work.look(&net);
+    work.look(net);
+    work.end(net, rng)
+}
+
+impl Work {
+    /// Each register can be read, and what was told of it since the beginning is explained; how much that was.
+    fn end(&mut self, net: &mut Network, rng: &mut Rng) -> Result<usize, Failure> {
+        // Nothing is in doubt that is asked now.
+        for register in REGISTERS {
+            let node = rng.below(net.len());
+            let ticket = net.read_register(node, register);
+            self.histories.entry(register).or_default().events.push((ticket, Event::Begun(Op::Read)));
+            self.open.insert(ticket, register);
+            net.run_until(|net| net.result(ticket).is_some(), secs(20))?;
+            assert!(matches!(net.outcome(ticket), Some(Ok(_))), "{:?}, {}", net.outcome(ticket), net.replay_line());
+            self.look(net);
+        }
+        let mut told = 0;
+        for (register, history) in &self.histories {
+            told += history.events.iter().filter(|(_, event)| matches!(event, Event::Ended(_))).count();
+            let breach = history.plain_breach();
+            assert_eq!(breach, None, "{register}: {:#?}\nreplay: {}", history.events, net.replay_line());
+            assert!(history.is_explained(), "{register}: {:#?}\nreplay: {}", history.events, net.replay_line());
+        }
+        Ok(told)
     }
-    let mut told = 0;
-    for (register, history) in &work.histories {
-        told += history.events.iter().filter(|(_, event)| matches!(event, Event::Ended(_))).count();
-        let breach = history.plain_breach();
-        assert_eq!(breach, None, "{register}: {:#?}\nreplay: {}", history.events, net.replay_line());
-        assert!(history.is_explained(), "{register}: {:#?}\nreplay: {}", history.events, net.replay_line());
-    }
-    Ok((net.trace_hash(), told))
 }
 
 #[test]
 fn a_run_of_registers_repeats_exactly() {
     for seed in seeds::chosen(&[3]) {
-        assert_eq!(survive(seed).unwrap(), survive(seed).unwrap());
+        assert_eq!(survive(seed, drawn(seed)).unwrap(), survive(seed, drawn(seed)).unwrap());
     }
 }
 
 #[test]
 fn what_registers_tell_is_linearizable_whatever_these_seeds_draw() {
     for seed in seeds::chosen(&(1..=30).collect::<Vec<_>>()) {
-        survive(seed).unwrap();
+        survive(seed, drawn(seed)).unwrap();
+    }
+}
+
+#[test]
+fn so_it_is_where_the_way_is_long_and_whoever_goes_is_soon_back() {
+    for seed in seeds::chosen(&(1..=12).collect::<Vec<_>>()) {
+        let (mut options, rng) = (drawn(seed), &mut Rng::new(seed));
+        options.link.latency = pick(rng, &[ms(100), ms(200)]);
+        options.link.jitter = pick(rng, &[ms(0), ms(20), ms(100)]);
+        options.plan.clear();
+        let mut at = secs(0);
+        while at < CHAOS {
+            // Others still take them for alive, and may have forwarded something to them.
+            let (node, length) = (rng.below(options.nodes), pick(rng, &[ms(50), ms(800), secs(3)]));
+            let first = pick(rng, &[Act::Crash(node), Act::Kill(node)]);
+            options.plan.push(Planned { at, act: first });
+            options.plan.push(Planned { at: at + length, act: Act::Restart(node, DiskFate::Kept) });
+            at += length + ms(rng.below(3_000) as u64);
+        }
+        survive(seed, options).unwrap();
+    }
+}
+
+/// Deletes all registers until nobody knows of them: one that a voter did not hear of stays until it is used again.
+fn forget(net: &mut Network, ttl: Duration) -> Result<(), Failure> {
+    let is_gone = |net: &Network, node| net.node(node).is_some_and(|node| node.agreement().registers == 0);
+    // Proposals that went by gossip are there for five minutes.
+    let wait = ttl * 2 + Duration::from_mins(5);
+    for _ in 0..20 {
+        for register in REGISTERS {
+            if net.stale_register(0, register).is_none() {
+                continue;
+            }
+            let ticket = net.delete_register(0, register);
+            net.run_until(|net| net.result(ticket).is_some(), secs(20))?;
+            assert!(matches!(net.outcome(ticket), Some(Ok(Outcome::Done { .. }))), "{}", net.replay_line());
+        }
+        net.run_for(wait)?;
+        if net.up().all(|node| is_gone(net, node)) {
+            return Ok(());
+        }
+    }
+    panic!("not forgotten, {}", net.replay_line());
+}
+
+#[test]
+fn so_it_is_of_registers_that_were_forgotten_and_are_used_again() {
+    for seed in seeds::chosen(&(1..=12).collect::<Vec<_>>()) {
+        let mut options = drawn(seed);
+        let ttl = secs(100);
+        options.config.tombstone_ttl = ttl;
+        let replay = seeds::replay_line(env!("CARGO_CRATE_NAME"), seed);
+        let mut net = Network::new(seed).options(options).replay(replay).start_joined().unwrap();
+        first_life(&mut net, Work { keeps_voters: true, ..Work::default() }, seed).unwrap();
+        for life in 1..3 {
+            forget(&mut net, ttl).unwrap();
+            let (mut work, rng) = (Work { keeps_voters: true, ..Work::default() }, &mut Rng::new(seed + life));
+            live(&mut net, &mut work, rng).unwrap();
+            net.run_until(Network::everyone_knows_the_voters, secs(120)).unwrap();
+            work.end(&mut net, rng).unwrap();
+            let made = work.histories.values().flat_map(History::told).filter(|(_, ret)| ret.version == 1).count();
+            assert!(made > 0, "they count from the beginning, {}", net.replay_line());
+        }
     }
 }

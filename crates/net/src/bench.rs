@@ -2,13 +2,21 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rumormill_core::io::Token;
-use rumormill_core::{Record, Stored};
+use rumormill_core::wire::{Header, VERSION};
+use rumormill_core::{Config, Identity, Node, NodeId, Now, Overhead, Record, Stored, Tags, Wall};
+use tokio::sync::watch;
 
 use crate::directory::{self, DataDir, Opened};
 use crate::error::StartError;
 use crate::keeper::Keeper;
+use crate::key;
+use crate::keyring::Keyring;
+use crate::keyring::derived::Ring;
+use crate::seal::{HEADROOM, Sealer};
 
 /// A data directory to whose store whoever calls commits.
 #[derive(Debug)]
@@ -60,4 +68,126 @@ impl Keeping {
     pub async fn close(self) {
         self.keeper.close().await;
     }
+}
+
+/// Two nodes that seal, and know each other.
+#[derive(Debug)]
+pub struct Sealing {
+    keyring: Keyring,
+    cluster: u32,
+    sender: Sealer,
+    receiver: Sealer,
+    ids: (NodeId, NodeId),
+    clock: u64,
+    buffer: Vec<u8>,
+    _keys: watch::Sender<Arc<Ring>>,
+}
+
+impl Sealing {
+    /// Two nodes with a key of their own.
+    pub fn pair() -> Self {
+        let keyring = Keyring::generate().expect("the system has random numbers");
+        let keys = watch::Sender::new(Arc::new(Ring::of(&keyring)));
+        let ids = (NodeId(1), NodeId(2));
+        let cluster = cluster_hash(*keyring.secret());
+        let sealer = |id| {
+            let draw = || key::random_bits().ok();
+            Sealer::new(id, cluster, Duration::from_hours(1), keys.subscribe(), draw).expect("random numbers")
+        };
+        let (sender, receiver) = (sealer(ids.0), sealer(ids.1));
+        let clock = 1_800_000_000_000_000;
+        let mut pair = Self { keyring, cluster, sender, receiver, ids, clock, buffer: Vec::new(), _keys: keys };
+        let hello = pair.datagram(&[]);
+        let introduced = pair.seal(&hello);
+        assert!(pair.open(&introduced).is_some(), "it is authentic");
+        pair.greet_back();
+        pair
+    }
+
+    /// The hash of the cluster's name.
+    pub const fn cluster(&self) -> u32 {
+        self.cluster
+    }
+
+    /// The cluster's secret.
+    pub fn secret(&self) -> [u8; 16] {
+        *self.keyring.secret()
+    }
+
+    /// The id of the node that opens.
+    pub const fn receiver(&self) -> NodeId {
+        self.ids.1
+    }
+
+    /// A datagram as a node writes it.
+    pub fn datagram(&self, frames: &[u8]) -> Vec<u8> {
+        self.between(self.ids, frames)
+    }
+
+    /// Seals a datagram of the sender.
+    pub fn seal(&mut self, datagram: &[u8]) -> Vec<u8> {
+        self.clock += 1;
+        self.sender.seal(datagram, Wall::from_micros(self.clock))
+    }
+
+    /// Seals one right after the receiver was heard, as in a dialogue of pings and acks.
+    pub fn seal_in_touch(&mut self, datagram: &[u8]) -> Vec<u8> {
+        self.greet_back();
+        self.seal(datagram)
+    }
+
+    /// Seals a datagram of the receiver, as it is, to nobody in particular.
+    pub fn seal_back(&mut self, datagram: &[u8]) -> Vec<u8> {
+        self.clock += 1;
+        self.receiver.seal(datagram, Wall::from_micros(self.clock))
+    }
+
+    /// Opens what came in at the receiver.
+    pub fn open(&mut self, sealed: &[u8]) -> Option<&[u8]> {
+        open(&mut self.receiver, &mut self.buffer, sealed, self.clock)
+    }
+
+    /// A datagram of a session that is known, with a counter of its own and a tag that is wrong.
+    pub fn garbage(&mut self) -> Vec<u8> {
+        let mut sealed = self.seal_in_touch(&self.datagram(&[0; 11]));
+        if let Some(last) = sealed.last_mut() {
+            *last ^= 1;
+        }
+        sealed
+    }
+
+    fn greet_back(&mut self) {
+        let back = self.between((self.ids.1, self.ids.0), &[]);
+        let sealed = self.seal_back(&back);
+        assert!(open(&mut self.sender, &mut self.buffer, &sealed, self.clock).is_some(), "it is authentic");
+    }
+
+    fn between(&self, (sender, target): (NodeId, NodeId), frames: &[u8]) -> Vec<u8> {
+        let header = Header { cluster: self.cluster, sender, target, session: 1, clock: 0 };
+        [&header.to_bytes()[..], &[VERSION.major << 4], frames].concat()
+    }
+}
+
+fn open<'a>(sealer: &mut Sealer, buffer: &'a mut Vec<u8>, sealed: &[u8], clock: u64) -> Option<&'a [u8]> {
+    buffer.clear();
+    buffer.resize(HEADROOM, 0);
+    buffer.extend_from_slice(sealed);
+    let range = sealer.open(buffer, Wall::from_micros(clock)).ok()?;
+    Some(&buffer[range])
+}
+
+/// The hash of the name of the default cluster under a secret, as a node computes it.
+fn cluster_hash(secret: [u8; 16]) -> u32 {
+    let identity = Identity {
+        id: NodeId(1),
+        name: "bench".to_owned(),
+        addresses: vec![([127, 0, 0, 1], 1).into()],
+        tags: Tags::new(),
+        session: 1,
+        secret: Some(secret),
+        stored: Stored::default(),
+        durable: false,
+        overhead: Overhead::default(),
+    };
+    Node::new(identity, Config::default(), 1, Now::default()).cluster_hash()
 }

@@ -8,6 +8,7 @@ use rumormill_core::{ConfigBuilder, Tags};
 use crate::cluster::Cluster;
 use crate::error::StartError;
 use crate::events::{Announcer, Events};
+use crate::keyring::Keyring;
 use crate::start;
 
 /// The description of a node that has not been started. Nothing is checked before [`start`](Self::start).
@@ -22,6 +23,7 @@ pub struct Builder {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) tags: Tags,
     pub(crate) config: ConfigBuilder,
+    pub(crate) keyring: Option<Keyring>,
     pub(crate) allow_faults: bool,
     pub(crate) announcer: Announcer,
 }
@@ -38,6 +40,7 @@ impl Builder {
             data_dir: None,
             tags: BTreeMap::new(),
             config: ConfigBuilder::default(),
+            keyring: None,
             allow_faults: false,
             announcer: Announcer::new(),
         }
@@ -83,6 +86,13 @@ impl Builder {
     /// All settings of the protocol.
     pub fn config(mut self, config: ConfigBuilder) -> Self {
         self.config = config;
+        self
+    }
+
+    /// The cluster's keys: everything is sealed, and only nodes that have them are heard. Without one anybody who reaches the
+    /// port can read, forge and join.
+    pub fn keyring(mut self, keyring: Keyring) -> Self {
+        self.keyring = Some(keyring);
         self
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rumormill_core::data::Shelf;
-use rumormill_core::io::Found;
+use rumormill_core::io::{Found, KEYS_QUERY};
 use rumormill_core::story::Story;
 use rumormill_core::{Command, Member, Node, NodeId, Refusal, Reply, Sequence, Tags};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -19,10 +19,13 @@ use crate::events::{Events, WeakAnnouncer};
 use crate::faults::Faults;
 use crate::gathering::{Answers, Gathering, Traces};
 use crate::join::{self, Joiner};
+use crate::keyring::holder::Holder;
+use crate::keys::Keys;
 use crate::leases::LeaseRegister;
 use crate::questions::{QUESTIONS_MAX, Questions};
 use crate::registers::Registers;
 use crate::request::{self, Lines, Request};
+use crate::seal::SealCounts;
 use crate::subscription::{Subscription, subscription};
 
 /// The first and the longest wait before a message that found the store full is offered again.
@@ -51,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) stop: watch::Receiver<Option<StopReason>>,
     pub(crate) faults: Option<Faults>,
     pub(crate) counters: Arc<SocketCounters>,
+    pub(crate) sealing: Option<Arc<Holder>>,
 }
 
 /// What the sockets of a node counted, from the start of the process; the node itself counts the rest.
@@ -60,12 +64,46 @@ pub struct SocketCounts {
     pub datagrams_unsent: u64,
     /// Connections closed at once because too many are open.
     pub streams_refused: u64,
+    /// Datagrams that went out.
+    pub datagrams_sent: u64,
+    /// Datagrams that came in, refused ones included.
+    pub datagrams_received: u64,
+    /// Bytes that went out in datagrams and on streams, as on the socket, seal included.
+    pub bytes_sent: u64,
+    /// Bytes that came in likewise.
+    pub bytes_received: u64,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct SocketCounters {
     pub(crate) datagrams_unsent: AtomicU64,
     pub(crate) streams_refused: AtomicU64,
+    pub(crate) datagrams_sent: AtomicU64,
+    pub(crate) datagrams_received: AtomicU64,
+    pub(crate) bytes_sent: AtomicU64,
+    pub(crate) bytes_received: AtomicU64,
+}
+
+impl SocketCounters {
+    pub(crate) fn note_sent(&self, bytes: usize) {
+        self.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_received(&self, bytes: usize) {
+        self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> SocketCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SocketCounts {
+            datagrams_unsent: read(&self.datagrams_unsent),
+            streams_refused: read(&self.streams_refused),
+            datagrams_sent: read(&self.datagrams_sent),
+            datagrams_received: read(&self.datagrams_received),
+            bytes_sent: read(&self.bytes_sent),
+            bytes_received: read(&self.bytes_received),
+        }
+    }
 }
 
 /// How long a packet and its answer take between two nodes.
@@ -269,6 +307,10 @@ impl Cluster {
         nearest: Option<usize>,
         timeout: Duration,
     ) -> Result<Answers, RequestError> {
+        if name == KEYS_QUERY {
+            let (value, rule) = (name, "another name: this one is the protocol's own".to_owned());
+            return Err(Refusal::Invalid { field: "name", value, rule }.into());
+        }
         let command = Command::Query { name, payload, filter, nearest, timeout };
         let (sender, lines) = mpsc::channel(request::LINES_MAX);
         request::gather(&self.0.requests, command, Lines::Answers(sender)).await?;
@@ -396,10 +438,22 @@ impl Cluster {
 
     /// What the sockets counted.
     pub fn socket_counts(&self) -> SocketCounts {
-        SocketCounts {
-            datagrams_unsent: self.0.counters.datagrams_unsent.load(Ordering::Relaxed),
-            streams_refused: self.0.counters.streams_refused.load(Ordering::Relaxed),
-        }
+        self.0.counters.read()
+    }
+
+    /// Whether everything is sealed that this node sends and takes.
+    pub fn is_sealed(&self) -> bool {
+        self.0.sealing.is_some()
+    }
+
+    /// What was not opened, where traffic is sealed.
+    pub fn seal_counts(&self) -> Option<SealCounts> {
+        self.0.sealing.as_ref().map(|holder| holder.counters.read())
+    }
+
+    /// The keys of the cluster; `None` where nothing is sealed.
+    pub fn keys(&self) -> Option<Keys> {
+        self.is_sealed().then(|| Keys::new(Arc::clone(&self.0)))
     }
 
     /// Waits until the node has stopped and its data directory is free, and says why it did.

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use rumormill_core::agreement::LEASE_PREFIX;
 use rumormill_core::data::{Change, Position};
-use rumormill_core::io::{Event as CoreEvent, QueryId, Ticket};
-use rumormill_core::{Member, Message, Node, NodeId, Wall};
+use rumormill_core::io::{Event as CoreEvent, KEYS_QUERY, QueryId, Ticket};
+use rumormill_core::{Command, Member, Message, Node, NodeId, Reply, Wall};
 use tokio::sync::{mpsc, watch};
 
 use crate::data::{self, Changed, Watch};
 use crate::events::{Announcer, EventKind};
 use crate::gathering::{Answer, Line, Summary, TraceLine};
+use crate::leases::TRY_MAX;
 use crate::questions::Question;
 use crate::registers::Held;
 use crate::request::{CommandResult, Lines, Pending, Request};
@@ -27,6 +29,10 @@ pub(crate) struct Desk {
     pending: BTreeMap<Ticket, Pending>,
     /// At how many pending commands those that were given up are looked for.
     sweep_at: usize,
+    /// Which of them want which lease, and as whom: when nobody waits for one any more it is not wanted.
+    contending: BTreeMap<Ticket, (String, u64)>,
+    /// What is to be given back.
+    forgone: Vec<Command>,
     feeds: BTreeMap<String, Vec<Feed>>,
     watches: Vec<data::Feed>,
     registers: BTreeMap<String, watch::Sender<Held>>,
@@ -42,6 +48,8 @@ impl Desk {
             tickets: 0,
             pending: BTreeMap::new(),
             sweep_at: SWEEP_MIN,
+            contending: BTreeMap::new(),
+            forgone: Vec::new(),
             feeds: BTreeMap::new(),
             watches: Vec::new(),
             registers: BTreeMap::new(),
@@ -53,15 +61,36 @@ impl Desk {
 
     /// Remembers who waits for a command, under a number of its own. Whoever gave up waiting for a result is forgotten:
     /// a join may never end.
-    pub(crate) fn open(&mut self, pending: Pending) -> Ticket {
+    pub(crate) fn open(&mut self, pending: Pending, command: &Command) -> Ticket {
         if self.pending.len() >= self.sweep_at {
-            self.pending.retain(|_, pending| !pending.is_given_up());
+            let contending = &self.contending;
+            self.pending.retain(|ticket, pending| contending.contains_key(ticket) || !pending.is_given_up());
             self.sweep_at = SWEEP_MIN.max(2 * self.pending.len());
         }
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.pending.insert(ticket, pending);
+        if let Command::Acquire { lease, holder, .. } = command {
+            self.contending.insert(ticket, (lease.clone(), *holder));
+        }
         ticket
+    }
+
+    /// A command that wants a lease and for whose answer nobody waits any more; it is forgotten here.
+    pub(crate) fn poll_abandoned(&mut self, cx: &mut Context<'_>) -> Poll<Ticket> {
+        let is_gone = |ticket: &&Ticket| {
+            let waiting = self.pending.get_mut(ticket).and_then(|pending| pending.result.as_mut());
+            waiting.is_some_and(|waiting| waiting.poll_closed(cx).is_ready())
+        };
+        let Some(gone) = self.contending.keys().find(is_gone).copied() else { return Poll::Pending };
+        self.pending.remove(&gone);
+        self.contending.remove(&gone);
+        Poll::Ready(gone)
+    }
+
+    /// What the node has to do besides, in place of those who have gone.
+    pub(crate) fn next_forgone(&mut self) -> Option<Command> {
+        self.forgone.pop()
     }
 
     pub(crate) fn subscribe(&mut self, node: &Node, topic: String, history: usize, feed: Feed) {
@@ -93,7 +122,11 @@ impl Desk {
         watched.subscribe()
     }
 
+    /// Of several handlers of a name the newest gets the questions; a name of the protocol's own keeps its first.
     pub(crate) fn handle_queries(&mut self, name: String, questions: mpsc::Sender<Question>) {
+        if name == KEYS_QUERY && self.handlers.contains_key(&name) {
+            return;
+        }
         let handlers = self.handlers.entry(name).or_default();
         handlers.retain(|handler| !handler.is_closed());
         handlers.push(questions);
@@ -206,9 +239,13 @@ impl Desk {
     fn on_done(&mut self, ticket: Ticket, result: CommandResult) {
         let Some(mut pending) = self.pending.remove(&ticket) else { return };
         let goes_on = result.is_ok() && !matches!(pending.lines, Lines::None);
-        if let Some(waiting) = pending.result.take() {
-            // Who asked may have given up.
-            waiting.send(result).ok();
+        let contended = self.contending.remove(&ticket);
+        let waiting = pending.result.take();
+        // Who asked may have given up.
+        if let Some(Err(Ok(Reply::Leased { token, .. }))) = waiting.map(|waiting| waiting.send(result))
+            && let Some((lease, holder)) = contended
+        {
+            self.forgone.push(Command::Forgo { lease, holder, token, timeout: TRY_MAX });
         }
         if goes_on {
             self.pending.insert(ticket, pending);

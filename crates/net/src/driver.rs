@@ -1,10 +1,14 @@
 //! The task that owns the node: it hands over what comes in, carries out what comes out, and waits for the deadline.
 
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rumormill_core::data::Shelf;
-use rumormill_core::io::{Event as CoreEvent, StopReason as CoreStopReason};
-use rumormill_core::{Channel, Config, Identity, Input, Node, NodeId, Output, Stored};
+use rumormill_core::io::{Event as CoreEvent, StopReason as CoreStopReason, Ticket, Warning as CoreWarning};
+use rumormill_core::{Channel, Config, Identity, Input, Instant, Node, NodeId, Output, Stored};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::{self, Clock};
@@ -13,8 +17,9 @@ use crate::error::StopReason;
 use crate::events::{EventKind, Warning};
 use crate::keeper::{self, Keeper};
 use crate::key::{self, NodeKey};
-use crate::request::Request;
-use crate::socket::{Datagrams, sleep_until};
+use crate::request::{Lines, Pending, Request};
+use crate::seal::Unsealed;
+use crate::socket::{Arrived, Datagrams, Refused, sleep_until};
 use crate::streams::{StreamEvent, Streams};
 
 /// How many datagrams are handed over before other input has its turn.
@@ -25,6 +30,9 @@ const OTHERS_A_TURN: usize = 64;
 
 /// How many turns of waiting input come before a due deadline: an unbroken flood must not stop the node's clock.
 const TURNS_MAX: usize = 64;
+
+/// Each kind of warning about seals is told at most once in this time.
+const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
 /// Who a node turned out to be.
 #[derive(Clone, Debug)]
@@ -51,6 +59,8 @@ pub(crate) struct Driver {
     pub(crate) stop: watch::Sender<Option<StopReason>>,
     /// Why the last records that were not stored were not.
     pub(crate) not_stored: Option<Arc<str>>,
+    /// When each kind of warning about seals was told last.
+    pub(crate) warned: BTreeMap<Unsealed, Instant>,
     /// Why the loop ends.
     pub(crate) stopped: Option<StopReason>,
 }
@@ -64,6 +74,8 @@ enum Wake {
     Kept(keeper::Answer),
     /// `None` when the last handle is gone.
     Request(Option<Request>),
+    /// Nobody waits for that any more.
+    Abandoned(Ticket),
 }
 
 impl Driver {
@@ -93,6 +105,7 @@ impl Driver {
             event = self.streams.event(), if !self.keeper.is_behind() => Wake::Stream(event),
             answer = self.keeper.answer() => Wake::Kept(answer),
             request = self.requests.recv() => Wake::Request(request),
+            ticket = poll_fn(|cx| self.desk.poll_abandoned(cx)) => Wake::Abandoned(ticket),
             () = sleep_until(due) => Wake::Ready,
         }
     }
@@ -103,6 +116,7 @@ impl Driver {
             Wake::Stream(event) => self.on_stream_event(event),
             Wake::Kept(answer) => self.on_kept(answer),
             Wake::Request(Some(request)) => self.on_request(request),
+            Wake::Abandoned(ticket) => self.hand_over(Input::Abandoned { ticket }),
             Wake::Request(None) => self.stopped = Some(StopReason::Stopped),
         }
     }
@@ -119,10 +133,8 @@ impl Driver {
     fn take_turn(&mut self) -> bool {
         let mut is_any = false;
         for _ in 0..DATAGRAMS_A_TURN {
-            let Some((from, length)) = self.datagrams.receive() else { break };
-            let bytes = self.datagrams.payload(length);
-            self.node.handle_input(self.clock.now(), Input::Datagram { from, bytes });
-            self.carry_out();
+            let Some(arrived) = self.datagrams.receive() else { break };
+            self.on_datagram(arrived);
             is_any = true;
         }
         for _ in 0..OTHERS_A_TURN {
@@ -155,11 +167,46 @@ impl Driver {
         }
     }
 
+    fn on_datagram(&mut self, arrived: Arrived) {
+        let from = arrived.from;
+        match arrived.payload {
+            Ok(range) => {
+                let bytes = self.datagrams.payload(range);
+                self.node.handle_input(self.clock.now(), Input::Datagram { from, bytes });
+                self.carry_out();
+            }
+            Err(Refused { cause, key }) => self.on_unsealed(from, cause, key),
+        }
+    }
+
+    /// Tells an operator what may be a mistake, each kind at most once a minute; the rest is counted only.
+    fn on_unsealed(&mut self, from: SocketAddr, cause: Unsealed, key: u8) {
+        let warning = match cause {
+            Unsealed::Foreign => CoreWarning::ForeignCluster { from }.into(),
+            Unsealed::UnknownKey => Warning::UnknownKey { from, key },
+            Unsealed::Old => Warning::Clock { from, direction: "longer ago" },
+            Unsealed::Ahead => Warning::Clock { from, direction: "further ahead" },
+            Unsealed::Malformed | Unsealed::UnknownSession | Unsealed::Replayed | Unsealed::Forged => return,
+        };
+        let now = self.clock.now().instant;
+        if self.warned.get(&cause).is_none_or(|told| now.since(*told) >= WARNING_PAUSE) {
+            self.warned.insert(cause, now);
+            self.desk.announce(clock::wall(), EventKind::Warning(warning));
+        }
+    }
+
     fn on_stream_event(&mut self, event: StreamEvent) {
         match event {
-            StreamEvent::Accepted(socket, from) => {
-                if let Some(stream) = self.streams.accept(socket, from) {
+            StreamEvent::Accepted(accepted, from) => {
+                if let Some(stream) = self.streams.accept(accepted, from) {
                     self.hand_over(Input::StreamOpened { stream, from });
+                }
+            }
+            StreamEvent::Unproved(from, cause, key) => self.on_unsealed(from, cause, key),
+            StreamEvent::Refused(stream) => {
+                if self.streams.is_open(stream) {
+                    self.streams.close(stream);
+                    self.hand_over(Input::StreamRefused { stream });
                 }
             }
             StreamEvent::Bytes(stream, bytes) => {
@@ -196,7 +243,7 @@ impl Driver {
         // Who asked may have given up: answers that nobody waits for are dropped.
         match request {
             Request::Command { command, pending } => {
-                let ticket = self.desk.open(pending);
+                let ticket = self.desk.open(pending, &command);
                 self.hand_over(Input::Command { ticket, command });
             }
             Request::Inspect(inspection) => inspection(&self.node),
@@ -223,6 +270,16 @@ impl Driver {
     }
 
     fn carry_out(&mut self) {
+        self.drain();
+        while let Some(command) = self.desk.next_forgone() {
+            let pending = Pending { result: None, lines: Lines::None };
+            let ticket = self.desk.open(pending, &command);
+            self.node.handle_input(self.clock.now(), Input::Command { ticket, command });
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Transmit { to, channel: Channel::Datagram, bytes } => self.datagrams.send(to, bytes),
@@ -262,6 +319,7 @@ impl Driver {
         let identity = &mut self.identity;
         (identity.id, identity.session, identity.durable) = (key.id(), session, false);
         identity.stored = Stored::default();
+        self.datagrams.rename(identity.id);
         self.keeper = Keeper::memory();
         self.node = Node::new(identity.clone(), self.config.clone(), seed, self.clock.now());
         let reason = self.not_stored.take().as_deref().unwrap_or_default().to_owned();

@@ -1,5 +1,6 @@
 //! What happens to a node, told to whoever listens, and never waiting for anybody.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,24 @@ pub enum Warning {
         path: PathBuf,
         /// What was wrong with it.
         reason: String,
+    },
+    /// Somebody seals with a key that this node does not have.
+    #[error(
+        "{from} seals with a key that this node does not accept (its id begins with {key:02x}): no key in common; see `rumor keys list`"
+    )]
+    UnknownKey {
+        /// One of the senders.
+        from: SocketAddr,
+        /// How the key's id begins.
+        key: u8,
+    },
+    /// What somebody sends is sealed at a time that is far from this node's: a clock is wrong, or somebody repeats what was said.
+    #[error("what {from} sends is sealed {direction} than this node accepts: is a clock wrong?")]
+    Clock {
+        /// One of the senders.
+        from: SocketAddr,
+        /// `longer ago` or `further ahead`.
+        direction: &'static str,
     },
     /// The data directory takes no writes: this node runs under a new identity that ends with the process.
     #[error(

@@ -20,26 +20,29 @@
 //! clocks may differ (`clock_drift_max`). No time of day is compared. Against a process or machine that stands still between
 //! looking at its clock and acting nothing but the fencing token helps.
 
+mod asking;
 mod renewing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use renewing::{RENEWED_AFTER, Renewal, Renewing};
+pub use rumormill_core::LeaseHeard;
 pub use rumormill_core::agreement::{
     LABEL_BYTES_MAX, LEASE_BYTES_MAX, LEASE_PREFIX, Lease as LeaseState, TTL_MAX, TTL_MIN,
 };
-use rumormill_core::{Command, Refusal, Reply};
+use rumormill_core::{Command, Node, Refusal, Reply};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::cluster::{Cluster, Shared};
 use crate::error::{Closed, RequestError};
 use crate::key;
+use crate::leases::asking::{Asking, in_background};
 use crate::registers::RegisterWatch;
 use crate::request;
 
 /// The longest that one try to renew it, or to give it back, may take.
-const TRY_MAX: Duration = Duration::from_secs(5);
+pub(crate) const TRY_MAX: Duration = Duration::from_secs(5);
 
 /// The time since the machine was started, with the time for which it was suspended: the clock by which leases run out.
 pub fn uptime() -> Duration {
@@ -87,13 +90,16 @@ impl LeaseRegister {
     /// after a crash of this process. Others are shown this node's name.
     ///
     /// # Errors
-    /// [`Refusal::Held`] if somebody else has it all that time, what breaks a rule, no quorum, or the node has stopped.
+    /// [`Refusal::Held`] if somebody else has it all that time, what breaks a rule, no quorum, or the node has stopped. Then, and if this is
+    /// dropped, it is not waited for any more, and given back if it was won.
     pub async fn acquire(self, ttl: Duration, timeout: Duration) -> Result<Lease, RequestError> {
         let holder = holder();
         let token = self.acquire_as(holder, self.shared.name.clone(), ttl, timeout).await?;
         let held = Arc::new(Held { lease: self, holder, token, ttl });
+        let unclaimed = Unclaimed(Some(Arc::clone(&held)));
         // It was asked for long ago, perhaps: renewed, it counts from now.
         let until = held.renew().await?;
+        unclaimed.claim();
         let renewed = Arc::clone(&held);
         let renewing = Renewing::start(ttl, until, move || {
             let held = Arc::clone(&renewed);
@@ -103,7 +109,8 @@ impl LeaseRegister {
     }
 
     /// For whoever counts and renews it itself: waits until it is free, and takes it. Gives back the fencing token. The same
-    /// `holder`, a random number above 0, gets what it has again, with the same token.
+    /// `holder`, a random number above 0, gets what it has again, with the same token. If this is dropped it is not waited for any
+    /// more, and given back if it was won.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire).
@@ -115,7 +122,8 @@ impl LeaseRegister {
         timeout: Duration,
     ) -> Result<u64, RequestError> {
         let command = Command::Acquire { lease: self.name.clone(), holder, label, ttl, timeout };
-        let Reply::Leased { token, .. } = request::command(&self.shared.requests, command).await? else {
+        let asking = Asking::open(&self.shared, command, (&self.name, holder)).await?;
+        let Reply::Leased { token, .. } = asking.answer().await? else {
             unreachable!("a lease is acquired or refused")
         };
         Ok(token)
@@ -155,6 +163,16 @@ impl LeaseRegister {
         Ok(state.unwrap_or_default())
     }
 
+    /// The same, and when the node heard of that, if it knows.
+    ///
+    /// # Errors
+    /// [`Closed`] if the node has stopped.
+    pub async fn heard(&self) -> Result<(LeaseState, Option<LeaseHeard>), Closed> {
+        let name = self.name.clone();
+        let read = move |node: &Node| (node.lease(&name).unwrap_or_default(), node.lease_heard(&name));
+        Cluster(Arc::clone(&self.shared)).inspect(read).await
+    }
+
     /// Who has it from now on, as far as this node hears of it.
     ///
     /// # Errors
@@ -178,6 +196,27 @@ impl Watch {
     pub async fn next(&mut self) -> Option<LeaseState> {
         self.watch.next().await?;
         self.lease.state().await.ok()
+    }
+}
+
+/// A lease that was won, and is given back unless somebody gets it.
+#[derive(Debug)]
+struct Unclaimed(Option<Arc<Held>>);
+
+impl Unclaimed {
+    fn claim(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        // Nobody must wait for a lease that nobody holds. If this fails it runs out.
+        if let Some(held) = self.0.take() {
+            let Held { lease: LeaseRegister { shared, name }, holder, token, .. } = &*held;
+            let lease = name.clone();
+            in_background(shared, Command::Release { lease, holder: *holder, token: *token, timeout: TRY_MAX });
+        }
     }
 }
 
@@ -215,8 +254,8 @@ impl Lease {
         self.renewing.held_for()
     }
 
-    /// Waits until it is lost. It may be lost a moment before this returns: look at [`held_for`](Self::held_for) before
-    /// doing what nobody else may do at once.
+    /// Waits until what goes on under it may go on no longer: it is lost, or will be in a fiftieth of its time, in 100 ms at least. This may
+    /// return late where the process stood still: look at [`held_for`](Self::held_for) before doing what nobody else may do at once.
     pub async fn lost(&self) {
         self.renewing.lost().await;
     }

@@ -36,7 +36,11 @@ mod gathering;
 mod join;
 mod keeper;
 mod key;
+mod keyring;
+mod keys;
 pub mod leases;
+mod noise;
+pub mod private_file;
 mod questions;
 pub mod registers;
 mod request;
@@ -54,6 +58,8 @@ pub use error::{Closed, RequestError, StartError, StopReason, WriteError};
 pub use events::{Event, EventKind, Events, Lagged, Warning};
 pub use faults::{Direction, Fault, FaultRule, Faults, Peer};
 pub use gathering::{Answer, Answers, Gathering, Summary, TraceLine, Traces};
+pub use keyring::{Key, KeyFileError, KeyId, Keyring};
+pub use keys::{KeyHolder, KeyRefusal, Keys, KeysError, KeysReport};
 pub use questions::{Question, Questions};
 pub use registers::Registers;
 pub use rumormill_core::aggregate::Aggregate;
@@ -63,4 +69,5 @@ pub use rumormill_core::{
     Config, ConfigBuilder, ConfigError, Incarnation, Member, MemberChange, Message, Node, NodeId, Refusal, Sequence,
     State, Tags, Wall,
 };
+pub use seal::SealCounts;
 pub use subscription::{Delivery, Received, Subscription};

@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rumormill_core::NodeId;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::cluster::SocketCounters;
 use crate::error::StartError;
 use crate::faults::{Direction, Faults, Verdict};
-use crate::seal;
+use crate::seal::{HEADROOM, SealCounters, Sealer, Unsealed};
 
 /// What the system is asked to buffer each way; it may grant less. A burst of a thousand full datagrams fits.
 const BUFFER_BYTES: usize = 4 << 20;
@@ -28,6 +31,9 @@ const PORT_TRIES: usize = 32;
 /// How many datagrams wait while the system takes none, and how many are held back by the fault table. Further ones are
 /// dropped, as a network would.
 const WAITING_MAX: usize = 4_096;
+
+/// Where the byte stands that names the key of a sealed datagram.
+const KEY_AT: usize = 4;
 
 /// The largest datagram there is.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
@@ -88,13 +94,38 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
 pub(crate) struct Datagrams {
     socket: UdpSocket,
     is_v6: bool,
+    /// What came in last lies behind the headroom.
     buffer: Box<[u8]>,
+    sealing: Option<DatagramSealing>,
     /// What the system did not take yet, in order.
     unsent: VecDeque<(SocketAddr, Vec<u8>)>,
     faults: Option<Faults>,
     held: BTreeMap<(Instant, u64), Held>,
     held_before: u64,
     counters: Arc<SocketCounters>,
+}
+
+/// How the datagrams of a node are sealed.
+#[derive(Debug)]
+pub(crate) struct DatagramSealing {
+    pub(crate) sealer: Box<Sealer>,
+    pub(crate) counters: Arc<SealCounters>,
+}
+
+/// A datagram that came in.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) from: SocketAddr,
+    /// Where it lies, opened; or why it was not.
+    pub(crate) payload: Result<Range<usize>, Refused>,
+}
+
+/// A datagram that was not opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Refused {
+    pub(crate) cause: Unsealed,
+    /// The byte that names its key, if it is long enough to have one.
+    pub(crate) key: u8,
 }
 
 /// A datagram that the fault table delays.
@@ -109,13 +140,15 @@ impl Datagrams {
     pub(crate) fn new(
         socket: UdpSocket,
         local_address: SocketAddr,
+        sealing: Option<DatagramSealing>,
         faults: Option<Faults>,
         counters: Arc<SocketCounters>,
     ) -> Self {
         Self {
             socket,
             is_v6: local_address.is_ipv6(),
-            buffer: vec![0; DATAGRAM_BYTES_MAX].into(),
+            buffer: vec![0; HEADROOM + DATAGRAM_BYTES_MAX].into(),
+            sealing,
             unsent: VecDeque::new(),
             faults,
             held: BTreeMap::new(),
@@ -136,38 +169,64 @@ impl Datagrams {
         }
     }
 
-    /// The next datagram, if one is there: its source and its length. [`payload`](Self::payload) has it until the next call.
-    pub(crate) fn receive(&mut self) -> Option<(SocketAddr, usize)> {
+    /// The next datagram, if one is there. [`payload`](Self::payload) has it until the next call. What is not opened is one as
+    /// well, so that a flood of such cannot hold up whoever asks.
+    pub(crate) fn receive(&mut self) -> Option<Arrived> {
         self.send_unsent();
+        let (from, length) = self.receive_raw()?;
+        let end = HEADROOM + length;
+        let Some(sealing) = &mut self.sealing else { return Some(Arrived { from, payload: Ok(HEADROOM..end) }) };
+        let key = if length > KEY_AT { self.buffer[HEADROOM + KEY_AT] } else { 0 };
+        let payload = sealing.sealer.open(&mut self.buffer[..end], clock::wall()).map_err(|cause| {
+            sealing.counters.note(cause);
+            Refused { cause, key }
+        });
+        Some(Arrived { from, payload })
+    }
+
+    /// The next datagram as it came: its source and its length.
+    fn receive_raw(&mut self) -> Option<(SocketAddr, usize)> {
         loop {
             if let Some(arrived) = self.release() {
                 return Some(arrived);
             }
             // An error is that of a datagram sent earlier; the socket goes on.
-            let (length, from) = self.socket.try_recv_from(&mut self.buffer).ok()?;
+            let (length, from) = self.socket.try_recv_from(&mut self.buffer[HEADROOM..]).ok()?;
+            self.counters.datagrams_received.fetch_add(1, Ordering::Relaxed);
+            self.counters.note_received(length);
             let from = canonical(from);
             match self.judge(from, Direction::In) {
                 Verdict::Pass => return Some((from, length)),
                 Verdict::Drop => {}
                 Verdict::Delay(delay) => {
-                    let bytes = self.buffer[..length].to_vec();
+                    let bytes = self.buffer[HEADROOM..HEADROOM + length].to_vec();
                     self.hold(delay, Held { direction: Direction::In, peer: from, bytes });
                 }
             }
         }
     }
 
-    /// The datagram of `length` that was just received, out of its seal.
-    pub(crate) fn payload(&self, length: usize) -> &[u8] {
-        seal::open(&self.buffer[..length])
+    /// The datagram that was just received, out of its seal.
+    pub(crate) fn payload(&self, range: Range<usize>) -> &[u8] {
+        &self.buffer[range]
     }
 
     pub(crate) fn send(&mut self, to: SocketAddr, datagram: Vec<u8>) {
-        let bytes = seal::seal(datagram);
+        let bytes = match &mut self.sealing {
+            Some(sealing) => sealing.sealer.seal(&datagram, clock::wall()),
+            None => datagram,
+        };
         match self.judge(to, Direction::Out) {
             Verdict::Pass => self.put(to, bytes),
             Verdict::Drop => {}
             Verdict::Delay(delay) => self.hold(delay, Held { direction: Direction::Out, peer: to, bytes }),
+        }
+    }
+
+    /// The node goes on under another id.
+    pub(crate) fn rename(&mut self, node: NodeId) {
+        if let Some(sealing) = &mut self.sealing {
+            sealing.sealer.rename(node);
         }
     }
 
@@ -189,7 +248,7 @@ impl Datagrams {
             match direction {
                 Direction::Out => self.put(peer, bytes),
                 Direction::In => {
-                    self.buffer[..bytes.len()].copy_from_slice(&bytes);
+                    self.buffer[HEADROOM..HEADROOM + bytes.len()].copy_from_slice(&bytes);
                     return Some((peer, bytes.len()));
                 }
             }
@@ -220,7 +279,11 @@ impl Datagrams {
     /// Whether this datagram is done with: sent, or impossible to send.
     fn try_put(&self, to: SocketAddr, bytes: &[u8]) -> bool {
         match self.socket.try_send_to(bytes, self.on_wire(to)) {
-            Ok(_) => true,
+            Ok(_) => {
+                self.counters.datagrams_sent.fetch_add(1, Ordering::Relaxed);
+                self.counters.note_sent(bytes.len());
+                true
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(_) => {
                 self.counters.datagrams_unsent.fetch_add(1, Ordering::Relaxed);
@@ -256,13 +319,13 @@ mod tests {
 
     fn open(address: SocketAddr, faults: Option<Faults>) -> Datagrams {
         let (udp, _) = bind(address).unwrap();
-        Datagrams::new(udp, address, faults, Arc::default())
+        Datagrams::new(udp, address, None, faults, Arc::default())
     }
 
     async fn receive(datagrams: &mut Datagrams) -> (SocketAddr, Vec<u8>) {
         loop {
-            if let Some((from, length)) = datagrams.receive() {
-                return (from, datagrams.payload(length).to_vec());
+            if let Some(Arrived { from, payload }) = datagrams.receive() {
+                return (from, datagrams.payload(payload.unwrap()).to_vec());
             }
             datagrams.ready().await;
         }
@@ -323,7 +386,7 @@ mod tests {
         a.send(to, b"second".to_vec());
         assert_eq!(receive(&mut b).await.1, b"second");
         a.ready().await;
-        assert_eq!(a.receive(), None);
+        assert!(a.receive().is_none());
         assert_eq!(receive(&mut b).await.1, b"first");
     }
 }

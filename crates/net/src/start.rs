@@ -1,12 +1,14 @@
 //! The steps from a description to a running node. The first that fails leaves nothing running behind.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rumormill_core::{Config, ConfigError, Identity, Node, NodeId, Stored};
+use rumormill_core::io::KEYS_QUERY;
+use rumormill_core::{Config, ConfigError, Identity, Node, NodeId, Overhead, Stored};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -24,15 +26,22 @@ use crate::faults::Faults;
 use crate::join::{self, Joiner};
 use crate::keeper::Keeper;
 use crate::key::{self, NodeKey};
+use crate::keyring::Keyring;
+use crate::keyring::holder::Holder;
+use crate::keys;
+use crate::noise::Terms;
+use crate::questions::QUESTIONS_MAX;
 use crate::request::{REQUESTS_MAX, Request};
-use crate::socket::{self, Datagrams};
+use crate::seal::{self, Sealer};
+use crate::socket::{self, DatagramSealing, Datagrams};
 use crate::streams::Streams;
 
 /// How long a contact's name may take to resolve where its address decides which of ours is advertised.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
-    let Builder { name, cluster, bind, advertise, join, data_dir, tags, mut config, allow_faults, announcer } = builder;
+    let Builder { name, cluster, bind, advertise, join, data_dir, tags, mut config, keyring, allow_faults, announcer } =
+        builder;
     if let Some(cluster) = cluster {
         config.cluster = cluster;
     }
@@ -47,13 +56,18 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         addresses: vec![advertised],
         tags,
         session: key::random_bits()?,
-        secret: None,
+        secret: keyring.as_ref().map(|keyring| *keyring.secret()),
         stored: Stored::default(),
         durable: false,
+        overhead: if keyring.is_some() { Sealer::overhead() } else { Overhead::default() },
     };
     identity.check()?;
     let keeper = remember(&mut identity, data_dir.clone(), &announcer).await?;
-    let cluster = launch(Parts { identity, config, sockets, keeper, data_dir, announcer }).await?;
+    let sealing = match keyring {
+        Some(keyring) => Some(Arc::new(hold(keyring, data_dir.clone().filter(|_| identity.durable)).await?)),
+        None => None,
+    };
+    let cluster = launch(Parts { identity, config, sockets, sealing, keeper, data_dir, announcer }).await?;
     if !contacts.is_empty() {
         let joiner = cluster.0.joiner.clone();
         // It ends when a contact has answered, or with the node.
@@ -67,6 +81,7 @@ struct Parts {
     identity: Identity,
     config: Config,
     sockets: Sockets,
+    sealing: Option<Arc<Holder>>,
     keeper: Keeper,
     data_dir: Option<PathBuf>,
     announcer: Announcer,
@@ -157,13 +172,19 @@ async fn remember(
     }
 }
 
+/// Takes up the keys that an earlier life kept, or those that were given.
+async fn hold(keyring: Keyring, directory: Option<PathBuf>) -> Result<Holder, StartError> {
+    let opened = tokio::task::spawn_blocking(move || Holder::open(&keyring, directory.as_deref())).await;
+    opened.expect("opening a keyring neither panics nor is cancelled")
+}
+
 const fn takes_no_writes(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Starts the task, and waits until the node may speak.
 async fn launch(parts: Parts) -> Result<Cluster, StartError> {
-    let Parts { identity, config, sockets, keeper, data_dir, announcer } = parts;
+    let Parts { identity, config, sockets, sealing, keeper, data_dir, announcer } = parts;
     let Sockets { udp, tcp, local_address, faults } = sockets;
     let (name, advertised) = (identity.name.clone(), identity.addresses[0]);
     let (requests, receiver) = mpsc::channel::<Request>(REQUESTS_MAX);
@@ -173,18 +194,29 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
     let events = announcer.downgrade();
     let joiner = Joiner::new(&requests, events.clone(), [local_address, advertised], &config);
     let clock = Clock::start();
+    let node = Node::new(identity.clone(), config.clone(), key::random_bits()?, clock.now());
+    let seal = sealing.as_ref().map(|holder| of_datagrams(holder, &node)).transpose()?;
+    let terms = sealing.as_ref().map(|holder| of_streams(holder, &node));
+    let mut desk = Desk::new(announcer, requests.downgrade());
+    if let Some(holder) = &sealing {
+        let (questions, waiting) = mpsc::channel(QUESTIONS_MAX);
+        desk.handle_queries(KEYS_QUERY.to_owned(), questions);
+        // It ends with the desk.
+        tokio::spawn(keys::answer(Arc::clone(holder), waiting));
+    }
     let driver = Driver {
-        node: Node::new(identity.clone(), config.clone(), key::random_bits()?, clock.now()),
+        node,
         clock,
         identity,
-        datagrams: Datagrams::new(udp, local_address, faults.clone(), Arc::clone(&counters)),
-        streams: Streams::new(tcp, local_address, config.streams_max, faults.clone(), Arc::clone(&counters)),
+        datagrams: Datagrams::new(udp, local_address, seal, faults.clone(), Arc::clone(&counters)),
+        streams: Streams::new(tcp, local_address, config.streams_max, terms, faults.clone(), Arc::clone(&counters)),
         keeper,
-        desk: Desk::new(announcer, requests.downgrade()),
+        desk,
         requests: receiver,
         started: Some(started),
         stop,
         not_stored: None,
+        warned: BTreeMap::new(),
         stopped: None,
         config: config.clone(),
     };
@@ -206,13 +238,32 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
         stop: stopped,
         faults,
         counters,
+        sealing,
     })))
+}
+
+/// How the datagrams of a node are sealed.
+fn of_datagrams(holder: &Holder, node: &Node) -> Result<DatagramSealing, StartError> {
+    let window = seal::window_of(node.config().tombstone_ttl);
+    let draw = || key::random_bits().ok();
+    let sealer = Sealer::new(node.id(), node.cluster_hash(), window, holder.ring.subscribe(), draw);
+    let sealer = Box::new(sealer.ok_or(StartError::NoRandomness)?);
+    Ok(DatagramSealing { sealer, counters: Arc::clone(&holder.counters) })
+}
+
+/// How its streams are.
+fn of_streams(holder: &Holder, node: &Node) -> Terms {
+    Terms {
+        cluster: node.cluster_hash(),
+        cluster_name: node.config().cluster.as_str().into(),
+        window: seal::window_of(node.config().tombstone_ttl),
+        keys: holder.ring.subscribe(),
+        counters: Arc::clone(&holder.counters),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[tokio::test]
@@ -229,11 +280,12 @@ mod tests {
             secret: None,
             stored: Stored::default(),
             durable: true,
+            overhead: Overhead::default(),
         };
         let announcer = Announcer::new();
         let mut events = announcer.listen();
-        let (config, data_dir) = (Config::default(), None);
-        let parts = Parts { identity, config, sockets, keeper, data_dir, announcer };
+        let (config, data_dir, sealing) = (Config::default(), None, None);
+        let parts = Parts { identity, config, sockets, sealing, keeper, data_dir, announcer };
         let cluster = launch(parts).await.unwrap();
         assert_ne!(cluster.id(), NodeId(7));
         assert!(!cluster.is_durable());

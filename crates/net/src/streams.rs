@@ -1,6 +1,6 @@
 //! The streams of a node: one small task a connection, which moves bytes and decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,11 +12,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cluster::SocketCounters;
 use crate::faults::{self, Direction, Faults};
+use crate::noise::{ANSWER_BYTES, Channel, NotSealed, OPENING_BYTES, Opener, Terms};
+use crate::seal::Unsealed;
 use crate::socket::canonical;
 
 /// How long a connection may take to be there.
@@ -38,11 +40,31 @@ const READ_BYTES: usize = 16 << 10;
 /// How many events wait for the driver, with up to [`READ_BYTES`] each; connections wait beyond it.
 const EVENTS_MAX: usize = 64;
 
+/// How long the other end of a connection may take to prove that it belongs to the cluster.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many connections may be about to prove that. One more ends the one that has been at it for longest: an honest node is
+/// done within two round trips, so that silent ones do not keep it out.
+const HANDSHAKES_MAX: usize = 64;
+
+/// A connection that another node opened.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    /// As it came.
+    Fresh(TcpStream),
+    /// The other end has proved that it belongs to the cluster.
+    Proved(TcpStream, Box<Channel>),
+}
+
 /// What happened on a connection.
 #[derive(Debug)]
 pub(crate) enum StreamEvent {
     /// Another node opened one.
-    Accepted(TcpStream, SocketAddr),
+    Accepted(Accepted, SocketAddr),
+    /// Somebody opened one and did not prove to belong to the cluster: why, and which byte named its key.
+    Unproved(SocketAddr, Unsealed, u8),
+    /// One that this node opened was refused: the other end does not take its key.
+    Refused(StreamId),
     /// Bytes came.
     Bytes(StreamId, Vec<u8>),
     /// So many pieces have been handed to the network in all.
@@ -60,6 +82,11 @@ pub(crate) struct Streams {
     /// The acceptor, and one task a connection, those that only linger included. Dropping it ends them all.
     tasks: JoinSet<()>,
     tasks_max: usize,
+    /// Under which terms streams are sealed, if they are.
+    terms: Option<Terms>,
+    /// Those of others that are about to prove that they belong to the cluster, the longest at it first.
+    handshakes: VecDeque<AbortHandle>,
+    proving: JoinSet<()>,
     events: mpsc::Sender<StreamEvent>,
     incoming: mpsc::Receiver<StreamEvent>,
     local_address: SocketAddr,
@@ -81,6 +108,7 @@ impl Streams {
         listener: TcpListener,
         local_address: SocketAddr,
         streams_max: usize,
+        terms: Option<Terms>,
         faults: Option<Faults>,
         counters: Arc<SocketCounters>,
     ) -> Self {
@@ -90,8 +118,21 @@ impl Streams {
         tasks.spawn(accept(listener, events.clone(), owner));
         // As many again may linger.
         let tasks_max = 2 * streams_max;
-        let open = BTreeMap::new();
-        Self { open, accepted: 0, dialed: 0, tasks, tasks_max, events, incoming, local_address, faults, counters }
+        Self {
+            open: BTreeMap::new(),
+            accepted: 0,
+            dialed: 0,
+            tasks,
+            tasks_max,
+            terms,
+            handshakes: VecDeque::new(),
+            proving: JoinSet::new(),
+            events,
+            incoming,
+            local_address,
+            faults,
+            counters,
+        }
     }
 
     /// The next event. Cancel safe.
@@ -103,17 +144,41 @@ impl Streams {
         self.incoming.try_recv().ok()
     }
 
-    /// Gives an accepted connection its number, or closes it where there are too many.
-    pub(crate) fn accept(&mut self, socket: TcpStream, from: SocketAddr) -> Option<StreamId> {
+    /// Gives an accepted connection its number, or closes it where there are too many. Where streams are sealed it comes twice:
+    /// the second time with proof that it is one of the cluster.
+    pub(crate) fn accept(&mut self, accepted: Accepted, from: SocketAddr) -> Option<StreamId> {
         while self.tasks.try_join_next().is_some() {}
         if self.tasks.len() >= self.tasks_max {
             self.counters.streams_refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
+        let link = match (accepted, &self.terms) {
+            (Accepted::Fresh(socket), None) => Link::Accepted(socket, None),
+            (Accepted::Fresh(socket), Some(terms)) => {
+                let terms = terms.clone();
+                self.prove(socket, from, terms);
+                return None;
+            }
+            (Accepted::Proved(socket, channel), _) => Link::Accepted(socket, Some(channel)),
+        };
         let stream = StreamId(2 * self.accepted + 1);
         self.accepted += 1;
-        self.spawn(stream, Link::Accepted(socket), from);
+        self.spawn(stream, link, from);
         Some(stream)
+    }
+
+    /// Has the other end of a new connection prove that it belongs to the cluster.
+    fn prove(&mut self, socket: TcpStream, from: SocketAddr, terms: Terms) {
+        while self.proving.try_join_next().is_some() {}
+        self.handshakes.retain(|handshake| !handshake.is_finished());
+        if self.handshakes.len() >= HANDSHAKES_MAX
+            && let Some(oldest) = self.handshakes.pop_front()
+        {
+            oldest.abort();
+            terms.counters.handshakes.fetch_add(1, Ordering::Relaxed);
+        }
+        let (events, counters) = (self.events.clone(), Arc::clone(&self.counters));
+        self.handshakes.push_back(self.proving.spawn(prove(socket, from, terms, events, counters)));
     }
 
     /// Hands over a piece; the first on a new even number opens a connection.
@@ -148,6 +213,7 @@ impl Streams {
 
     /// Ends everything at once.
     pub(crate) async fn shutdown(mut self) {
+        self.proving.shutdown().await;
         self.tasks.shutdown().await;
     }
 
@@ -155,7 +221,14 @@ impl Streams {
         while self.tasks.try_join_next().is_some() {}
         let (pieces, waiting) = mpsc::unbounded_channel();
         self.open.insert(id, Open { pieces, handed_over: 0 });
-        let connection = Connection { id, peer, events: self.events.clone(), faults: self.faults.clone() };
+        let connection = Connection {
+            id,
+            peer,
+            terms: self.terms.clone(),
+            events: self.events.clone(),
+            faults: self.faults.clone(),
+            counters: Arc::clone(&self.counters),
+        };
         self.tasks.spawn(connection.run(link, waiting));
     }
 
@@ -168,32 +241,76 @@ impl Streams {
 /// Where a connection comes from.
 #[derive(Debug)]
 enum Link {
-    Accepted(TcpStream),
+    Accepted(TcpStream, Option<Box<Channel>>),
     Dialed { from: Option<SocketAddr>, to: SocketAddr },
 }
 
 impl Link {
-    async fn connect(self) -> io::Result<TcpStream> {
-        match self {
-            Self::Accepted(socket) => Ok(socket),
-            Self::Dialed { from: None, to } => TcpStream::connect(to).await,
-            Self::Dialed { from: Some(from), to } => {
-                let socket = TcpSocket::new_v4()?;
-                match socket.bind(from) {
-                    Ok(()) => socket.connect(to).await,
-                    // A system with one loopback address only.
-                    Err(_) => TcpStream::connect(to).await,
-                }
+    /// The connection, and what seals it, if it has to be.
+    async fn connect(self, terms: Option<&Terms>) -> Result<(TcpStream, Option<Box<Channel>>), NotSealed> {
+        let (from, to) = match self {
+            Self::Accepted(socket, channel) => return Ok((socket, channel)),
+            Self::Dialed { from, to } => (from, to),
+        };
+        let mut socket = dial(from, to).await?;
+        let Some(terms) = terms else { return Ok((socket, None)) };
+        socket.set_nodelay(true).ok();
+        let channel = timeout(HANDSHAKE_TIMEOUT, terms.open(&mut socket)).await.map_err(io::Error::from)?;
+        match &channel {
+            Ok(_) => terms.counters.note_refusal(None),
+            Err(error) => {
+                terms.note(error);
+                terms.counters.note_refusal(Some(to));
             }
         }
+        Ok((socket, Some(Box::new(channel?))))
     }
+}
+
+async fn dial(from: Option<SocketAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+    let Some(from) = from else { return TcpStream::connect(to).await };
+    let socket = TcpSocket::new_v4()?;
+    match socket.bind(from) {
+        Ok(()) => socket.connect(to).await,
+        // A system with one loopback address only.
+        Err(_) => TcpStream::connect(to).await,
+    }
+}
+
+/// Asks for proof that the other end belongs to the cluster; whoever gives none is not answered.
+async fn prove(
+    mut socket: TcpStream,
+    from: SocketAddr,
+    terms: Terms,
+    events: mpsc::Sender<StreamEvent>,
+    counters: Arc<SocketCounters>,
+) {
+    let event = match timeout(HANDSHAKE_TIMEOUT, terms.answer(&mut socket)).await {
+        Ok(Ok(channel)) => {
+            counters.note_received(OPENING_BYTES);
+            counters.note_sent(ANSWER_BYTES);
+            terms.counters.note_refusal(None);
+            StreamEvent::Accepted(Accepted::Proved(socket, Box::new(channel)), from)
+        }
+        Ok(Err(error)) => {
+            terms.note(&error);
+            let NotSealed::Refused { cause, key } = error else { return };
+            StreamEvent::Unproved(from, cause, key)
+        }
+        Err(_) => {
+            terms.counters.handshakes.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+    };
+    // The driver is gone only when this task is about to be.
+    events.send(event).await.ok();
 }
 
 async fn accept(listener: TcpListener, events: mpsc::Sender<StreamEvent>, owner: fn(SocketAddr) -> SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((socket, from)) => {
-                if events.send(StreamEvent::Accepted(socket, owner(from))).await.is_err() {
+                if events.send(StreamEvent::Accepted(Accepted::Fresh(socket), owner(from))).await.is_err() {
                     return;
                 }
             }
@@ -209,14 +326,18 @@ enum End {
     Ours,
     /// The other end did, or the network.
     Theirs,
+    /// The other end does not take this node's key.
+    Refused,
 }
 
 /// One connection.
 struct Connection {
     id: StreamId,
     peer: SocketAddr,
+    terms: Option<Terms>,
     events: mpsc::Sender<StreamEvent>,
     faults: Option<Faults>,
+    counters: Arc<SocketCounters>,
 }
 
 impl Connection {
@@ -227,16 +348,26 @@ impl Connection {
             () = self.until_cut() => End::Theirs,
             end = self.connect_and_move(link, pieces) => end,
         };
-        if let End::Theirs = end {
-            self.tell(StreamEvent::Closed(self.id)).await;
+        match end {
+            End::Ours => {}
+            End::Theirs => self.tell(StreamEvent::Closed(self.id)).await,
+            End::Refused => self.tell(StreamEvent::Refused(self.id)).await,
         }
     }
 
     async fn connect_and_move(&self, link: Link, pieces: mpsc::UnboundedReceiver<Vec<u8>>) -> End {
-        let Ok(Ok(mut socket)) = timeout(CONNECT_TIMEOUT, link.connect()).await else { return End::Theirs };
+        let (mut socket, channel) = match timeout(CONNECT_TIMEOUT, link.connect(self.terms.as_ref())).await {
+            Ok(Ok(connected)) => connected,
+            Ok(Err(NotSealed::Refused { .. })) => return End::Refused,
+            Ok(Err(NotSealed::Io(_))) | Err(_) => return End::Theirs,
+        };
+        if channel.is_some() && self.id.0.is_multiple_of(2) {
+            self.counters.note_sent(OPENING_BYTES);
+            self.counters.note_received(ANSWER_BYTES);
+        }
         // Pieces are whole messages; waiting for more to fill a segment would only delay them.
         socket.set_nodelay(true).ok();
-        let end = self.move_bytes(&mut socket, pieces).await;
+        let end = self.move_bytes(&mut socket, channel.as_deref(), pieces).await;
         if let End::Ours = end {
             // The other end may have gone already.
             timeout(LINGER_TIMEOUT, linger(&mut socket)).await.ok();
@@ -245,38 +376,70 @@ impl Connection {
     }
 
     /// Moves bytes both ways until either end is done.
-    async fn move_bytes(&self, socket: &mut TcpStream, pieces: mpsc::UnboundedReceiver<Vec<u8>>) -> End {
+    async fn move_bytes(
+        &self,
+        socket: &mut TcpStream,
+        channel: Option<&Channel>,
+        pieces: mpsc::UnboundedReceiver<Vec<u8>>,
+    ) -> End {
         let (reader, writer) = socket.split();
         let progress = Progress::start();
         tokio::select! {
-            end = self.write(writer, pieces, &progress) => end,
-            () = self.read(reader, &progress) => End::Theirs,
+            end = self.write(writer, channel, pieces, &progress) => end,
+            () = self.read(reader, channel, &progress) => End::Theirs,
             () = progress.stalled() => End::Theirs,
         }
     }
 
-    async fn read(&self, mut reader: ReadHalf<'_>, progress: &Progress) {
+    async fn read(&self, mut reader: ReadHalf<'_>, channel: Option<&Channel>, progress: &Progress) {
         let mut buffer = vec![0; READ_BYTES];
+        let mut opener = Opener::default();
         loop {
             let Ok(length @ 1..) = reader.read(&mut buffer).await else { return };
             progress.note();
+            self.counters.note_received(length);
             self.delay(Direction::In).await;
-            self.tell(StreamEvent::Bytes(self.id, buffer[..length].to_vec())).await;
+            let Some(channel) = channel else {
+                self.tell(StreamEvent::Bytes(self.id, buffer[..length].to_vec())).await;
+                continue;
+            };
+            opener.take_in(&buffer[..length]);
+            if self.open_frames(&mut opener, channel).await.is_err() {
+                return;
+            }
         }
+    }
+
+    /// Tells what is in the frames that have come in.
+    async fn open_frames(&self, opener: &mut Opener, channel: &Channel) -> Result<(), NotSealed> {
+        while let Some(content) = opener.next(channel)? {
+            // The key may have been removed since the stream began.
+            if !self.terms.as_ref().is_some_and(|terms| terms.accepts(channel)) {
+                return Err(NotSealed::Refused { cause: Unsealed::UnknownKey, key: channel.key_byte() });
+            }
+            self.tell(StreamEvent::Bytes(self.id, content)).await;
+        }
+        Ok(())
     }
 
     async fn write(
         &self,
         mut writer: WriteHalf<'_>,
+        channel: Option<&Channel>,
         mut pieces: mpsc::UnboundedReceiver<Vec<u8>>,
         progress: &Progress,
     ) -> End {
-        let mut written = 0;
+        let (mut written, mut frames) = (0, 0);
         while let Some(piece) = pieces.recv().await {
             self.delay(Direction::Out).await;
+            let piece = match channel {
+                Some(channel) => channel.seal(&piece, &mut frames),
+                None => piece,
+            };
             if write_piece(&mut writer, &piece, progress).await.is_err() {
                 return End::Theirs;
             }
+            self.counters.note_sent(piece.len());
             written += 1;
             if pieces.is_empty() {
                 self.tell(StreamEvent::Written(self.id, written)).await;
@@ -354,13 +517,44 @@ async fn linger(socket: &mut TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::keyring::Keyring;
+    use crate::keyring::derived::Ring;
     use crate::socket::bind;
 
     fn open(faults: Option<Faults>) -> (Streams, SocketAddr) {
         let (udp, tcp) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = udp.local_addr().unwrap();
-        (Streams::new(tcp, address, 8, faults, Arc::default()), address)
+        (Streams::new(tcp, address, 8, None, faults, Arc::default()), address)
+    }
+
+    /// One whose streams are sealed with these keys.
+    fn open_sealed(keyring: &Keyring) -> (Streams, SocketAddr, watch::Sender<Arc<Ring>>) {
+        let (udp, tcp) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = udp.local_addr().unwrap();
+        let keys = watch::Sender::new(Arc::new(Ring::of(keyring)));
+        let terms = Terms {
+            cluster: 1,
+            cluster_name: "rumor".into(),
+            window: Duration::from_hours(1),
+            keys: keys.subscribe(),
+            counters: Arc::default(),
+        };
+        (Streams::new(tcp, address, 8, Some(terms), None, Arc::default()), address, keys)
+    }
+
+    /// Waits until who opened a sealed stream has proved that it belongs to the cluster.
+    async fn proved(streams: &mut Streams) -> StreamId {
+        let StreamEvent::Accepted(fresh @ Accepted::Fresh(_), from) = streams.event().await else {
+            panic!("nothing was accepted")
+        };
+        assert_eq!(streams.accept(fresh, from), None, "it has proved nothing yet");
+        let StreamEvent::Accepted(proved @ Accepted::Proved(..), from) = streams.event().await else {
+            panic!("nothing was proved")
+        };
+        streams.accept(proved, from).unwrap()
     }
 
     async fn accepted(streams: &mut Streams) -> StreamId {
@@ -376,6 +570,8 @@ mod tests {
                 StreamEvent::Bytes(id, bytes) if id == stream => all.extend(bytes),
                 StreamEvent::Closed(id) if id == stream => return all,
                 StreamEvent::Accepted(..)
+                | StreamEvent::Unproved(..)
+                | StreamEvent::Refused(_)
                 | StreamEvent::Bytes(..)
                 | StreamEvent::Written(..)
                 | StreamEvent::Closed(_) => {}
@@ -462,5 +658,76 @@ mod tests {
         assert_eq!(b.accept(socket, from), None);
         assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
         assert_eq!(b.counters.streams_refused.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn sealed_streams_carry_what_was_handed_over_both_ways() {
+        let keyring = Keyring::generate().unwrap();
+        let (mut a, _, _a_keys) = open_sealed(&keyring);
+        let (mut b, to, _b_keys) = open_sealed(&keyring);
+        let piece: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        a.send(DIALED, to, piece.clone());
+        let stream = proved(&mut b).await;
+        b.send(stream, to, b"hello".to_vec());
+        b.close(stream);
+        assert_eq!(read_to_end(&mut a, DIALED).await, b"hello");
+        a.close(DIALED);
+        assert_eq!(a.counters.bytes_sent.load(Ordering::Relaxed), 61 + 300_000 + 19 * 18);
+    }
+
+    #[tokio::test]
+    async fn a_stream_under_another_key_is_refused_and_both_ends_know_why() {
+        let keyring = Keyring::generate().unwrap();
+        let (mut b, to, _b_keys) = open_sealed(&keyring);
+        let (mut a, _, _a_keys) = open_sealed(&keyring.renewed().unwrap());
+        a.send(DIALED, to, b"let me in".to_vec());
+        let StreamEvent::Accepted(fresh, from) = b.event().await else { panic!("nothing was accepted") };
+        assert_eq!(b.accept(fresh, from), None);
+        let StreamEvent::Unproved(_, cause, _) = b.event().await else { panic!("it was not refused") };
+        assert_eq!(cause, Unsealed::UnknownKey);
+        assert!(matches!(a.event().await, StreamEvent::Refused(DIALED)));
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_the_first_frame_after_its_key_was_removed() {
+        let keyring = Keyring::generate().unwrap();
+        let (mut a, _, _a_keys) = open_sealed(&keyring);
+        let (mut b, to, b_keys) = open_sealed(&keyring);
+        a.send(DIALED, to, b"hello".to_vec());
+        let stream = proved(&mut b).await;
+        assert!(matches!(b.event().await, StreamEvent::Bytes(id, bytes) if id == stream && bytes == b"hello"));
+        b_keys.send_replace(Arc::new(Ring::of(&keyring.renewed().unwrap())));
+        a.send(DIALED, to, b"still here".to_vec());
+        assert_eq!(read_to_end(&mut b, stream).await, b"");
+    }
+
+    #[tokio::test]
+    async fn silent_connections_do_not_keep_out_one_that_speaks() {
+        let keyring = Keyring::generate().unwrap();
+        let (mut a, _, _a_keys) = open_sealed(&keyring);
+        let (mut b, to, _b_keys) = open_sealed(&keyring);
+        let mut silent = Vec::new();
+        for _ in 0..2 * HANDSHAKES_MAX {
+            silent.push(TcpStream::connect(to).await.unwrap());
+            let StreamEvent::Accepted(fresh, from) = b.event().await else { panic!("nothing was accepted") };
+            assert_eq!(b.accept(fresh, from), None);
+            assert!(b.handshakes.len() <= HANDSHAKES_MAX);
+        }
+        a.send(DIALED, to, b"hello".to_vec());
+        let stream = proved(&mut b).await;
+        assert!(matches!(b.event().await, StreamEvent::Bytes(id, bytes) if id == stream && bytes == b"hello"));
+        assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0, "the first one had to go");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_slow_to_prove_anything_is_cut_off() {
+        let (mut b, to, _b_keys) = open_sealed(&Keyring::generate().unwrap());
+        let mut silent = TcpStream::connect(to).await.unwrap();
+        silent.write_all(&[1, 0, 0]).await.unwrap();
+        let StreamEvent::Accepted(fresh, from) = b.event().await else { panic!("nothing was accepted") };
+        assert_eq!(b.accept(fresh, from), None);
+        assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+        let terms = b.terms.as_ref().unwrap();
+        assert_eq!(terms.counters.handshakes.load(Ordering::Relaxed), 1);
     }
 }

@@ -54,7 +54,7 @@ fn show(status: &AgreementDocument, output: Output) -> Result<(), Failure> {
     if output.json {
         return Ok(print::json(status)?);
     }
-    let AgreementDocument { voters, epoch, registers, quorum, changing, refused, foundings } = status;
+    let AgreementDocument { voters, epoch, registers, quorum, changing, refused, stopped, foundings } = status;
     if !voters.is_empty() {
         let rows: Vec<Vec<String>> = voters.iter().map(row).collect();
         for line in print::table(&["VOTER", "ID", "STATE", "HEARD"], &rows) {
@@ -66,6 +66,11 @@ fn show(status: &AgreementDocument, output: Output) -> Result<(), Failure> {
     }
     if let Some(refused) = refused {
         print::line(format!("registers cannot be used: {refused}"))?;
+    }
+    if *stopped {
+        print::line(
+            "this agent votes no more: it has said more than its disk remembers; let another vote in its place",
+        )?;
     }
     if foundings.len() > 1 {
         for founding in foundings {

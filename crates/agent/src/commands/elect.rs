@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use ureq::http::Method;
 
 use super::Output;
-use super::lease::{self, LOOKED_EVERY, Lease, Wanted};
+use super::lease::{self, Lease, Wanted};
 use crate::cli;
 use crate::client::Client;
 use crate::documents::ElectionDocument;
@@ -48,7 +48,7 @@ pub(super) fn run(flags: &cli::Elect, output: Output) -> Result<(), Failure> {
             };
             act(flags.on_gain.as_deref(), &flags.name, lease.token);
             let is_over = tokio::select! {
-                () = lost(&lease) => false,
+                () = lease.lost() => false,
                 _ = interrupted.recv() => true,
                 _ = terminated.recv() => true,
             };
@@ -74,12 +74,6 @@ async fn gain(wanted: &Arc<Wanted>) -> Result<Lease, Failure> {
                 sleep(AGAIN_AFTER).await;
             }
         }
-    }
-}
-
-async fn lost(lease: &Lease) {
-    while !lease.usable_for().is_zero() {
-        sleep(lease.usable_for().min(LOOKED_EVERY)).await;
     }
 }
 

@@ -92,7 +92,7 @@ impl Reachable {
                 AnswerLine::Answer(answer) => {
                     let Ok(info) = serde_json::from_slice::<Info>(&answer.payload.bytes()) else { continue };
                     if let Some(agent) = info.http {
-                        let client = Client::new(&Target { agent, timeout: target.timeout })?;
+                        let client = Client::new(&Target { agent, ..target.clone() })?;
                         cluster.agents.insert(info.name, client);
                     }
                 }

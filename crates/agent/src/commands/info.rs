@@ -5,7 +5,7 @@ use ureq::http::Method;
 use super::Output;
 use crate::cli;
 use crate::client::Client;
-use crate::documents::{DataInfo, Info, LogLine, Traffic};
+use crate::documents::{DataInfo, Info, LogLine, SealingInfo, Traffic};
 use crate::failure::Failure;
 use crate::{logs, print};
 
@@ -20,17 +20,19 @@ pub(super) fn show(flags: &cli::Info, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn rows(info: &Info) -> [(&'static str, String); 13] {
+fn rows(info: &Info) -> [(&'static str, String); 15] {
     let traffic = |Traffic { datagrams, bytes }| {
         format!("{}, {}", print::count(datagrams, "datagram"), print::count(bytes, "byte"))
     };
     let members = info.members;
-    let dropped: u64 = info.dropped.values().sum();
+    let dropped: u64 = info.dropped.values().chain(info.unsealed.iter().flat_map(|causes| causes.values())).sum();
     [
         ("name", format!("{} ({})", info.name, info.id)),
         ("cluster", format!("{}, about {} nodes", info.cluster, info.size_estimate)),
         ("address", format!("{} (UDP and TCP, {})", info.address, if info.sealed { "sealed" } else { "not sealed" })),
+        ("keys", keys(info)),
         ("http", info.http.clone().unwrap_or_else(|| "not served".to_owned())),
+        ("metrics", info.metrics.clone().unwrap_or_else(|| "with http".to_owned())),
         ("program", format!("rumor {}, process {}, up {}", info.version, info.pid, print::age(info.uptime))),
         ("settings", format!("preset {}, {}, {} view", info.preset, info.mode, info.view)),
         ("kept", kept(info)),
@@ -47,6 +49,18 @@ fn rows(info: &Info) -> [(&'static str, String); 13] {
         ("received", traffic(info.received)),
         ("dropped", print::count(dropped, "input")),
     ]
+}
+
+fn keys(info: &Info) -> String {
+    let Some(SealingInfo { key, accepted, refused_by }) = &info.sealing else { return "none".to_owned() };
+    let others = match accepted.len() {
+        0 | 1 => String::new(),
+        count => format!(", and accepts {} more", count - 1),
+    };
+    let refused = refused_by.as_ref().map_or_else(String::new, |by| {
+        format!("; no key in common with {by}: if this agent was off while keys changed, give it the present key file")
+    });
+    format!("seals with {key}{others}{refused}")
 }
 
 fn kept(info: &Info) -> String {

@@ -16,9 +16,6 @@ use crate::documents::{Done, Info, LeaseDocument, LeaseRequest};
 use crate::failure::Failure;
 use crate::percent;
 
-/// What goes on under it ends before it does, by this part of it and at least so much.
-const MARGIN_PART: u32 = 50;
-const MARGIN_MIN: Duration = Duration::from_millis(100);
 /// The clock is looked at so often: the process may have stood still.
 pub(super) const LOOKED_EVERY: Duration = Duration::from_millis(20);
 
@@ -126,7 +123,12 @@ impl Wanted {
 impl Lease {
     /// For how long what goes on under it may go on: less than it is held, by what it takes to end that.
     pub(super) fn usable_for(&self) -> Duration {
-        self.left().unwrap_or_default().saturating_sub((self.wanted.ttl / MARGIN_PART).max(MARGIN_MIN))
+        self.renewing.usable_for()
+    }
+
+    /// Waits until what goes on under it may go on no longer.
+    pub(super) async fn lost(&self) {
+        self.renewing.lost().await;
     }
 
     /// For how long it is held yet; nothing if it is lost.

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::Output;
 use super::lease::{self, LOOKED_EVERY, Lease, Wanted};
+use super::terminal::Lent;
 use crate::cli;
 use crate::client::Client;
 use crate::failure::{Failure, Kind};
@@ -57,6 +58,7 @@ pub(super) fn run(flags: &cli::Lock, output: Output) -> Result<(), Failure> {
 async fn under(lease: &Lease, flags: &cli::Lock, signals: &mut Signals) -> Result<(), Failure> {
     let mut child = start(&flags.command, &flags.name, lease.token)?;
     let group = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+    let terminal = group.and_then(Lent::to);
     let tell = |what: Code| group.map(|group| kill_process_group(group, what.signal()));
     let mut is_warned = false;
     loop {
@@ -65,6 +67,9 @@ async fn under(lease: &Lease, flags: &cli::Lock, signals: &mut Signals) -> Resul
             status = child.wait() => return finish(status.map_err(|error| lost(&error))?),
             signal = signals.next() => drop(tell(signal)),
             () = sleep(look) => {}
+        }
+        if let Some(terminal) = &terminal {
+            terminal.resume_if_stopped();
         }
         if lease.usable_for().is_zero() {
             tell(Code::Kill);
@@ -139,7 +144,7 @@ impl Signals {
     }
 }
 
-/// In a process group of its own, so that whatever it starts ends with it.
+/// In a process group of its own, so that whatever it starts ends with it. The terminal, if there is one, is lent to that.
 fn start(command: &[OsString], name: &str, token: u64) -> Result<Child, Failure> {
     let (program, arguments) = command.split_first().expect("the command line demands a command");
     Command::new(program)

@@ -68,6 +68,7 @@ pub(super) fn agent_flags(flags: &cli::Dev) -> cli::Agent {
 pub(super) fn command(
     flags: &cli::Dev,
     data_dir: &Path,
+    key_file: &Path,
     (name, (gossip, http)): (&str, (u16, u16)),
     contacts: &[String],
 ) -> std::io::Result<Command> {
@@ -85,7 +86,7 @@ pub(super) fn command(
             command.args([flag, value]);
         }
     }
-    command.arg("--data-dir").arg(data_dir);
+    command.arg("--data-dir").arg(data_dir).arg("--key-file").arg(key_file);
     // What is meant for the one agent of this machine is not for five of them.
     for variable in ["RUMOR_CONFIG", "RUMOR_ADVERTISE", "RUMOR_JOIN", "RUMOR_DATA_DIR", "RUMOR_LOG"] {
         command.env_remove(variable);

@@ -32,6 +32,7 @@ impl Fleet {
     pub(super) async fn start(
         flags: &cli::Dev,
         directory: &Path,
+        key_file: &Path,
         reports: &mpsc::Sender<Report>,
     ) -> Result<Self, Failure> {
         let mut fleet = Self { nodes: Vec::new(), last_started: Instant::now(), known: Vec::new() };
@@ -42,7 +43,7 @@ impl Fleet {
             let ports = blocks.take()?;
             let contacts: Vec<String> =
                 fleet.nodes.iter().take(CONTACTS_MAX).map(|node| node.ready.gossip.clone()).collect();
-            let command = child::command(flags, &directory.join(&name), (&name, ports), &contacts)?;
+            let command = child::command(flags, &directory.join(&name), key_file, (&name, ports), &contacts)?;
             match child::start(command, index, reports).await {
                 Ok(node) => {
                     fleet.known.push(BTreeSet::from([node.ready.id.clone()]));

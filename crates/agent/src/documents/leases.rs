@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rumormill::leases::LeaseState;
+use rumormill::leases::{LeaseHeard, LeaseState};
+use rumormill_core::Wall;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -68,9 +69,17 @@ pub(crate) struct ElectionDocument {
 }
 
 impl ElectionDocument {
+    /// What was heard of just now.
     pub(crate) fn new(election: &str, state: &LeaseState, now: f64) -> Self {
+        Self::heard(election, state, None, now)
+    }
+
+    /// What was heard of some time ago.
+    pub(crate) fn heard(election: &str, state: &LeaseState, heard: Option<LeaseHeard>, now: f64) -> Self {
         let LeaseDocument { holder, token, ttl, .. } = LeaseDocument::new(election, state);
-        let lease_until = holder.is_some().then_some(now + ttl);
-        Self { election: election.to_owned(), leader: holder, token, since: now, lease_until }
+        let at = |at: fn(LeaseHeard) -> Wall| heard.map_or(now, |heard| at(heard).as_secs_f64());
+        let lease_until = holder.is_some().then_some(at(|heard| heard.renewed) + ttl);
+        let since = at(|heard| heard.since);
+        Self { election: election.to_owned(), leader: holder, token, since, lease_until }
     }
 }

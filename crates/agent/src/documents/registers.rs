@@ -108,6 +108,9 @@ pub(crate) struct AgreementDocument {
     pub(crate) changing: bool,
     /// Why no register can be used, if so.
     pub(crate) refused: Option<String>,
+    /// Whether this agent is a voter that votes no more, because it has said more than its disk remembers; others may.
+    #[serde(default)]
+    pub(crate) stopped: bool,
     /// All sets of first voters that were ever named.
     pub(crate) foundings: Vec<FoundingDocument>,
 }

@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use rumormill::registers::{AgreementStatus, FoundingId, RegisterError};
+use rumormill::registers::{AgreementStatus, Configuration, FoundingId, RegisterError};
 use rumormill_core::{Member, NodeId, Refusal, State as MemberState};
 
 use super::AppState;
 use super::members::Deadline;
 use super::problem::Refused;
 use super::registers::unknown;
-use crate::daemon::find;
+use crate::daemon::{choices, meant, without_disk};
 use crate::documents::{AgreementDocument, Done, Problem, VoterDocument, VotersChange};
 
 /// Who votes, and how that stands as this agent knows it
@@ -31,13 +31,14 @@ fn document(status: &AgreementStatus, members: &[Member]) -> AgreementDocument {
     };
     let mut voters: Vec<VoterDocument> = voters.map(voter).collect();
     voters.sort_by(|a, b| a.name.cmp(&b.name));
-    let is_changing = |configuration: &rumormill::registers::Configuration| configuration.previous.is_some();
+    let is_changing = |configuration: &Configuration| configuration.previous.is_some();
     AgreementDocument {
         epoch: status.configuration.as_ref().map_or(0, |configuration| configuration.number),
         registers: status.registers as u64,
         quorum: if voters.is_empty() { 0 } else { voters.len() as u64 / 2 + 1 },
         changing: status.configuration.as_ref().is_some_and(is_changing),
         refused: refused(status, members),
+        stopped: status.is_stopped,
         foundings: status.foundings.iter().map(Into::into).collect(),
         voters,
     }
@@ -45,9 +46,6 @@ fn document(status: &AgreementStatus, members: &[Member]) -> AgreementDocument {
 
 /// Why no register can be used.
 fn refused(status: &AgreementStatus, members: &[Member]) -> Option<String> {
-    if status.is_stopped {
-        return Some("this agent is a voter that has said more than it remembers, and votes no more".to_owned());
-    }
     if status.configuration.is_some() {
         return None;
     }
@@ -74,7 +72,9 @@ pub(super) async fn init(
     Json(change): Json<VotersChange>,
 ) -> Result<Json<AgreementDocument>, Refused> {
     let members = app.agent.cluster.members().await?;
-    app.agent.cluster.registers().found(ids(&members, &change.voters)?).await?;
+    let voters = ids(&members, "voters", &change.voters)?;
+    have_disks(&app, "voters", &voters).await?;
+    app.agent.cluster.registers().found(voters).await?;
     status(State(app)).await
 }
 
@@ -90,11 +90,10 @@ pub(super) async fn change(
     let registers = app.agent.cluster.registers();
     let present = registers.status().await?.configuration.ok_or(Refusal::NoVoters)?;
     let members = app.agent.cluster.members().await?;
-    let (add, remove) = (ids(&members, &change.add)?, ids(&members, &change.remove)?);
+    let add = ids(&members, "add", &change.add)?;
+    let remove = change.remove.iter().map(|name| voter(&members, &present, name)).collect::<Result<Vec<_>, _>>()?;
+    have_disks(&app, "add", &add).await?;
     let mut voters: Vec<NodeId> = present.voters.keys().copied().collect();
-    if let Some((id, name)) = remove.iter().zip(&change.remove).find(|(id, _)| !voters.contains(id)) {
-        return Err(Refused::value("remove", format!("{name} ({id})"), "one who votes"));
-    }
     voters.retain(|voter| !remove.contains(voter));
     voters.extend(add.iter().filter(|id| !present.voters.contains_key(id)));
     match registers.change_voters(voters, deadline.duration()?).await {
@@ -118,10 +117,41 @@ pub(super) async fn drop_founding(State(app): State<AppState>, Path(id): Path<St
     Ok(Json(Done {}))
 }
 
-/// Members by name or id. One that is not listed may be named by its id.
-fn ids(members: &[Member], names: &[String]) -> Result<Vec<NodeId>, Refused> {
-    let id = |name: &String| find(members, name).map(|member| member.id).ok_or_else(|| Refused::absent("member", name));
+/// Members by name or id.
+fn ids(members: &[Member], field: &str, names: &[String]) -> Result<Vec<NodeId>, Refused> {
+    let id = |name: &String| member(members, field, name)?.ok_or_else(|| Refused::absent("member", name));
     names.iter().map(id).collect()
+}
+
+/// The member that a name or an id means, if there is one.
+fn member(members: &[Member], field: &str, name: &str) -> Result<Option<NodeId>, Refused> {
+    match &meant(members, name)[..] {
+        [] => Ok(None),
+        [member] => Ok(Some(member.id)),
+        several => Err(Refused::value(field, name, &format!("one of them, by its id: {}", choices(several)))),
+    }
+}
+
+/// One who votes. One that is not listed any more may be named by its id.
+fn voter(members: &[Member], present: &Configuration, name: &str) -> Result<NodeId, Refused> {
+    let by_id = present.voters.keys().find(|voter| voter.to_string() == name);
+    let voter = by_id.map_or_else(|| member(members, "remove", name), |voter| Ok(Some(*voter)))?;
+    let voter = voter.ok_or_else(|| Refused::absent("member", name))?;
+    if present.voters.contains_key(&voter) {
+        return Ok(voter);
+    }
+    Err(Refused::value("remove", format!("{name} ({voter})"), "one who votes"))
+}
+
+/// Whether nobody among these says that it could not vote.
+async fn have_disks(app: &AppState, field: &str, voters: &[NodeId]) -> Result<(), Refused> {
+    if voters.is_empty() {
+        return Ok(());
+    }
+    match without_disk(&app.agent, voters).await? {
+        Some(name) => Err(Refused::value(field, name, "an agent with a data directory, so that it keeps its votes")),
+        None => Ok(()),
+    }
 }
 
 /// That no quorum answered, with the names of those who did not.
@@ -129,8 +159,11 @@ pub(super) async fn explained(app: &AppState, unheard: &[NodeId], unknown: bool)
     let members = app.agent.cluster.members().await?;
     let names: Vec<String> = unheard.iter().map(|id| name_of(&members, *id)).collect();
     let outcome = if unknown { "whether it was done is not known" } else { "nothing was done" };
-    let who =
-        if names.is_empty() { "all voters were heard".to_owned() } else { format!("not heard: {}", names.join(", ")) };
+    let who = if names.is_empty() {
+        "all who were asked answered".to_owned()
+    } else {
+        format!("not heard: {}", names.join(", "))
+    };
     let detail = format!("no quorum agreed in time; {who}; {outcome}");
     let outcome = if unknown { "unknown" } else { "none" };
     let problem = Problem { outcome: Some(outcome.to_owned()), ..Problem::new("no_quorum", detail) };

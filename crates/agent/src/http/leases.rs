@@ -159,8 +159,9 @@ fn said_of(state: &LeaseState) -> (bool, u64) {
     responses((status = 200, body = ElectionDocument, content_type = "text/event-stream")))]
 pub(super) async fn watch(State(app): State<AppState>, named: Named) -> Result<impl IntoResponse, Refused> {
     let lease = app.agent.cluster.lease(named.lease());
-    let (watch, state) = (lease.watch().await?, lease.state().await?);
-    let first = line(&ElectionDocument::new(&named.name, &state, print::now()));
+    let watch = lease.watch().await?;
+    let (state, heard) = lease.heard().await?;
+    let first = line(&ElectionDocument::heard(&named.name, &state, heard, print::now()));
     let lines = Lines { election: named.name, watch, said: said_of(&state) };
     Ok(respond(Some(first), lines, app.agent.ending))
 }

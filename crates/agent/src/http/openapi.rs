@@ -5,8 +5,8 @@ use utoipa::openapi::RefOr;
 use utoipa::{OpenApi, openapi};
 
 use super::{
-    agreement, data, events, faults, gauges, import, info, leases, listing, logs, members, queries, registers, rtt,
-    topics, watch, why,
+    agreement, data, events, faults, gauges, import, info, keys, leases, listing, logs, members, metrics, queries,
+    registers, rtt, topics, watch, why,
 };
 
 #[derive(OpenApi)]
@@ -16,6 +16,7 @@ use super::{
         info::info,
         info::health,
         info::ready,
+        metrics::metrics,
         members::list,
         members::show,
         members::remove,
@@ -58,6 +59,10 @@ use super::{
         gauges::put,
         gauges::delete,
         gauges::aggregate,
+        keys::list,
+        keys::add,
+        keys::switch,
+        keys::remove,
         faults::show,
         faults::change,
         faults::heal,

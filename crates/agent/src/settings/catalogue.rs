@@ -28,7 +28,7 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
     Setting {
         key: "bind",
         unit: "address",
-        source: "loopback until traffic is sealed",
+        source: "0.0.0.0:4747 with a key file, else 127.0.0.1:4747, where empty",
         meaning: "Where to gossip, UDP and TCP.",
     },
     Setting {
@@ -47,14 +47,44 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
     Setting {
         key: "http",
         unit: "address",
-        source: "loopback until HTTP asks for a token",
-        meaning: "Where to serve HTTP.",
+        source: "this machine only",
+        meaning: "Where to serve HTTP; what is not loopback takes a token.",
+    },
+    Setting {
+        key: "http_token_file",
+        unit: "path",
+        source: "no token where empty",
+        meaning: "The token that HTTP asks for: a line of 32 to 512 letters, digits and signs, which only its owner can read.",
+    },
+    Setting {
+        key: "http_cert_file",
+        unit: "path",
+        source: "no TLS where empty",
+        meaning: "Certificates of HTTPS as PEM, the agent's own first.",
+    },
+    Setting {
+        key: "http_key_file",
+        unit: "path",
+        source: "no TLS where empty",
+        meaning: "The private key of HTTPS as PEM, which only its owner can read.",
+    },
+    Setting {
+        key: "metrics",
+        unit: "address",
+        source: "with HTTP where empty",
+        meaning: "Where to serve /metrics, /health and /ready a second time, without a token and TLS.",
     },
     Setting {
         key: "data_dir",
         unit: "directory",
         source: "nothing is kept where empty",
         meaning: "Where identity and known members are kept.",
+    },
+    Setting {
+        key: "key_file",
+        unit: "path",
+        source: "nothing is sealed where empty",
+        meaning: "The cluster's key, as `rumor keygen` writes it.",
     },
     Setting { key: "log", unit: "text or json", source: "convention", meaning: "How the log is written to stderr." },
     Setting {
@@ -74,6 +104,12 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
         unit: "yes or no",
         source: "nothing is sealed yet",
         meaning: "Whether an address that is not loopback is accepted.",
+    },
+    Setting {
+        key: "on",
+        unit: "list of tables",
+        source: "none",
+        meaning: "Commands to run when something happens; in a file as [[on]] with events or topic, tags, command and timeout.",
     },
     Setting { key: "tags", unit: "table", source: "none", meaning: "What this node says about itself." },
 ];

@@ -88,6 +88,7 @@ impl Layers {
             ("advertise", &flags.advertise),
             ("http", &flags.http),
             ("data_dir", &flags.data_dir),
+            ("key_file", &flags.key_file),
             ("preset", &flags.preset),
             ("mode", &flags.mode),
             ("fanout", &flags.fanout),
@@ -271,9 +272,13 @@ mod tests {
     fn an_address_beyond_this_machine_needs_a_word_of_consent() {
         let refused = message(file("bind = \"0.0.0.0:4747\""));
         assert!(
-            refused.starts_with("bind is 0.0.0.0:4747, must be a loopback address, or with --insecure"),
+            refused.starts_with("bind is 0.0.0.0:4747, must be a loopback address, or with --key-file"),
             "{refused}"
         );
+        let sealed = |more: &str| file(&format!("key_file = \"/etc/rumor/key\"\n{more}")).unwrap().bind.to_string();
+        assert_eq!(sealed(""), "0.0.0.0:4747");
+        assert_eq!(sealed("bind = \"10.1.2.3\""), "10.1.2.3:4747");
+        assert_eq!(file("").unwrap().bind.to_string(), "127.0.0.1:4747");
         assert!(file("bind = \"0.0.0.0:4747\"\ninsecure = true").is_ok());
         assert!(message(file("http = \"0.0.0.0:80\"\ninsecure = true")).starts_with("http is 0.0.0.0:80"));
     }

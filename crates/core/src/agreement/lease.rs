@@ -91,6 +91,11 @@ pub enum Wish {
         /// As it was acquired.
         token: u64,
     },
+    /// The same for one who has gone, unless it was renewed or acquired again since.
+    Forgo {
+        /// As it was acquired.
+        token: u64,
+    },
 }
 
 /// What a contender does next.
@@ -164,7 +169,11 @@ impl Contender {
             Wish::Release { token } if is_own && *token == lease.token => {
                 Move::Swap(Lease { token: *token, ..Lease::default() })
             }
-            Wish::Renew { .. } | Wish::Release { .. } => Move::Lost,
+            // The token is the version at which it was acquired: at a later one somebody has been told that he has it.
+            Wish::Forgo { token } if is_own && (*token, version) == (lease.token, lease.token) => {
+                Move::Swap(Lease { token: *token, ..Lease::default() })
+            }
+            Wish::Renew { .. } | Wish::Release { .. } | Wish::Forgo { .. } => Move::Lost,
         }
     }
 
@@ -245,6 +254,16 @@ mod tests {
         }
         let released = Contender::new(7, Wish::Release { token: 3 }).judge(9, &held(7, 3), at(0), DRIFT);
         assert_eq!(released, Move::Swap(Lease { token: 3, ..Lease::default() }));
+    }
+
+    #[test]
+    fn what_was_won_for_one_who_has_gone_is_given_back_unless_it_was_renewed_since() {
+        let forgo = || Contender::new(7, Wish::Forgo { token: 3 });
+        let released = Move::Swap(Lease { token: 3, ..Lease::default() });
+        assert_eq!(forgo().judge(3, &held(7, 3), at(0), DRIFT), released);
+        for (version, lease) in [(4, held(7, 3)), (4, held(7, 4)), (3, held(8, 3))] {
+            assert_eq!(forgo().judge(version, &lease, at(0), DRIFT), Move::Lost, "{version}");
+        }
     }
 
     #[test]

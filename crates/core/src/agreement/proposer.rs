@@ -19,17 +19,19 @@ pub struct Operation {
     pub base: Option<u64>,
     /// Whether others may try it as well.
     pub is_shared: bool,
+    /// Of one that others may try as well, whether this proposer may have tried it, too.
+    pub was_tried: bool,
 }
 
 impl Operation {
     /// One that nobody has tried yet.
     pub const fn new(id: OperationId, change: Change) -> Self {
-        Self { id, change, base: None, is_shared: false }
+        Self { id, change, base: None, is_shared: false, was_tried: false }
     }
 
     /// One that others may try as well, or have tried, but it has not been applied up to that version.
     pub const fn shared(id: OperationId, change: Change, base: u64) -> Self {
-        Self { id, change, base: Some(base), is_shared: true }
+        Self { id, change, base: Some(base), is_shared: true, was_tried: false }
     }
 
     /// Makes the content what it is after this operation, unless it holds it already; how the operation ends if that
@@ -44,6 +46,7 @@ impl Operation {
         }
         // The lowest version that it was built on: it is nowhere below.
         self.base = Some(self.base.map_or(before, |base| base.min(before)));
+        self.was_tried = self.is_shared;
         Outcome::Done { version: content.version, value: content.value.clone() }
     }
 
@@ -55,6 +58,11 @@ impl Operation {
             return Some(Outcome::Done { version, value: value.clone() });
         }
         (!content.remembers_since(base)).then_some(Outcome::Unknown)
+    }
+
+    /// Whether the register has begun anew since others gave it here, and nobody tried it here.
+    fn is_of_before(&self, content: &Content) -> bool {
+        self.is_shared && !self.was_tried && self.base > Some(content.version) && self.change != Change::Read
     }
 }
 
@@ -115,6 +123,9 @@ pub enum Step {
     Overtaken,
     /// These operations ended. It may have to wait all the same.
     Ended(Vec<(OperationId, Outcome)>),
+    /// It takes these on no longer, and has not tried them. They were given with a version up to which they had not been applied,
+    /// and the register, which was deleted and forgotten meanwhile, is at a lower one.
+    BeganAnew(Vec<OperationId>, u64),
 }
 
 /// A proposer of one register.
@@ -186,6 +197,11 @@ impl Proposer {
     /// The last content that it saw chosen.
     pub const fn last(&self) -> Option<&Content> {
         self.last.as_ref()
+    }
+
+    /// The register is at that version again: it was deleted and forgotten since more was seen of it.
+    pub fn begin_anew(&mut self, version: u64) {
+        self.last.take_if(|last| last.version > version);
     }
 
     /// What the last content that it saw chosen tells of an operation that others may have tried: how it ended, if it did;
@@ -305,6 +321,14 @@ impl Proposer {
 
     /// Proposes what the register is to hold after the operations that wait.
     fn accept(&mut self, ballot: Ballot, mut content: Content, ballots: &mut Ballots) -> Step {
+        let before = self.waiting.iter().filter(|operation| operation.is_of_before(&content));
+        let before: Vec<OperationId> = before.map(|operation| operation.id).collect();
+        if !before.is_empty() {
+            self.waiting.retain(|operation| !before.contains(&operation.id));
+            // What is promised stays so for the others.
+            self.stage = Stage::Preparing { ballot };
+            return Step::BeganAnew(before, content.version);
+        }
         let Some(next) = ballots.next(ballot.configuration, ballot.counter) else { return Step::Wait };
         let count = self.waiting.len().min(BATCH_MAX);
         let settle = |mut operation: Operation| {
@@ -401,7 +425,7 @@ mod tests {
             let mut ended = Vec::new();
             loop {
                 match self.step(proposer) {
-                    Step::Wait => return ended,
+                    Step::Wait | Step::BeganAnew(..) => return ended,
                     Step::Propose(proposal) => self.hear(&proposal, &[1, 2, 3]),
                     Step::Overtaken => self.proposers[proposer].resume(),
                     Step::Ended(list) => ended.extend(list),
@@ -517,6 +541,25 @@ mod tests {
         assert_eq!(table.run(0), [(id, Outcome::Unknown)]);
         let (mut table, id) = overtaken(&[], Change::Read, 17);
         assert_eq!(table.run(0), [(id, done(18, "16"))], "a read is never in doubt");
+    }
+
+    #[test]
+    fn what_was_given_with_a_version_that_the_register_has_not_reached_anew_goes_back_untried() {
+        let mut table = Table::new();
+        table.ask(0, set("a"));
+        table.run(0);
+        for _ in 0..2 {
+            let own = table.ask(0, set("b"));
+            table.proposers[0].ask(Operation::shared(OperationId(77), set("c"), 100));
+            let version = 1 + table.votes[&NodeId(1)].accepted.as_ref().unwrap().content.version;
+            assert_eq!(table.step(0), Step::BeganAnew(vec![OperationId(77)], version - 1));
+            assert_eq!(table.run(0), [(own, done(version, "b"))], "others go on");
+        }
+        // One that was tried here, or is a read, stays.
+        let tried = Operation { was_tried: true, ..Operation::shared(OperationId(78), set("c"), 100) };
+        table.proposers[0].ask(tried);
+        table.proposers[0].ask(Operation::shared(OperationId(79), Change::Read, 100));
+        assert_eq!(table.run(0), [(OperationId(78), Outcome::Unknown), (OperationId(79), done(3, "b"))]);
     }
 
     /// What it finds out and gives away while it waits, after the other has set something so many times.

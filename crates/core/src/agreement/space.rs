@@ -224,6 +224,10 @@ impl Founding {
             Says::Vote { voter, .. } => {
                 register.votes.remove(&voter);
                 register.said.remove(&voter);
+                if register.votes.is_empty() {
+                    // Proposals may be there for longer.
+                    register.chosen = None;
+                }
             }
             Says::Proposal { ballot, .. } => {
                 register.proposals.remove(&ballot.proposer);
@@ -523,6 +527,21 @@ mod tests {
     }
 
     #[test]
+    fn whoever_votes_is_heard_though_others_that_do_not_exist_have_filled_the_register() {
+        let (mut space, founding) = started();
+        let strangers: Vec<NodeId> = (100..).map(NodeId).take(SPEAKERS_MAX + 1).collect();
+        for (place, stranger) in strangers.into_iter().enumerate() {
+            let update = vote(&space, founding, "r", stranger, 1);
+            assert_eq!(matches!(take(&mut space, &update), Taken::Kept(..)), place < SPEAKERS_MAX, "{place}");
+        }
+        for voter in VOTERS {
+            let update = vote(&space, founding, "r", voter, 1);
+            assert!(matches!(take(&mut space, &update), Taken::Kept(..)));
+        }
+        assert!(space.note_chosen(founding, "r").is_some());
+    }
+
+    #[test]
     fn a_founding_that_is_dropped_takes_everything_with_it_and_stays_away() {
         let (mut space, founding) = started();
         let update = vote(&space, founding, "r", VOTERS[1], 1);
@@ -532,6 +551,22 @@ mod tests {
         assert_eq!(space.founding(founding).unwrap().configuration(), None);
         assert!(matches!(take(&mut space, &update), Taken::Refused));
         assert_eq!(space.replica().iter().count(), 1);
+    }
+
+    #[test]
+    fn what_was_chosen_is_forgotten_with_the_last_vote_though_a_proposal_is_there_for_longer() {
+        let (mut space, founding) = started();
+        let accepted = Some(Accepted { ballot: ballot(1), content: Content { version: 9, ..Content::default() } });
+        let held = Vote { promised: ballot(1), accepted };
+        for voter in VOTERS {
+            let update = space.make_vote(founding, "r", voter, &held, (0, Seconds(100)));
+            take(&mut space, &update);
+        }
+        let update = space.make_proposal(founding, "r", &Proposal::Prepare { ballot: ballot(2) }, Seconds(200));
+        take(&mut space, &update);
+        assert!(space.note_chosen(founding, "r").is_some());
+        assert_eq!(space.fade(Wall::from_micros(100_000_000)).len(), 3);
+        assert!(space.founding(founding).unwrap().register("r").unwrap().chosen().is_none());
     }
 
     #[test]

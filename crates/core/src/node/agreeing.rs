@@ -16,7 +16,7 @@ use super::founding::Changing;
 use super::leasing::Leasing;
 use super::letters::Letter;
 use super::proposing::{PROPOSAL_TTL, Part};
-use super::voting::Voting;
+use super::voting::{Voting, Way};
 use super::{Node, Phase};
 use crate::agreement::space::{Founding, Space, Taken};
 use crate::agreement::statement::{CONFIGURATIONS, FoundingId, Says};
@@ -257,14 +257,20 @@ impl Node {
         self.advance_register(&register);
     }
 
-    /// An operation ended.
-    pub(super) fn end_operation(&mut self, id: OperationId, outcome: Outcome) {
-        let Some(asked) = self.agreeing.operations.remove(&id) else { return };
+    /// An operation is no longer on its way.
+    pub(super) fn forget_operation(&mut self, id: OperationId) -> Option<Asked> {
+        let asked = self.agreeing.operations.remove(&id)?;
         self.agreeing.dues.remove(&(asked.deadline, Due::Deadline(id)));
         if let Some(given) = asked.given {
             self.agreeing.dues.remove(&(given.due, Due::Given(id)));
         }
         self.arm_agreement();
+        Some(asked)
+    }
+
+    /// An operation ended.
+    pub(super) fn end_operation(&mut self, id: OperationId, outcome: Outcome) {
+        let Some(asked) = self.forget_operation(id) else { return };
         let was_taken_back = asked.was_given && asked.given.is_none();
         let outcome = match outcome {
             // The peer that had it may do it yet, should what was expected come to be there.
@@ -288,7 +294,8 @@ impl Node {
         }
         let part = self.agreeing.parts.get_mut(&asked.register);
         let was_proposed = part.and_then(|part| part.proposer.give_up(id)).unwrap_or(false);
-        let unheard = self.unheard(&asked.register);
+        // Of one that a peer has no voter was asked here.
+        let unheard = asked.given.map_or_else(|| self.unheard(&asked.register), |given| vec![given.to]);
         match asked.asker {
             Asker::Application(ticket) | Asker::Change(ticket) => {
                 let unknown = asked.change != Change::Read && (was_proposed || asked.was_given);
@@ -300,14 +307,16 @@ impl Node {
         }
     }
 
-    /// The voters that did not answer the last proposal about a register.
+    /// The voters that did not answer the present proposal about a register. Where there is none all that were asked did: others were
+    /// ahead.
     fn unheard(&self, register: &str) -> Vec<NodeId> {
         let Ok((founding, configuration)) = self.agreeing.served() else { return Vec::new() };
-        let proposal = self.agreeing.parts.get(register).and_then(|part| part.proposer.proposal());
+        let part = self.agreeing.parts.get(register);
+        let Some(proposal) = part.and_then(|part| part.proposer.proposal()) else { return Vec::new() };
         let register = self.agreeing.space.founding(founding).and_then(|founding| founding.register(register));
         let answered = |voter: &NodeId| {
             let vote = register.and_then(|register| register.votes().get(voter));
-            vote.is_some_and(|vote| proposal.as_ref().is_some_and(|proposal| vote.has_answered(proposal)))
+            vote.is_some_and(|vote| vote.has_answered(&proposal))
         };
         configuration.members().filter(|voter| !answered(voter)).collect()
     }
@@ -369,7 +378,7 @@ impl Node {
             if ballot.proposer == letter.peer
                 && let Some(proposal) = update.proposal(ballot, next)
             {
-                self.consider(statement.founding, register, &proposal, letter.peer, false);
+                self.consider(statement.founding, register, &proposal, Way::Straight(letter.peer));
             }
         }
     }
@@ -428,12 +437,12 @@ impl Node {
             self.heat(Arc::clone(&update), 0, Some(from));
         }
         self.note_change(frame::Space::Agreement);
-        self.follow_statement(statement.founding, &update, hot);
+        self.follow_statement(statement.founding, &update);
         false
     }
 
     /// What follows from a statement that is news.
-    fn follow_statement(&mut self, founding: FoundingId, update: &Arc<Update>, hot: bool) {
+    fn follow_statement(&mut self, founding: FoundingId, update: &Arc<Update>) {
         match update.statement().says {
             Says::Founding => {
                 self.keep_statement(update);
@@ -453,8 +462,10 @@ impl Node {
             }
             Says::Proposal { register, ballot, next } => {
                 if let Some(proposal) = update.parts().proposal(ballot, next) {
-                    let asker = ballot.proposer;
-                    self.consider(founding, register, &proposal, asker, hot);
+                    // This node's own went straight to its voter when it was made.
+                    let is_own = ballot.proposer == self.identity.id;
+                    let way = if is_own { Way::Straight(ballot.proposer) } else { Way::Gossip };
+                    self.consider(founding, register, &proposal, way);
                 }
             }
         }
@@ -463,8 +474,13 @@ impl Node {
     /// Votes about a register changed.
     pub(super) fn note_votes(&mut self, founding: FoundingId, register: &str) {
         let before = self.lease_held(founding, register);
+        let known = self.agreeing.space.founding(founding).and_then(|known| known.register(register)?.chosen());
+        let known_version = known.map_or(0, |known| known.content.version);
         let chosen = self.agreeing.space.note_chosen(founding, register).cloned();
         if let Some(content) = chosen {
+            if content.version < known_version {
+                self.agreeing.begin_anew(register, content.version);
+            }
             if register == CONFIGURATIONS {
                 let decided = content.value.as_deref().and_then(Configuration::read);
                 if let Some(configuration) = decided {
@@ -487,6 +503,10 @@ impl Node {
         let mut letter = self.letter(peer, address);
         if letter.packet.room() >= FRAME_HEAD_BYTES + content.len() {
             letter.packet.agreement(kind, content);
+            self.post(letter);
+        } else if matches!(kind, frame::KIND_VOTE | frame::KIND_OUTCOME) && !self.members.is_proven(peer, address) {
+            // Whoever asked may not live there. A member that does asks again.
+            self.put_challenge(&mut letter);
             self.post(letter);
         } else if let Some(stream) = self.exchange_stream(&letter) {
             let mut letter = Letter::on_stream(stream, peer, address);
@@ -525,6 +545,7 @@ mod tests {
             secret: None,
             stored: Stored::default(),
             durable: false,
+            overhead: crate::identity::Overhead::default(),
         };
         let mut node = Node::new(identity, Config::default(), 1, now(0));
         let mut give = |at, input| {

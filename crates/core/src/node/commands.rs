@@ -34,7 +34,7 @@ impl Node {
             return self.done(ticket, Err(Refusal::NotDurable));
         }
         let result = match command {
-            Command::Join { contacts } => return self.join_through(ticket, contacts),
+            Command::Join { contacts } => return self.try_contacts(ticket, contacts),
             Command::Leave => return self.leave(ticket),
             Command::Remove { member, force } => self.strike(member, force),
             Command::SetTags { tags } => check_tags(&tags).map_err(Refusal::from).map(|()| {
@@ -78,6 +78,9 @@ impl Node {
             Command::Release { lease, holder, token, timeout } => {
                 return self.contend(ticket, &lease, (holder, Wish::Release { token }), timeout);
             }
+            Command::Forgo { lease, holder, token, timeout } => {
+                return self.contend(ticket, &lease, (holder, Wish::Forgo { token }), timeout);
+            }
             Command::Answer { query, payload } => self.answer(query, payload).map(|()| Reply::Accepted),
         };
         self.done(ticket, result);
@@ -107,19 +110,10 @@ impl Node {
             | Command::Renew { .. }
             | Command::Release { .. }
             | Command::RoundTrip { .. }
+            | Command::Forgo { .. }
             | Command::SetGauge { .. }
             | Command::Aggregate { .. }
             | Command::Trace { .. } => self.done(ticket, Err(Refusal::NotDurable)),
-        }
-    }
-
-    fn join_through(&mut self, ticket: Ticket, contacts: Vec<SocketAddr>) {
-        if contacts.is_empty() {
-            return self.done(ticket, Err(invalid("contacts", "none".to_owned(), "at least one address")));
-        }
-        for contact in contacts {
-            self.contacts.add(contact, Some(ticket));
-            self.try_contact(contact);
         }
     }
 
@@ -132,6 +126,16 @@ impl Node {
 
     pub(super) fn done(&mut self, ticket: Ticket, result: Result<Reply, Refusal>) {
         self.fx.event(Event::Done { ticket, result });
+    }
+
+    fn try_contacts(&mut self, ticket: Ticket, contacts: Vec<SocketAddr>) {
+        if contacts.is_empty() {
+            return self.done(ticket, Err(invalid("contacts", "none".to_owned(), "at least one address")));
+        }
+        for contact in contacts {
+            self.contacts.add(contact, Some(ticket));
+            self.try_contact(contact);
+        }
     }
 
     fn publish(&mut self, topic: &str, payload: &[u8]) -> Result<Sequence, Refusal> {

@@ -28,12 +28,15 @@ const SHUNNED_MAX: usize = 64;
 /// Operations of peers that are remembered by id for as long as they may come again, and those whose end is.
 const TAKEN_MAX: usize = 65_536;
 const ENDED_MAX: usize = 1_024;
+/// And so many bytes of values with them; of what is forgotten earlier the end is unknown.
+const ENDED_BYTES_MAX: usize = 4 << 20;
 
 const DONE: u8 = 0;
 const MISMATCH: u8 = 1;
 const UNKNOWN: u8 = 2;
 const REFUSED: u8 = 3;
-/// More has gone by since the base than a register remembers: it was not done, and may be asked for again.
+/// More has gone by since the base than a register remembers, or the register has begun anew since: it was not done, and may be asked
+/// for again.
 const STALE: u8 = 4;
 
 /// An operation that a peer has.
@@ -74,6 +77,8 @@ pub(super) struct Favours {
     forgets_until: Option<Instant>,
     /// How the last of them ended.
     ended: VecDeque<(OperationId, Outcome)>,
+    /// The bytes of values among those.
+    ended_bytes: usize,
 }
 
 impl Favours {
@@ -93,10 +98,12 @@ impl Favours {
     }
 
     fn note_ended(&mut self, id: OperationId, outcome: Outcome) {
-        if self.ended.len() == ENDED_MAX {
-            self.ended.pop_front();
-        }
+        self.ended_bytes += value_bytes(&outcome);
         self.ended.push_back((id, outcome));
+        while self.ended.len() > ENDED_MAX || self.ended_bytes > ENDED_BYTES_MAX {
+            let Some((_, first)) = self.ended.pop_front() else { break };
+            self.ended_bytes -= value_bytes(&first);
+        }
     }
 
     /// How an operation ended that comes again: unknown, where that is no longer remembered.
@@ -239,6 +246,33 @@ impl Node {
         self.propose_operation(operation);
     }
 
+    /// Registers that these operations are about have begun anew since they were given here, and nobody tried them here.
+    pub(super) fn give_back(&mut self, operations: Vec<OperationId>, version: u64) {
+        for id in operations {
+            let asker = self.agreeing.operations.get(&id).map(|asked| asked.asker);
+            let Some(Asker::Peer(peer)) = asker else {
+                self.end_operation(id, Outcome::Unknown);
+                continue;
+            };
+            self.forget_operation(id);
+            // Should the same question come once more it is not done either.
+            self.agreeing.favours.note_ended(id, Outcome::Unknown);
+            self.send_word(peer, id, STALE, version);
+        }
+    }
+
+    /// A peer gave back what nobody has tried, as the register has begun anew: it is done here.
+    fn take_untried_back(&mut self, id: OperationId, version: u64) {
+        let agreeing = &mut *self.agreeing;
+        let Some(asked) = agreeing.operations.get_mut(&id) else { return };
+        let Some(given) = asked.given.take() else { return };
+        asked.was_given = false;
+        agreeing.dues.remove(&(given.due, Due::Given(id)));
+        let (register, change) = (asked.register.clone(), asked.change.clone());
+        agreeing.begin_anew(&register, version);
+        self.propose_operation(Operation::new(id, change));
+    }
+
     /// A peer wants something done.
     pub(super) fn on_forward(&mut self, mut content: Reader<'_>, letter: &Letter) {
         let Some(forwarded) = Forwarded::read(&mut content) else {
@@ -330,6 +364,9 @@ impl Node {
             STALE => {
                 let Some(asked) = self.agreeing.operations.get_mut(&id) else { return };
                 if let (Some(given), Some(version)) = (&mut asked.given, content.varint()) {
+                    if version < given.base {
+                        return self.take_untried_back(id, version);
+                    }
                     given.base = given.base.max(version);
                     // It counts as a try: who always says so is not asked for ever.
                     self.on_given_due(id);
@@ -382,4 +419,37 @@ fn read_outcome(word: u8, content: &mut Reader<'_>) -> Option<Outcome> {
         UNKNOWN => Outcome::Unknown,
         _ => return None,
     })
+}
+
+fn value_bytes(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Done { value, .. } | Outcome::Mismatch { value, .. } => value.as_ref().map_or(0, |value| value.len()),
+        Outcome::Unknown => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agreement::VALUE_BYTES_MAX;
+
+    fn ended(size: usize) -> Outcome {
+        Outcome::Done { version: 1, value: Some(vec![0; size].into()) }
+    }
+
+    #[test]
+    fn ends_are_remembered_up_to_a_number_and_so_many_bytes_and_are_unknown_beyond() {
+        for (size, most) in [(8, ENDED_MAX), (VALUE_BYTES_MAX, ENDED_BYTES_MAX / VALUE_BYTES_MAX)] {
+            let mut favours = Favours::default();
+            let ids: Vec<OperationId> = (0..2_000).map(OperationId).collect();
+            for id in &ids {
+                favours.note_taken(*id, Instant::from_micros(1));
+                favours.note_ended(*id, ended(size));
+            }
+            let known = ids.iter().filter(|id| favours.recall(**id) == Some(ended(size))).count();
+            let unknown = ids.iter().filter(|id| favours.recall(**id) == Some(Outcome::Unknown)).count();
+            assert_eq!((known, known + unknown), (most, ids.len()), "{size}");
+            assert!(favours.ended_bytes <= ENDED_BYTES_MAX);
+        }
+    }
 }

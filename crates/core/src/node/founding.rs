@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::Node;
 use super::agreeing::{Agreeing, Asker, Due, RESERVED};
 use super::commands::invalid;
+use super::voting::Way;
 use crate::agreement::space::{Founding, Register};
 use crate::agreement::statement::{CONFIGURATIONS, FoundingId, Says, Sealed, Statement, digest_of};
 use crate::agreement::{Change, Configuration, Expected, Operation, Outcome, VOTERS_MAX, Value, Voters, chosen};
@@ -247,7 +248,7 @@ impl Node {
             if let Says::Proposal { register, ballot, next } = update.statement().says
                 && let Some(proposal) = update.parts().proposal(ballot, next)
             {
-                self.consider(founding, register, &proposal, ballot.proposer, true);
+                self.consider(founding, register, &proposal, Way::Gossip);
             }
         }
         let registers: Vec<Box<str>> = self.agreeing.parts.keys().cloned().collect();

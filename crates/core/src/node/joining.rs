@@ -142,9 +142,9 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn on_stream_closed(&mut self, stream: StreamId) {
+    pub(super) fn on_stream_closed(&mut self, stream: StreamId, reason: ContactError) {
         if let Some(closed) = self.streams.on_closed(stream, &mut self.fx) {
-            self.on_stream_ended(stream, closed.purpose, closed.address);
+            self.on_stream_ended(stream, closed.purpose, closed.address, reason);
         }
     }
 
@@ -154,14 +154,14 @@ impl Node {
             return;
         };
         if self.streams.close_idle(stream, &mut self.fx) {
-            self.on_stream_ended(stream, purpose, address);
+            self.on_stream_ended(stream, purpose, address, ContactError::Unreachable);
         }
     }
 
-    fn on_stream_ended(&mut self, stream: StreamId, purpose: Purpose, address: SocketAddr) {
+    fn on_stream_ended(&mut self, stream: StreamId, purpose: Purpose, address: SocketAddr, reason: ContactError) {
         self.servings.note_end(stream);
         match purpose {
-            Purpose::Join => self.on_contact_failed(address, ContactError::Unreachable),
+            Purpose::Join => self.on_contact_failed(address, reason),
             Purpose::Probe(number) => self.on_probe_stream_closed(number, stream),
             Purpose::Exchange | Purpose::Reunion | Purpose::Accepted => {}
         }

@@ -15,12 +15,14 @@ use crate::agreement::statement::FoundingId;
 use crate::agreement::{Change, Contender, Expected, Lease, Move, Outcome, Value, Wish};
 use crate::identity::NodeId;
 use crate::io::{Event, Refusal, Reply, Ticket};
-use crate::time::Instant;
+use crate::time::{Instant, Wall};
 
 /// Errands at once; more are refused.
 const ERRANDS_MAX: usize = 256;
 /// Leases of others that are remembered between errands.
 const SIGHTS_MAX: usize = 1_024;
+/// Leases of which it is remembered when they were heard of.
+const HEARD_MAX: usize = 8_192;
 /// The longest time that an errand may take.
 const TIMEOUT_MAX: Duration = Duration::from_hours(1);
 /// The longest time that one of its operations takes before it looks anew.
@@ -42,6 +44,8 @@ struct Errand {
     /// The version after which a swap, of which nobody could tell, is not made any more.
     doubt: Option<u64>,
     due: Option<Instant>,
+    /// Whoever asked has gone, while a swap was under way.
+    is_abandoned: bool,
     /// It judges what it has seen by then; before, it reads.
     judges_at: Instant,
 }
@@ -53,6 +57,17 @@ pub(super) struct Leasing {
     last: u64,
     /// The versions that others were seen to have, and since when: the next errand goes on from there.
     sights: BTreeMap<Box<str>, (u64, Instant)>,
+    /// When it was first seen decided that somebody has a lease, and when the last version was.
+    heard: BTreeMap<Box<str>, LeaseHeard>,
+}
+
+/// When this node heard of a lease, by its time of day: for people only.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LeaseHeard {
+    /// That its present holder has it, or that nobody does.
+    pub since: Wall,
+    /// Of the last version, which renewals are as well.
+    pub renewed: Wall,
 }
 
 impl Leasing {
@@ -61,6 +76,16 @@ impl Leasing {
         while self.sights.len() > SIGHTS_MAX {
             // Whoever waits for that one begins anew.
             self.sights.pop_first();
+        }
+    }
+
+    fn note_heard(&mut self, register: &str, is_another: bool, now: Wall) {
+        let heard = self.heard.entry(register.into()).or_insert(LeaseHeard { since: now, renewed: now });
+        heard.since = if is_another { now } else { heard.since };
+        heard.renewed = now;
+        while self.heard.len() > HEARD_MAX {
+            // Of that one it counts from when it is asked for.
+            self.heard.pop_first();
         }
     }
 }
@@ -94,6 +119,7 @@ impl Node {
             offered: None,
             doubt: None,
             due: None,
+            is_abandoned: false,
             judges_at: now,
         };
         leasing.errands.insert(id, errand);
@@ -131,6 +157,11 @@ impl Node {
     pub fn lease(&self, lease: &str) -> Option<Lease> {
         let (version, value) = self.stale_register(&[LEASE_PREFIX, lease].concat())?;
         Some(Lease::read(version, value.as_deref()))
+    }
+
+    /// When that was. `None` where this node has known it since it started, or no longer knows.
+    pub fn lease_heard(&self, lease: &str) -> Option<LeaseHeard> {
+        self.agreeing.leasing.heard.get(&*[LEASE_PREFIX, lease].concat()).copied()
     }
 
     /// The names of all leases that anybody has, as far as was seen here.
@@ -217,6 +248,8 @@ impl Node {
         let now = self.fx.now.instant;
         let Some(errand) = self.agreeing.leasing.errands.get_mut(&id) else { return };
         let (version, value) = match outcome {
+            Outcome::Done { version, .. } if errand.is_abandoned => return self.forgo(id, version),
+            Outcome::Mismatch { .. } | Outcome::Unknown if errand.is_abandoned => return self.end_late(id, Vec::new()),
             Outcome::Unknown => return self.look_anew(id),
             Outcome::Done { .. } if errand.offered.is_some() => return self.end_well(id),
             Outcome::Done { version, value } | Outcome::Mismatch { version, value } => (version, value),
@@ -244,7 +277,7 @@ impl Node {
     pub(super) fn on_lease_unheard(&mut self, id: u64, unheard: Vec<NodeId>) {
         self.look_anew(id);
         let errand = self.agreeing.leasing.errands.get(&id);
-        if errand.is_some_and(|errand| errand.deadline <= self.fx.now.instant) {
+        if errand.is_some_and(|errand| errand.is_abandoned || errand.deadline <= self.fx.now.instant) {
             self.end_late(id, unheard);
         }
     }
@@ -264,9 +297,37 @@ impl Node {
                 }
                 Reply::Leased { token: lease.token, held_for }
             }
-            Wish::Release { .. } => Reply::Accepted,
+            Wish::Release { .. } | Wish::Forgo { .. } => Reply::Accepted,
         };
         self.end_errand(id, Ok(reply));
+    }
+
+    /// Whoever asked has gone. What wants a lease wants it no more; what gives one back goes on. Where its own swap is under way,
+    /// that may be won yet.
+    pub(super) fn abandon_errand(&mut self, ticket: Ticket) {
+        if self.agreeing.is_unused() {
+            return;
+        }
+        let mut errands = self.agreeing.leasing.errands.iter_mut();
+        let Some((id, errand)) = errands.find(|(_, errand)| errand.ticket == ticket) else { return };
+        let id = *id;
+        match errand.contender.wish() {
+            Wish::Acquire { .. } if errand.due.is_none() && errand.offered.is_some() => errand.is_abandoned = true,
+            Wish::Acquire { .. } => self.end_late(id, Vec::new()),
+            Wish::Renew { .. } | Wish::Release { .. } | Wish::Forgo { .. } => {}
+        }
+    }
+
+    /// It has won, at a version, what nobody waits for any more. Where nobody knows whether it has, the lease runs out by itself:
+    /// the same holder may have got it through another node, and know.
+    fn forgo(&mut self, id: u64, version: u64) {
+        let now = self.fx.now.instant;
+        let Some(errand) = self.agreeing.leasing.errands.get_mut(&id) else { return };
+        let Some((lease, _)) = errand.offered.take() else { return };
+        errand.is_abandoned = false;
+        errand.contender = Contender::new(lease.holder, Wish::Forgo { token: version });
+        (errand.seen, errand.doubt, errand.deadline) = ((version, lease, true), None, now + STEP_TIMEOUT);
+        self.judge_lease(id);
     }
 
     /// Its time is over.
@@ -305,7 +366,9 @@ impl Node {
     pub(super) fn note_lease(&mut self, register: &str, before: &Lease, version: u64, value: Option<&Value>) {
         let Some(name) = lease_name(register) else { return };
         let lease = Lease::read(version, value.map(|value| &**value));
-        if (before.holder, before.token) != (lease.holder, lease.token) {
+        let is_another = (before.holder, before.token) != (lease.holder, lease.token);
+        self.agreeing.leasing.note_heard(register, is_another, self.fx.now.wall);
+        if is_another {
             let (label, token, is_held) = (lease.label.clone(), lease.token, lease.is_held());
             self.fx.event(Event::Lease { lease: name.to_owned(), label, token, is_held });
         }

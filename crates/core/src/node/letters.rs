@@ -115,7 +115,7 @@ impl Node {
     /// Deviation from "no more bytes than came" (design §6): a member's claimed address may be written to by this
     /// node's own schedule before it is proven, because the claim came from inside the cluster; replies may not.
     pub(super) fn letter(&mut self, peer: NodeId, to: SocketAddr) -> Letter {
-        let packet = self.datagram(peer, self.config.mtu_bytes);
+        let packet = self.datagram(peer, self.datagram_max());
         let (via, class) = (Via::Datagram, Class::Other);
         Letter {
             to,
@@ -134,7 +134,7 @@ impl Node {
     /// A datagram in reply to one of `received` bytes.
     pub(super) fn reply_to(&mut self, peer: NodeId, to: SocketAddr, received: usize) -> Letter {
         let proven = self.members.is_proven(peer, to);
-        let limit = if proven { self.config.mtu_bytes } else { self.config.mtu_bytes.min(received) };
+        let limit = if proven { self.datagram_max() } else { self.datagram_max().min(received) };
         let packet = self.datagram(peer, limit);
         let allowance = (!proven).then_some(received);
         let (via, class) = (Via::Datagram, Class::Other);
@@ -166,7 +166,7 @@ impl Node {
             return false;
         }
         let fresh = match letter.via {
-            Via::Datagram => self.datagram(letter.peer, self.config.mtu_bytes),
+            Via::Datagram => self.datagram(letter.peer, self.datagram_max()),
             Via::Stream(_) => Packet::stream(),
         };
         let full = std::mem::replace(&mut letter.packet, fresh);
@@ -310,12 +310,17 @@ impl Node {
     pub(super) fn prove(&mut self, letter: &mut Letter) {
         self.members.prove(letter.peer, letter.to);
         if letter.allowance.take().is_some() && letter.via == Via::Datagram {
-            letter.packet.raise_limit(self.config.mtu_bytes);
+            letter.packet.raise_limit(self.datagram_max());
         }
+    }
+
+    /// The longest datagram, before the driver adds to it.
+    pub(super) fn datagram_max(&self) -> usize {
+        self.config.mtu_bytes - self.identity.overhead.datagram
     }
 
     /// The room that a datagram has for frames.
     pub(super) fn frames_max(&self) -> usize {
-        self.config.mtu_bytes - ENVELOPE_BYTES
+        self.datagram_max() - ENVELOPE_BYTES
     }
 }

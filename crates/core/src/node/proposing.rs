@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agreeing::{Agreeing, Due};
+use super::voting::Way;
 use super::{Node, Phase};
 use crate::agreement::space::{Founding, Register};
 use crate::agreement::statement::{FoundingId, Says};
@@ -90,6 +91,14 @@ impl Agreeing {
         }
     }
 
+    /// A register was deleted and forgotten: it counts from the beginning, and is at that version now.
+    pub(super) fn begin_anew(&mut self, register: &str, version: u64) {
+        if let Some(part) = self.parts.get_mut(register) {
+            part.version = part.version.min(version);
+            part.proposer.begin_anew(version);
+        }
+    }
+
     /// This node's part in a register.
     pub(super) fn part(&mut self, register: &str) -> &mut Part {
         if !self.parts.contains_key(register) && self.parts.len() >= PARTS_MAX {
@@ -116,6 +125,7 @@ impl Node {
                 Step::Wait => break,
                 Step::Propose(proposal) => self.propose(founding, register, &proposal),
                 Step::Overtaken => self.step_back(register),
+                Step::BeganAnew(operations, version) => self.give_back(operations, version),
                 Step::Ended(mut ended) => {
                     // Whoever is told first is the first to ask again, with what the register holds now.
                     self.fx.rng.shuffle(&mut ended);
@@ -168,7 +178,7 @@ impl Node {
         let at = now + wait;
         self.agreeing.set_due(register, Some(at));
         let me = self.identity.id;
-        self.consider(founding, register, proposal, me, false);
+        self.consider(founding, register, proposal, Way::Straight(me));
     }
 
     /// What was proposed is decided, or given up: nobody is told of it any more.
@@ -275,7 +285,7 @@ impl Node {
         self.tell_voters(founding, &update);
         if let Some(proposal) = self.agreeing.part(register).proposer.proposal() {
             // This node's own disk may not have taken its vote.
-            self.consider(founding, register, &proposal, self.identity.id, false);
+            self.consider(founding, register, &proposal, Way::Straight(self.identity.id));
         }
         self.take_statement(&update.parts(), self.identity.id, true);
         let wait = (self.voters_patience(founding) * 2_u32.saturating_pow(tries.min(8))).min(PATIENCE_MAX);

@@ -8,7 +8,7 @@ use super::commands::invalid;
 use super::letters::Letter;
 use crate::effects::Timer;
 use crate::identity::{NodeId, Sequence, Tags, check_tags};
-use crate::io::{Event, QueryId, Refusal, Reply, Ticket};
+use crate::io::{Event, KEYS_QUERY, QueryId, Refusal, Reply, Ticket};
 use crate::queries::{self, Answer, Asked, Collects, Question};
 use crate::streams::Purpose;
 
@@ -27,7 +27,7 @@ impl Node {
         nearest: Option<usize>,
         timeout: Duration,
     ) -> Result<(), Refusal> {
-        if !(1..=255).contains(&name.len()) || name.starts_with('>') {
+        if !(1..=255).contains(&name.len()) || name.starts_with('>') && name != KEYS_QUERY {
             return Err(invalid("name", format!("{name:?}"), "1 to 255 bytes, the first not >"));
         }
         if payload.len() > queries::QUESTION_BYTES_MAX {

@@ -37,6 +37,19 @@ struct Draft {
     hot: bool,
 }
 
+impl Draft {
+    /// Somebody asks for it before it is durable.
+    fn note_asked(&mut self, way: Way) {
+        match way {
+            Way::Straight(asker) if !self.askers.contains(&asker) && self.askers.len() < ASKERS_MAX => {
+                self.askers.push(asker);
+            }
+            Way::Straight(_) => {}
+            Way::Gossip => self.hot = true,
+        }
+    }
+}
+
 /// The last vote about a register, durable or on its way.
 #[derive(Clone, Debug)]
 struct Working {
@@ -54,6 +67,8 @@ pub(super) struct Voting {
     pub(super) joining: Option<FoundingId>,
     /// It ends its part in a configuration once nothing is on its way to the disk; until then it does not vote.
     sealing: Option<FoundingId>,
+    /// In which foundings votes have run out while it was down: what it has sealed it did not know of that.
+    forgot: BTreeSet<FoundingId>,
     /// It has said more than it remembers: it votes no more.
     pub(super) is_stopped: bool,
     /// Below this nothing is accepted about registers without a vote.
@@ -75,16 +90,24 @@ impl Voting {
     }
 }
 
+/// By which way a proposal came, and the answer goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    /// From its proposer, who is told.
+    Straight(NodeId),
+    /// By gossip: everybody is told. Its proposer is not: anybody may have named it.
+    Gossip,
+}
+
+impl Way {
+    fn asker(self) -> Option<NodeId> {
+        if let Self::Straight(asker) = self { Some(asker) } else { None }
+    }
+}
+
 impl Node {
-    /// A proposal came, by whatever way. `asker` is told of the answer; everybody if `hot`.
-    pub(super) fn consider(
-        &mut self,
-        founding: FoundingId,
-        register: &str,
-        proposal: &Proposal,
-        asker: NodeId,
-        hot: bool,
-    ) {
+    /// A proposal came.
+    pub(super) fn consider(&mut self, founding: FoundingId, register: &str, proposal: &Proposal, way: Way) {
         if !self.votes_in(founding) {
             return;
         }
@@ -96,6 +119,7 @@ impl Node {
             // One who is behind is told; who is ahead tells by himself.
             if number < configuration.number
                 && let Some(configured) = known.configured().cloned()
+                && let Some(asker) = way.asker()
             {
                 self.tell_vote(asker, &configured);
             }
@@ -105,8 +129,8 @@ impl Node {
         let Some(since) = configuration.since(me).filter(|_| !is_sealed) else { return };
         let (held, birth) = self.last_vote(founding, register);
         match held.since(since).answer(proposal) {
-            Answer::Changed(vote) => self.draft_vote(founding, register, &vote, (birth, false), (asker, hot)),
-            Answer::Same | Answer::Refused => self.repeat_vote(founding, register, (held, birth), asker),
+            Answer::Changed(vote) => self.draft_vote(founding, register, &vote, (birth, false), way),
+            Answer::Same | Answer::Refused => self.repeat_vote(founding, register, (held, birth), way),
         }
     }
 
@@ -141,7 +165,7 @@ impl Node {
         register: &str,
         vote: &Vote,
         (birth, bury): (Option<u64>, bool),
-        (asker, hot): (NodeId, bool),
+        way: Way,
     ) {
         let Agreeing { voting, space, .. } = &mut *self.agreeing;
         let known = space.founding(founding);
@@ -162,31 +186,31 @@ impl Node {
         let voting = &mut self.agreeing.voting;
         let working = Working { vote: vote.clone(), born, token };
         voting.working.insert(register.into(), working);
-        let askers = if asker == self.identity.id { Vec::new() } else { vec![asker] };
-        voting.drafts.push_back(Draft { token, update, askers, hot });
+        let me = self.identity.id;
+        let askers = way.asker().filter(|asker| *asker != me).into_iter().collect();
+        voting.drafts.push_back(Draft { token, update, askers, hot: way == Way::Gossip });
     }
 
-    /// Who asks for what was answered before is told again, or once that is durable. Where only a floor was promised, that
-    /// becomes a vote: it has to be said somehow.
-    fn repeat_vote(&mut self, founding: FoundingId, register: &str, (held, birth): (Vote, Option<u64>), asker: NodeId) {
-        if asker == self.identity.id {
+    /// Who asks for what was answered before is told again, or once that is durable; by gossip everybody is, for the answer
+    /// that went straight may have been lost. Where only a floor was promised, that becomes a vote: it has to be said somehow.
+    fn repeat_vote(&mut self, founding: FoundingId, register: &str, (held, birth): (Vote, Option<u64>), way: Way) {
+        if way == Way::Straight(self.identity.id) {
             return;
         }
         if let Some(working) = self.agreeing.voting.working.get(register) {
             let token = working.token;
             let draft = self.agreeing.voting.drafts.iter_mut().find(|draft| draft.token == token);
-            if let Some(draft) = draft
-                && !draft.askers.contains(&asker)
-                && draft.askers.len() < ASKERS_MAX
-            {
-                draft.askers.push(asker);
+            if let Some(draft) = draft {
+                draft.note_asked(way);
             }
             return;
         }
         let known = self.agreeing.space.founding(founding).and_then(|known| known.register(register));
-        match known.and_then(|known| known.vote_of(self.identity.id)).cloned() {
-            Some(update) => self.tell_vote(asker, &update),
-            None => self.draft_vote(founding, register, &held, (birth, false), (asker, false)),
+        match (known.and_then(|known| known.vote_of(self.identity.id)).cloned(), way) {
+            (Some(update), Way::Straight(asker)) => self.tell_vote(asker, &update),
+            (Some(update), Way::Gossip) if self.rumors.is_hot(update.id) => {}
+            (Some(update), Way::Gossip) => self.heat(update, 0, None),
+            (None, _) => self.draft_vote(founding, register, &held, (birth, false), way),
         }
     }
 
@@ -296,7 +320,7 @@ impl Node {
             {
                 // It was forgotten everywhere but there: the floor takes its place, and is forgotten in its turn.
                 let me = self.identity.id;
-                self.draft_vote(statement.founding, register, &last, (None, true), (me, false));
+                self.draft_vote(statement.founding, register, &last, (None, true), Way::Straight(me));
             }
             return is_held.is_none_or(|held| held >= statement.version(update.forget));
         }
@@ -343,7 +367,7 @@ impl Node {
         let holds_it = |voter| votes.get(&voter).is_some_and(|vote| vote.accepted_ballot() == own.accepted_ballot());
         if is_deleted(own) && configuration.members().all(holds_it) {
             let vote = own.clone();
-            self.draft_vote(founding, register, &vote, (Some(born), true), (me, false));
+            self.draft_vote(founding, register, &vote, (Some(born), true), Way::Straight(me));
         }
     }
 
@@ -372,9 +396,21 @@ impl Node {
         for update in self.agreeing.space.fade(self.fx.now.wall) {
             self.rumors.cool(update.id);
             self.note_buried(&update);
+            self.note_forgotten(&update);
             if matches!(update.statement().says, Says::Vote { voter, .. } if voter == self.identity.id) {
                 self.seal_anew(update.statement().founding);
             }
+        }
+    }
+
+    /// Once nothing is known of a register any more it is as good as new.
+    fn note_forgotten(&mut self, update: &Update) {
+        let statement = update.statement();
+        let Says::Vote { register, .. } = statement.says else { return };
+        let agreeing = &mut *self.agreeing;
+        let known = agreeing.space.founding(statement.founding).and_then(|known| known.register(register));
+        if known.is_none_or(|known| known.votes().is_empty()) {
+            agreeing.begin_anew(register, 0);
         }
     }
 
@@ -410,6 +446,9 @@ impl Node {
         let foundings: Vec<FoundingId> = self.agreeing.space.foundings().map(|(id, _)| id).collect();
         for founding in foundings {
             self.on_configured(founding);
+            if self.agreeing.voting.forgot.remove(&founding) {
+                self.seal_anew(founding);
+            }
         }
     }
 
@@ -432,6 +471,7 @@ impl Node {
         }
         for update in self.agreeing.space.fade(now) {
             self.note_buried(&update);
+            self.agreeing.voting.forgot.insert(update.statement().founding);
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use rumormill_core::config::View;
 use rumormill_core::io::{Command, StreamId, Ticket};
 use rumormill_core::{
-    Channel, Config, ConfigBuilder, Identity, Input, Instant, Node, NodeId, Now, Output, Stored, Tags, Wall,
+    Channel, Config, ConfigBuilder, Identity, Input, Instant, Node, NodeId, Now, Output, Overhead, Stored, Tags, Wall,
 };
 
 pub(crate) const HEADER: usize = 30;
@@ -30,6 +30,7 @@ pub(crate) fn node(number: u8, config: Config) -> Node {
         secret: None,
         stored: Stored::default(),
         durable: false,
+        overhead: Overhead::default(),
     };
     Node::new(identity, config, u64::from(number), now(0))
 }
@@ -49,7 +50,11 @@ pub(crate) fn datagrams(outputs: Vec<Output>) -> Vec<(SocketAddr, Vec<u8>)> {
 /// Two nodes that know each other, after a join over a stream that is carried by hand: number 2 at the joiner,
 /// number 1 at the contact.
 pub(crate) fn acquainted(config: fn() -> Config) -> (Node, Node) {
-    let mut nodes = [node(1, config()), node(2, config())];
+    acquaint([node(1, config()), node(2, config())])
+}
+
+/// Has number 2 join number 1.
+pub(crate) fn acquaint(mut nodes: [Node; 2]) -> (Node, Node) {
     for node in &mut nodes {
         drain(node);
     }

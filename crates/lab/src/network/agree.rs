@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rumormill_core::agreement::{Change, Expected, Outcome, Value};
 use rumormill_core::io::Ticket;
-use rumormill_core::{Command, NodeId, Refusal, Reply};
+use rumormill_core::{Command, Input, NodeId, Refusal, Reply};
 
 use super::Network;
 use crate::{Failure, micros};
@@ -80,6 +80,11 @@ impl Network {
     /// Has a node release a lease.
     pub fn release(&mut self, node: usize, lease: &str, (holder, token): (u64, u64)) -> Ticket {
         self.command(node, Command::Release { lease: lease.to_owned(), holder, token, timeout: OPERATION_TIMEOUT })
+    }
+
+    /// Whoever gave a node a command has gone, and does not wait for its result.
+    pub fn abandon(&mut self, node: usize, ticket: Ticket) {
+        self.give(node, Input::Abandoned { ticket });
     }
 
     /// When, in virtual time, a node's monotonic clock has gone on by so much from a moment on.

@@ -37,6 +37,7 @@ impl Trace {
             }
             Input::StreamWritten { stream } => self.pair(at, node, 4, stream.0),
             Input::StreamClosed { stream } => self.pair(at, node, 5, stream.0),
+            Input::StreamRefused { stream } => self.pair(at, node, 10, stream.0),
             Input::Timeout => self.head(at, node, 6),
             Input::Persisted { token } => self.pair(at, node, 7, token.0),
             Input::PersistFailed { token, reason } => {
@@ -47,6 +48,7 @@ impl Trace {
                 self.pair(at, node, 9, ticket.0);
                 self.bytes(format!("{command:?}").as_bytes());
             }
+            Input::Abandoned { ticket } => self.pair(at, node, 10, ticket.0),
         }
     }
 

@@ -10,8 +10,11 @@ use super::uptime;
 
 /// A lease is renewed when this part of it is over.
 pub const RENEWED_AFTER: u32 = 3;
-/// How often a holder looks at its clock: it may have stood still.
-const LOOKED_EVERY: Duration = Duration::from_millis(100);
+/// What goes on under a lease ends before it does, by this part of it and at least so much: ending takes time.
+const MARGIN_PART: u32 = 50;
+const MARGIN_MIN: Duration = Duration::from_millis(100);
+/// How often a holder looks at its clock: it may have stood still. Well below the margin.
+const LOOKED_EVERY: Duration = Duration::from_millis(20);
 
 /// What a try to renew a lease came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,6 +30,7 @@ pub enum Renewal {
 /// Renews a lease until it is lost, or this is dropped; then it runs out by itself.
 #[derive(Debug)]
 pub struct Renewing {
+    ttl: Duration,
     /// When it runs out, by [`uptime`]; nothing once it is lost.
     until: watch::Receiver<Option<Duration>>,
     task: JoinHandle<()>,
@@ -42,7 +46,7 @@ impl Renewing {
     {
         let (told, until) = watch::channel(Some(until));
         let task = tokio::spawn(go_on(ttl, told, renew));
-        Self { until, task }
+        Self { ttl, until, task }
     }
 
     /// For how long it is held yet, if it is not renewed; nothing if it is lost.
@@ -51,12 +55,23 @@ impl Renewing {
         until?.checked_sub(uptime()).filter(|left| !left.is_zero())
     }
 
-    /// Waits until it is lost; this may return a moment later.
+    /// For how long what goes on under it may go on: a fiftieth of the lease less than it is held, and at least 100 ms.
+    pub fn usable_for(&self) -> Duration {
+        self.held_for().unwrap_or_default().saturating_sub((self.ttl / MARGIN_PART).max(MARGIN_MIN))
+    }
+
+    /// Waits until what goes on under it may go on no longer.
     pub async fn lost(&self) {
         let mut until = self.until.clone();
-        while self.held_for().is_some() {
+        loop {
+            let look = self.usable_for().min(LOOKED_EVERY);
+            if look.is_zero() {
+                return;
+            }
             // An error says that nobody renews it any more; then it runs out.
-            timeout(LOOKED_EVERY, until.changed()).await.ok();
+            if let Ok(Err(_)) = timeout(look, until.changed()).await {
+                sleep(look).await;
+            }
         }
     }
 

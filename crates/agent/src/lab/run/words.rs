@@ -59,7 +59,11 @@ fn messages(messages: &[Message]) -> Option<String> {
     let redundancy = mean_of(messages, |message| message.redundancy);
     let who = match messages.len() - complete {
         0 => format!("{}, each with every node", count(messages.len() as u64, "message")),
-        some => format!("{}, {some} of them not with every node", count(messages.len() as u64, "message")),
+        some => format!(
+            "{}, {some} of them not with every node, the least spread one with {}",
+            count(messages.len() as u64, "message"),
+            spread_least(messages)
+        ),
     };
     let slowest = messages.iter().filter_map(|message| message.last).reduce(f64::max);
     let Some((slowest, mean)) = slowest.zip(mean(messages.iter().filter_map(|message| message.average))) else {
@@ -70,6 +74,13 @@ fn messages(messages: &[Message]) -> Option<String> {
         short(mean),
         short(slowest),
     ))
+}
+
+/// How far the message came that came to the smallest part of the nodes.
+fn spread_least(messages: &[Message]) -> String {
+    let least = messages.iter().min_by(|a, b| (a.reached * b.alive).cmp(&(b.reached * a.alive)));
+    let thousands = |number: usize| print::thousands(number as u64);
+    least.map_or_else(String::new, |it| format!("{} of {} nodes", thousands(it.reached), thousands(it.alive)))
 }
 
 fn mean_of(messages: &[Message], of: impl Fn(&Message) -> Option<f64>) -> String {
