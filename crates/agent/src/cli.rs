@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Gauge(Gauge),
     /// Find out what the values of a gauge on all agents are together: the agents work it out among themselves
     Aggregate(Aggregate),
+    /// Print how long a packet and its answer take between two members
+    Rtt(Rtt),
     /// Change what this agent says about itself
     #[command(subcommand)]
     Tags(Tags),
@@ -103,6 +105,8 @@ pub(crate) enum Command {
     Keys(Keys),
     /// Show what the agent is and how it fares
     Info(Info),
+    /// Tell why the agent holds a member for what it is: who missed it, who accused it, what would change that
+    Why(Why),
     /// Follow the agent's log
     Logs(Logs),
     /// Make the network worse on purpose, where agents run with --allow-faults
@@ -390,6 +394,31 @@ pub(crate) struct Query {
     /// Ask only members with this tag; may be given often
     #[arg(long = "tag", value_name = "K=V", value_parser = key_value)]
     pub(crate) tags: Vec<(String, String)>,
+    /// Ask only the N members nearest to the agent by round trip, itself not counted: 1 to 64
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) nearest: Option<u8>,
+}
+
+/// `rumor why`
+#[derive(Args, Debug)]
+pub(crate) struct Why {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// A member, by name or id; also one that is not listed any more, for as long as it is remembered
+    pub(crate) name: String,
+}
+
+/// `rumor rtt`
+#[derive(Args, Debug)]
+pub(crate) struct Rtt {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// A member, by name or id
+    #[arg(value_name = "A")]
+    pub(crate) first: String,
+    /// Another one; without it, the agent itself
+    #[arg(value_name = "B")]
+    pub(crate) second: Option<String>,
 }
 
 /// `rumor answer`

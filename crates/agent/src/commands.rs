@@ -12,10 +12,12 @@ mod lease;
 mod lock;
 mod members;
 mod queries;
+mod rtt;
 mod tags;
 mod terminal;
 mod topics;
 mod watch;
+mod why;
 
 use std::io;
 
@@ -73,9 +75,11 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::Elect(flags) => elect::run(&flags, output),
         Command::Gauge(flags) => gauges::set(&flags, output),
         Command::Aggregate(flags) => gauges::aggregate(&flags, output),
+        Command::Rtt(flags) => rtt::show(&flags, output),
         Command::Tags(command) => tags::run(command, output),
         Command::Keys(command) => keys::run(command, output),
         Command::Info(flags) => info::show(&flags, output),
+        Command::Why(flags) => why::show(&flags, output),
         Command::Logs(flags) => info::logs(&flags, output),
         Command::Fault(command) => fault::run(command, output),
         Command::Lab(command) => lab::run(command, output),

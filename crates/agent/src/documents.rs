@@ -5,6 +5,7 @@ mod gauges;
 mod keys;
 mod leases;
 mod registers;
+mod why;
 
 use std::collections::BTreeMap;
 
@@ -16,11 +17,12 @@ pub(crate) use keys::{KeyChangeDocument, KeyDocument, KeygenDocument, SealingInf
 pub(crate) use leases::{ElectionDocument, LeaseDocument, LeaseRequest};
 pub(crate) use registers::{AgreementDocument, RegisterDocument, SwapDocument, VoterDocument, VotersChange};
 use rumormill::data::Revision;
-use rumormill::{Answer, Received, Summary, TraceLine};
+use rumormill::{Answer, Received, RoundTrip, Summary, TraceLine};
 use rumormill_core::stats::MemberCounts;
 use rumormill_core::{Member, Refusal};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+pub(crate) use why::WhyDocument;
 
 /// What a command prints that has nothing else to say.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
@@ -52,6 +54,26 @@ pub(crate) struct MemberDocument {
     pub(crate) protocol: Protocol,
     /// In which view of the agent it is: `full`, `active` or `passive`. Of one in the passive view only id and address are known.
     pub(crate) view: String,
+}
+
+/// How long a packet and its answer take between two members.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub(crate) struct RoundTripDocument {
+    /// One of them.
+    pub(crate) from: String,
+    /// The other.
+    pub(crate) to: String,
+    /// In seconds.
+    pub(crate) rtt: f64,
+    /// `measured` by the agent, or `estimated` from where both are.
+    pub(crate) kind: String,
+}
+
+impl RoundTripDocument {
+    pub(crate) fn new(from: String, to: String, found: RoundTrip) -> Self {
+        let kind = if found.measured { "measured" } else { "estimated" };
+        Self { from, to, rtt: found.rtt.as_secs_f64(), kind: kind.to_owned() }
+    }
 }
 
 impl From<&Member> for MemberDocument {
@@ -562,6 +584,7 @@ impl From<Refusal> for Problem {
             Refusal::Unknown { .. } => Self::new("absent", detail),
             Refusal::StillAlive { .. } => Self::new("still_alive", detail),
             Refusal::Alone => Self::new("alone", detail),
+            Refusal::NotLocated { .. } => Self::new("not_located", detail),
             Refusal::Leaving => Self::new("leaving", detail),
             Refusal::NotStored { .. } => Self::new("not_stored", detail),
             Refusal::NotDurable => Self::new("not_durable", detail),

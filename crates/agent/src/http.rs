@@ -19,9 +19,11 @@ mod openapi;
 mod problem;
 mod queries;
 mod registers;
+mod rtt;
 mod stream;
 mod topics;
 mod watch;
+mod why;
 
 pub(crate) use guard::Guard;
 pub(crate) use listener::{Listener, tls};
@@ -82,6 +84,8 @@ fn router(agent: Agent, guard: Guard) -> Router {
         .route("/tags", get(members::tags).patch(members::change_tags))
         .route("/topics/{topic}", get(topics::subscribe).post(topics::publish))
         .route("/topics/{topic}/{origin}/{sequence}/trace", get(topics::trace))
+        .route("/rtt", get(rtt::rtt))
+        .route("/why/{name}", get(why::why))
         .route("/queries/{name}", post(queries::ask))
         .route("/queries/{name}/questions", get(queries::questions))
         .route("/queries/{name}/questions/{question}", post(queries::answer))

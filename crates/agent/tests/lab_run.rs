@@ -57,6 +57,7 @@ fn the_document_has_the_agreed_shape() {
         "false_positives",
         "suspicions",
         "per_node",
+        "estimate_error",
         "events",
         "events_per_second",
         "elapsed",

@@ -134,3 +134,75 @@ fn the_agents_of_dev_end_with_it_however_it_ends() {
         watch.wait_for_end();
     }
 }
+
+#[test]
+fn an_agent_tells_why_a_member_that_was_killed_is_dead() {
+    let mut killed = Agent::start("n1", &[]);
+    let [second, third, fourth] = ["n2", "n3", "n4"].map(|name| Agent::join(name, &killed, &[]));
+    until_all_know_all(&[&killed, &second, &third, &fourth]);
+    let calm = second.ask(&["why", "n1"]);
+    assert_eq!((&calm["state"], &calm["steps"]), (&"alive".into(), &serde_json::json!([])));
+    assert_eq!(calm["next"]["what"], "suspected");
+    assert!(second.said(&["why", "n1"]).1.contains("nothing out of the ordinary"), "{calm}");
+
+    killed.process.kill();
+    let mut accusers = std::collections::BTreeSet::new();
+    for agent in [&second, &third, &fourth] {
+        agent.wait_for("failed", &killed);
+        let why = agent.ask(&["why", "n1"]);
+        assert_eq!(
+            (&why["name"], &why["state"], &why["id"]),
+            (&"n1".into(), &"dead".into(), &killed.id.as_str().into())
+        );
+        assert_eq!(why["next"]["what"], "forgotten", "{why}");
+        let steps = why["steps"].as_array().unwrap();
+        let at: Vec<f64> = steps.iter().map(|step| step["at"].as_f64().unwrap()).collect();
+        assert!(at.is_sorted() && !at.is_empty(), "{why}");
+        assert_eq!(steps.last().unwrap()["what"], "failed", "{why}");
+        let of = |what: &'static str| steps.iter().filter(move |step| step["what"] == what);
+        assert!(of("suspected").count() >= 1, "{why}");
+        assert!(of("probe_failed").all(|step| step["by"] == agent.name.as_str()), "{why}");
+        accusers.extend(of("probe_failed").chain(of("accused")).map(|step| step["by"].as_str().unwrap().to_owned()));
+        let (code, told, _) = agent.said(&["why", "n1"]);
+        assert!(code == 0 && told.starts_with("n1 is dead for ") && told.contains("suspect, by "), "{told}");
+    }
+    assert!(!accusers.is_empty() && accusers.iter().all(|name| ["n2", "n3", "n4"].contains(&&**name)), "{accusers:?}");
+    assert_eq!(second.said(&["why", "nobody"]).0, 1);
+}
+
+#[test]
+fn any_agent_tells_how_long_it_takes_between_members_and_asks_those_nearest() {
+    let a = Agent::start("a", &[]);
+    let [b, c] = ["b", "c"].map(|name| Agent::join(name, &a, &[]));
+    until_all_know_all(&[&a, &b, &c]);
+    // Each pings all others in its first seconds.
+    let measured = loop {
+        let (code, out, _) = a.said(&["rtt", "b", "--json"]);
+        let document: serde_json::Value = serde_json::from_str(&out).unwrap_or_default();
+        if document["kind"] == "measured" {
+            break document;
+        }
+        assert!([0, 3].contains(&code), "before the first pings it is not known where they are");
+    };
+    assert_eq!((&measured["from"], &measured["to"]), (&"a".into(), &"b".into()));
+    assert!((1e-6..1.0).contains(&measured["rtt"].as_f64().unwrap()), "{measured}");
+    let between = loop {
+        let (code, out, _) = a.said(&["rtt", "b", c.id.as_str(), "--json"]);
+        if code == 0 {
+            break serde_json::from_str::<serde_json::Value>(&out).unwrap();
+        }
+    };
+    assert_eq!((&between["from"], &between["to"], &between["kind"]), (&"b".into(), &"c".into(), &"estimated".into()));
+    assert!((1e-6..1.0).contains(&between["rtt"].as_f64().unwrap()), "{between}");
+    let (code, line, _) = a.said(&["rtt", "b", "c"]);
+    assert!(code == 0 && line.contains("between b and c (estimated)"), "{line}");
+    assert_eq!(a.said(&["rtt", "nobody"]).0, 1);
+    assert_eq!(a.said(&["rtt", "a"]).0, 2, "from itself to itself");
+
+    let (code, out, _) = a.said(&["query", "ping", "--nearest", "1", "--json"]);
+    let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [answer, end] = &lines[..] else { panic!("one answer and the end: {out}") };
+    assert!(code == 0 && ["b", "c"].contains(&answer["from"].as_str().unwrap()), "{out}");
+    assert_eq!((&end["asked"], &end["answered"]), (&1.into(), &1.into()));
+    assert_eq!(a.said(&["query", "ping", "--nearest", "65"]).0, 2);
+}

@@ -51,7 +51,18 @@ pub(crate) enum Step {
     /// Ask others, and try a stream.
     Indirect { target: NodeId, address: SocketAddr },
     /// It failed.
-    Failed { target: NodeId, purpose: Purpose },
+    Failed { target: NodeId, purpose: Purpose, missed: Missed },
+}
+
+/// What a probe that failed went through.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Missed {
+    /// Pings sent to the target.
+    pub(crate) pings: u32,
+    /// Others that were asked to ping it.
+    pub(crate) helpers: usize,
+    /// How many of those said that it does not answer them either.
+    pub(crate) nacks: usize,
 }
 
 /// A probe that succeeded.
@@ -262,7 +273,8 @@ impl Detector {
             self.round_trip.sample(took);
         }
         self.note_heard(probe.target);
-        let rtt = (probe.attempts == 1).then_some(took);
+        // Karn's rule: of a ping that was sent again nobody knows which one was answered.
+        let rtt = (probe.attempts == 1 && probe.indirect.is_none()).then_some(took);
         Some(Acked { target: probe.target, purpose: probe.purpose, rtt })
     }
 
@@ -301,7 +313,9 @@ impl Detector {
         self.worsen(u32::from(missed > 0), config);
         self.burst = (self.burst * 2).min(BURST_MAX);
         self.heard.retain(|heard| *heard != probe.target);
-        Step::Failed { target: probe.target, purpose: probe.purpose }
+        let (helpers, nacks) = probe.indirect.map_or((0, 0), |indirect| (indirect.relays.len(), indirect.nacks.len()));
+        let missed = Missed { pings: probe.attempts, helpers, nacks };
+        Step::Failed { target: probe.target, purpose: probe.purpose, missed }
     }
 
     /// This node had to contradict a suspicion, or was slow: Lifeguard §IV-A.
@@ -412,6 +426,11 @@ impl Detector {
         self.suspicions.get(&member)?.accusers.first().copied()
     }
 
+    /// How many accuse a member, as far as they count.
+    pub(crate) fn accusers(&self, member: NodeId) -> usize {
+        self.suspicions.get(&member).map_or(0, |suspicion| suspicion.accusers.len())
+    }
+
     /// A member has just said that it is alive: pings that went to its earlier self judge nobody.
     pub(crate) fn abandon(&mut self, target: NodeId, fx: &mut Effects) {
         let pending: Vec<u16> =
@@ -430,7 +449,8 @@ impl Detector {
         fx.cancel(Timer::Verdict(member));
     }
 
-    fn next_number(&mut self) -> u16 {
+    /// A number for a ping that no other ping under way has.
+    pub(crate) fn next_number(&mut self) -> u16 {
         loop {
             self.number = self.number.wrapping_add(1);
             if self.probe(self.number).is_none() && !self.relays.contains_key(&self.number) {

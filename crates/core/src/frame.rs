@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::aggregate::count::Share;
 use crate::config::is_name;
+use crate::coordinates::Coordinate;
 use crate::identity::{NodeId, Sequence};
 use crate::io::QueryId;
 use crate::overlay::Peer;
@@ -57,8 +58,10 @@ pub(crate) const KIND_PROPOSE: u8 = 0x33;
 pub(crate) const KIND_VOTE: u8 = 0x34;
 pub(crate) const KIND_FORWARD: u8 = 0x35;
 pub(crate) const KIND_OUTCOME: u8 = 0x36;
+pub(crate) const KIND_LOCATE: u8 = 0x37;
 pub(crate) const KIND_GAUGE: u8 = 0x38;
 pub(crate) const KIND_GAUGED: u8 = 0x39;
+pub(crate) const KIND_LOCATED: u8 = 0x3a;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -206,6 +209,10 @@ pub(crate) enum Frame<'a> {
     Return { number: u32, answer: ReturnRef<'a> },
     /// I take that one further.
     Returned { number: u32 },
+    /// Tell me where you are, with the ack to the ping before this.
+    Locate,
+    /// Here.
+    Located(Coordinate),
     /// Of a newer minor version, or about a space that this version does not have; or padding.
     Unknown,
 }
@@ -492,6 +499,8 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_GAUGED => Frame::Gauged { epoch: read_query(&mut content)?, number: content.u16()?, flows: content },
         KIND_SIZE => Frame::Size(f32::from_bits(content.u32()?)),
         KIND_RETURN => Frame::Return { number: content.u32()?, answer: ReturnRef::read(content)? },
+        KIND_LOCATE => Frame::Locate,
+        KIND_LOCATED => Frame::Located(Coordinate::read(&mut content)?),
         KIND_RETURNED => Frame::Returned { number: content.u32()? },
         _ => Frame::Unknown,
     };

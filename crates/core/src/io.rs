@@ -134,6 +134,9 @@ pub enum Command {
         payload: Vec<u8>,
         /// Only members with these tags are asked.
         filter: Tags,
+        /// Only so many of them, those nearest to this node by round trip, itself not counted: 1 to 64. With a partial view
+        /// they are neighbours.
+        nearest: Option<usize>,
         /// How long answers are waited for.
         timeout: Duration,
     },
@@ -240,6 +243,16 @@ pub enum Command {
         /// With which token.
         token: u64,
         /// How long it may take.
+        timeout: Duration,
+    },
+    /// Find out how long a packet and its answer take between two nodes. Ends as [`Reply::RoundTrip`]: at once if this node is one of
+    /// them and has measured it, or knows where both are; otherwise those two are asked where they are.
+    RoundTrip {
+        /// From whom; with a full view a member.
+        from: NodeId,
+        /// To whom.
+        to: NodeId,
+        /// How long answers are waited for.
         timeout: Duration,
     },
     /// Give a lease back that was acquired for somebody who has gone without hearing of it, unless it was renewed or acquired
@@ -657,6 +670,13 @@ pub enum Reply {
     },
     /// What an epoch of a gauge has found.
     Aggregated(Box<Found>),
+    /// How long it takes there and back.
+    RoundTrip {
+        /// This.
+        rtt: Duration,
+        /// Whether it was measured, smoothed over some pings; else it is estimated.
+        measured: bool,
+    },
     /// Data can be changed so.
     Checked {
         /// By how many bytes the store would grow, with what was to be written first.
@@ -801,6 +821,12 @@ pub enum Refusal {
         what: &'static str,
         /// By which name.
         name: String,
+    },
+    /// Nothing is known of where nodes are: they did not say in time, or have measured too little.
+    #[error("it is not known where {} {}", list(.nodes), if .nodes.len() == 1 { "is" } else { "are" })]
+    NotLocated {
+        /// Which.
+        nodes: Vec<NodeId>,
     },
     /// The member is alive, and `force` was not given.
     #[error("{name} is {state}; only dead and left members are removed unless forced")]

@@ -10,6 +10,7 @@ mod averaging;
 mod claims;
 mod commands;
 mod exchanging;
+mod explaining;
 mod forwarding;
 mod founding;
 mod gauging;
@@ -18,6 +19,7 @@ mod intake;
 mod joining;
 mod leasing;
 mod letters;
+mod locating;
 mod overlaying;
 mod planting;
 mod probing;
@@ -41,6 +43,7 @@ use crate::budget::Budget;
 use crate::clock;
 use crate::config::{Config, View};
 use crate::contacts::Contacts;
+use crate::coordinates::{Place, Whereabouts};
 use crate::data::{Change, Data, Position, Shelf};
 use crate::detector::Detector;
 use crate::effects::{Effects, Timer};
@@ -58,6 +61,7 @@ use crate::queries::Queries;
 use crate::rumors::Rumors;
 use crate::seldom::Seldom;
 use crate::stats::{Counters, MemberCounts};
+use crate::story::Stories;
 use crate::streams::Streams;
 use crate::time::{Instant, Now, Seconds};
 use crate::update::{Interner, UpdateId};
@@ -114,6 +118,9 @@ pub struct Node {
     fx: Effects,
     members: Members,
     detector: Detector,
+    place: Place,
+    /// Of others, with a full view.
+    whereabouts: Seldom<Whereabouts>,
     rumors: Rumors,
     messages: Messages,
     data: Data,
@@ -136,8 +143,9 @@ pub struct Node {
     /// Nothing until the first statement comes in.
     agreeing: WhenUsed,
     gauging: Seldom<Gauging>,
-    doubts: BTreeMap<NodeId, Doubt>,
-    wants: BTreeMap<UpdateId, Want>,
+    doubts: Seldom<BTreeMap<NodeId, Doubt>>,
+    stories: Seldom<Stories>,
+    wants: Seldom<BTreeMap<UpdateId, Want>>,
     warned: Few<&'static str, Instant>,
     /// Updates are looked through again from this second on.
     fade_at: Seconds,
@@ -200,6 +208,8 @@ impl Node {
             raised_at: None,
             members: Members::new(identity.id, listed_as, now.wall),
             detector: Detector::new(first_number),
+            place: Place::default(),
+            whereabouts: Seldom::new(),
             rumors: Rumors::new(&config),
             messages: Messages::new(now.wall),
             data: Data::new(identity.session, secret, interner.clone(), &config, now.wall),
@@ -221,8 +231,9 @@ impl Node {
             averaging: Averaging::new(now.instant),
             agreeing: WhenUsed::default(),
             gauging: Seldom::new(),
-            doubts: BTreeMap::new(),
-            wants: BTreeMap::new(),
+            doubts: Seldom::new(),
+            stories: Seldom::new(),
+            wants: Seldom::new(),
             warned: Few::new(),
             fade_at: now.wall.seconds(),
             identity,
@@ -413,6 +424,8 @@ impl Node {
             Frame::Gauged { epoch, number, flows } => self.on_gauged(epoch, number, flows, letter),
             Frame::Return { number, answer } => self.on_return(number, &answer, letter),
             Frame::Returned { number } => self.on_returned(number, letter.peer),
+            Frame::Locate => self.on_locate(letter),
+            Frame::Located(coordinate) => self.on_located(coordinate, letter),
             Frame::Unknown => {}
             Frame::Answered { sequence } => self.on_answered(Sequence(sequence), letter.peer),
         }
@@ -470,6 +483,7 @@ impl Node {
             slots.iter().filter_map(|slot| self.members.member(self.members.id_at(*slot))).collect();
         self.members.forget(&slots);
         for member in gone {
+            self.forget_story(member.id);
             self.tell(crate::io::MemberChange::Removed, self.identity.id, member);
         }
         let slots = self.messages.replica_mut().advance(now);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::aggregate::count::Share;
 use crate::aggregate::gauge::Holding;
+use crate::coordinates::Coordinate;
 use crate::frame::{self, Accusation, Neighbour, ONE_WAY, SketchHead, Space};
 use crate::identity::NodeId;
 use crate::io::QueryId;
@@ -296,6 +297,14 @@ impl Packet {
 
     pub(crate) fn size(&mut self, nodes: f32) {
         self.sized(frame::KIND_SIZE, |to| to.extend_from_slice(&nodes.to_le_bytes()));
+    }
+
+    pub(crate) fn locate(&mut self) {
+        self.sized(frame::KIND_LOCATE, |_| ());
+    }
+
+    pub(crate) fn located(&mut self, coordinate: &Coordinate) {
+        self.sized(frame::KIND_LOCATED, |to| coordinate.write(to));
     }
 
     /// A frame of the agreement space, of that kind.

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::coordinates::Coordinate;
 use crate::identity::{NodeId, Sequence, Tags};
-use crate::io::{QueryId, Ticket, TraceStep};
+use crate::io::{QueryId, Refusal, Reply, Ticket, TraceStep};
 use crate::returns::Returns;
 use crate::seldom::Vacant;
 use crate::time::{Instant, Wall};
@@ -19,6 +20,10 @@ pub(crate) const TRACE: &str = ">trace";
 pub(crate) const PING: &str = "ping";
 /// The name of the built-in query that begins an epoch of a gauge. Nobody answers: they average.
 pub(crate) const AGGREGATE: &str = ">aggregate";
+/// The name of the built-in query that asks members where they are.
+pub(crate) const LOCATE: &str = ">locate";
+/// Members that a question names at most.
+pub(crate) const NAMED_MAX: usize = 64;
 /// An answer is sent again after this long, so many times.
 pub(crate) const ANSWER_RETRY: Duration = Duration::from_millis(500);
 pub(crate) const ANSWER_TRIES: u32 = 4;
@@ -42,6 +47,8 @@ pub(crate) struct Question {
     pub(crate) name: String,
     pub(crate) payload: Vec<u8>,
     pub(crate) filter: Tags,
+    /// Only these are asked; all, if it names none.
+    pub(crate) named: Vec<NodeId>,
     /// Later than this nobody listens.
     pub(crate) until: Wall,
 }
@@ -56,6 +63,10 @@ impl Question {
             bytes.put_short_block(key.as_bytes());
             bytes.put_short_block(value.as_bytes());
         }
+        bytes.push(u8::try_from(self.named.len()).expect("checked where it was asked"));
+        for id in &self.named {
+            bytes.extend_from_slice(&id.0.to_le_bytes());
+        }
         bytes.extend_from_slice(&self.payload);
         bytes
     }
@@ -68,11 +79,17 @@ impl Question {
         for _ in 0..reader.u8()? {
             filter.insert(reader.short_text()?.to_owned(), reader.short_text()?.to_owned());
         }
-        Some(Self { name, payload: reader.rest().to_vec(), filter, until })
+        let named = (0..reader.u8()?).map(|_| reader.u64().map(NodeId)).collect::<Option<_>>()?;
+        Some(Self { name, payload: reader.rest().to_vec(), filter, named, until })
     }
 
-    /// Whether a node with these tags is asked.
-    pub(crate) fn is_for(&self, tags: &Tags) -> bool {
+    /// Whether that node, with these tags, is asked.
+    pub(crate) fn is_for(&self, id: NodeId, tags: &Tags) -> bool {
+        (self.named.is_empty() || self.named.contains(&id)) && self.has_tags(tags)
+    }
+
+    /// Whether nodes with these tags are asked.
+    pub(crate) fn has_tags(&self, tags: &Tags) -> bool {
         self.filter.iter().all(|(key, value)| tags.get(key) == Some(value))
     }
 }
@@ -108,11 +125,54 @@ pub(crate) fn read_trace_step(node: NodeId, bytes: &[u8]) -> Option<TraceStep> {
     Some(TraceStep { node, hop, from: (from != NodeId::NONE).then_some(from), at, payloads: reader.u32()? })
 }
 
+/// What is made of the answers to a question.
+#[derive(Debug)]
+pub(crate) enum Collects {
+    /// They are handed to the application as they come.
+    Answers,
+    /// They are steps of a trace.
+    Steps,
+    /// They are coordinates, of one or both of two nodes.
+    Coordinates(Box<Sought>),
+}
+
+/// A round trip that waits for coordinates.
+#[derive(Debug)]
+pub(crate) struct Sought {
+    pub(crate) ends: [NodeId; 2],
+    pub(crate) at: [Option<Coordinate>; 2],
+}
+
+impl Sought {
+    /// Somebody says where it is.
+    pub(crate) fn note(&mut self, from: NodeId, said: &[u8]) {
+        let coordinate = Coordinate::read(&mut Reader::new(said)).filter(Coordinate::is_known);
+        for (end, at) in self.ends.iter().zip(&mut self.at) {
+            if *end == from {
+                *at = coordinate.or(*at);
+            }
+        }
+    }
+
+    /// What that comes to, as far as it is known.
+    pub(crate) fn round_trip(&self) -> Result<Reply, Refusal> {
+        if let [Some(from), Some(to)] = &self.at {
+            return Ok(Reply::RoundTrip { rtt: from.round_trip_to(to), measured: false });
+        }
+        Err(Refusal::NotLocated { nodes: self.missing().collect() })
+    }
+
+    /// Those of whom it is not known where they are.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = NodeId> {
+        self.ends.iter().zip(&self.at).filter(|(_, at)| at.is_none()).map(|(end, _)| *end)
+    }
+}
+
 /// A question of this node.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) ticket: Ticket,
-    pub(crate) traces: bool,
+    pub(crate) collects: Collects,
     pub(crate) started: Instant,
     /// When it ends at the latest.
     pub(crate) ends: Instant,
@@ -204,10 +264,18 @@ mod tests {
     #[test]
     fn a_question_reads_back_and_selects_by_all_its_tags() {
         let filter = Tags::from([("role".to_owned(), "db".to_owned())]);
-        let question =
-            Question { name: "load".to_owned(), payload: b"x".to_vec(), filter, until: Wall::from_micros(7) };
+        let question = Question {
+            name: "load".to_owned(),
+            payload: b"x".to_vec(),
+            filter,
+            named: Vec::new(),
+            until: Wall::from_micros(7),
+        };
         assert_eq!(Question::read(&question.write()), Some(question.clone()));
-        assert!(!question.is_for(&Tags::new()));
-        assert!(question.is_for(&[("role", "db"), ("zone", "a")].map(|(k, v)| (k.to_owned(), v.to_owned())).into()));
+        let tags: Tags = [("role", "db"), ("zone", "a")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        assert!(question.is_for(NodeId(1), &tags) && !question.is_for(NodeId(1), &Tags::new()));
+        let question = Question { named: vec![NodeId(2), NodeId(3)], ..question };
+        assert_eq!(Question::read(&question.write()), Some(question.clone()));
+        assert!(question.is_for(NodeId(3), &tags) && !question.is_for(NodeId(1), &tags));
     }
 }

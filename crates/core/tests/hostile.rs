@@ -46,6 +46,25 @@ fn garbage_truncated_foreign_and_newer_datagrams_are_counted_by_cause_and_droppe
 }
 
 #[test]
+fn a_coordinate_that_nobody_asked_for_or_that_lies_too_far_away_is_counted_and_moves_nobody() {
+    let (mut node, mut peer) = acquainted(Config::default);
+    let (good, when) = next_datagram(&mut peer, is_ping);
+    let place = node.coordinate();
+    let mut give = |content: &[u8]| {
+        let datagram = [&good[..=HEADER], &frame(0x3a, content)].concat();
+        node.handle_input(when, Input::Datagram { from: address(2), bytes: &datagram });
+        drain(&mut node);
+        assert_eq!(node.coordinate(), place);
+        node.counters().dropped
+    };
+    let before = give(&[]);
+    let near = give(&[2, 2, 2, 90, 10]);
+    assert_eq!((near.unexpected, near.malformed), (before.unexpected + 1, before.malformed));
+    let far = give(&[&varint(30_000_000)[..], &[2, 2, 90, 10]].concat());
+    assert_eq!((far.unexpected, far.malformed), (near.unexpected, near.malformed + 1));
+}
+
+#[test]
 fn a_datagram_for_somebody_else_is_not_acked_but_answered_with_a_claim() {
     let (mut node, mut peer) = acquainted(Config::default);
     let (mut bytes, when) = next_datagram(&mut peer, is_ping);

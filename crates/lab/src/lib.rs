@@ -44,6 +44,7 @@ pub use network::failure::Failure;
 pub use network::link::Link;
 pub use network::measure::{Arrival, Change, End, Life, Measured, MessageKey, Note, Publication, Spread, Traffic};
 pub use network::options::Options;
+pub use network::place::EstimateError;
 pub use scenario::Scenario;
 pub use summary::{Summary, percent};
 

@@ -12,6 +12,7 @@ pub(crate) mod link;
 pub(crate) mod measure;
 mod observe;
 pub(crate) mod options;
+pub(crate) mod place;
 mod queue;
 mod run;
 mod streams;
@@ -34,6 +35,7 @@ use self::host::{Host, address, derived_seed};
 use self::link::{Cuts, Link};
 use self::measure::{End, Life, Measured, MessageKey, Publication, Traffic};
 use self::options::Options;
+use self::place::Place;
 use self::queue::{Queue, Turn};
 use self::run::Due;
 use self::streams::Connections;
@@ -319,7 +321,8 @@ impl Network {
             self.options.rate_drift_ppm,
             &mut self.rng,
         );
-        self.hosts.push(Host::new(NodeId::NONE, format!("n{node}"), clock));
+        let place = Place::drawn(self.seed, node);
+        self.hosts.push(Host::new(NodeId::NONE, format!("n{node}"), place, clock));
         self.take_new_id(node);
         self.measured.traffic.push(Traffic::default());
         let delay = self.below(micros(within) + 1);
@@ -333,7 +336,7 @@ impl Network {
     pub fn copy(&mut self, node: usize, contact: usize) -> usize {
         let copy = self.hosts.len();
         let Host { id, ref name, clock, ref disk, .. } = self.hosts[node];
-        let host = Host { disk: disk.clone(), ..Host::new(id, name.clone(), clock) };
+        let host = Host { disk: disk.clone(), ..Host::new(id, name.clone(), Place::drawn(self.seed, copy), clock) };
         self.hosts.push(host);
         self.by_id.entry(id).or_default().push(copy);
         self.measured.traffic.push(Traffic::default());
@@ -567,7 +570,10 @@ impl Network {
 
     /// Tells a node to ask those that have all of `filter`'s tags.
     pub fn query(&mut self, node: usize, name: &str, filter: Tags, timeout: Duration) -> Ticket {
-        self.command(node, Command::Query { name: name.to_owned(), payload: Vec::new(), filter, timeout })
+        self.command(
+            node,
+            Command::Query { name: name.to_owned(), payload: Vec::new(), filter, nearest: None, timeout },
+        )
     }
 
     /// Forgets what was measured so far.

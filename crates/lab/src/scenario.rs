@@ -67,6 +67,12 @@ pub struct Scenario {
     /// How much longer it may take.
     #[serde(with = "duration::text")]
     pub jitter: Duration,
+    /// The side of the square in which machines lie, as a round trip.
+    #[serde(with = "duration::text")]
+    pub span: Duration,
+    /// The round trip over the line that leads to a machine, in the mean.
+    #[serde(with = "duration::text")]
+    pub height: Duration,
     /// The share of datagrams that is lost.
     pub loss: f64,
     /// The share that arrives twice.
@@ -159,6 +165,10 @@ impl Scenario {
         self.check_memory()
     }
 
+    pub(super) fn lies_apart(&self) -> bool {
+        !self.span.is_zero() || !self.height.is_zero()
+    }
+
     pub(super) fn is_partial(&self) -> bool {
         self.config.view == View::Partial
     }
@@ -199,6 +209,8 @@ impl Scenario {
         let minute = Duration::from_mins(1);
         most("latency", self.latency, minute)?;
         most("jitter", self.jitter, minute)?;
+        most("span", self.span, minute)?;
+        most("height", self.height, minute)?;
         most("disk_delay", self.disk_delay, minute)?;
         most("clock_skew", self.clock_skew, TIME_MAX)?;
         most("settle", self.settle, TIME_MAX)?;
@@ -212,7 +224,7 @@ impl Scenario {
         let Options {
             nodes,
             contacts,
-            link: Link { latency, jitter, loss, duplication, reordering },
+            link: Link { latency, jitter, span, height, loss, duplication, reordering },
             stream_bytes_per_second,
             clock_skew,
             clock_drift_ppm,
@@ -232,6 +244,8 @@ impl Scenario {
             seed: 1,
             latency,
             jitter,
+            span,
+            height,
             loss,
             duplication,
             reordering,
@@ -257,6 +271,8 @@ impl Scenario {
             link: Link {
                 latency: self.latency,
                 jitter: self.jitter,
+                span: self.span,
+                height: self.height,
                 loss: self.loss,
                 duplication: self.duplication,
                 reordering: self.reordering,
@@ -323,6 +339,8 @@ mod tests {
             ("clock_drift", "100000", "100001"),
             ("latency", "1m", "61s"),
             ("jitter", "1m", "61s"),
+            ("span", "1m", "61s"),
+            ("height", "1m", "61s"),
             ("disk_delay", "1m", "61s"),
             ("clock_skew", "720h", "721h"),
             ("settle", "720h", "721h"),

@@ -35,6 +35,7 @@ fn drawn(seed: u64) -> Options {
         loss: pick(rng, &[0.0, 0.0, 0.01, 0.1, 0.25]),
         duplication: pick(rng, &[0.0, 0.01, 0.2]),
         reordering: pick(rng, &[0.0, 0.05, 0.3]),
+        ..Link::default()
     };
     let config = ConfigBuilder {
         mode: pick(rng, &[Mode::PushPull, Mode::PushPull, Mode::Push, Mode::Pull]),

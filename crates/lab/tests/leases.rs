@@ -419,6 +419,7 @@ fn survive(seed: u64) -> Result<(), Failure> {
         loss: [0.0, 0.0, 0.01, 0.1][rng.below(4)],
         duplication: [0.0, 0.2][rng.below(2)],
         reordering: [0.0, 0.3][rng.below(2)],
+        ..Link::default()
     };
     let plan = troubles(7, span, rng);
     let options = Options { nodes: 7, link, plan, rate_drift_ppm: RATE_PPM, ..Options::default() };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rumormill_core::data::Shelf;
 use rumormill_core::io::{Found, KEYS_QUERY};
+use rumormill_core::story::Story;
 use rumormill_core::{Command, Member, Node, NodeId, Refusal, Reply, Sequence, Tags};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -105,6 +106,15 @@ impl SocketCounters {
     }
 }
 
+/// How long a packet and its answer take between two nodes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RoundTrip {
+    /// This long.
+    pub rtt: Duration,
+    /// Whether this node has measured it, smoothed over some pings; else it is estimated from where both are.
+    pub measured: bool,
+}
+
 impl Cluster {
     /// Describes a node of this name; [`Builder::start`] starts it.
     pub fn builder(name: impl Into<String>) -> Builder {
@@ -162,6 +172,15 @@ impl Cluster {
         });
         self.send(Request::Inspect(inspection)).await?;
         result.await.map_err(|_| Closed)
+    }
+
+    /// Why this node holds a member for what it does: what happened to it lately. Also of one that is not listed any more, as
+    /// long as that is remembered.
+    ///
+    /// # Errors
+    /// [`Closed`] if the node has stopped.
+    pub async fn story(&self, member: NodeId) -> Result<Option<Story>, Closed> {
+        self.inspect(move |node| node.story(member)).await
     }
 
     /// Every member that is listed, this node included, by name. With a partial view these are the node itself, its
@@ -249,12 +268,50 @@ impl Cluster {
         filter: Tags,
         timeout: Duration,
     ) -> Result<Answers, RequestError> {
-        let name = name.into();
+        self.gather_answers(name.into(), payload.into(), filter, None, timeout).await
+    }
+
+    /// Asks only the `count` members, 1 to 64, that are nearest to this node by round trip, itself not counted, of those that
+    /// have all of `filter`'s tags. Members of whose place nothing is known come last; with a partial view all are neighbours.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query), and where `count` breaks its rule.
+    pub async fn query_nearest(
+        &self,
+        count: usize,
+        name: impl Into<String>,
+        payload: impl Into<Vec<u8>>,
+        filter: Tags,
+        timeout: Duration,
+    ) -> Result<Answers, RequestError> {
+        self.gather_answers(name.into(), payload.into(), filter, Some(count), timeout).await
+    }
+
+    /// How long a packet and its answer take between two nodes: as this node has measured it, where it is one of them, or by an
+    /// estimate from where both are (Vivaldi). Only where this node does not know that yet they are asked, for at most `timeout`.
+    ///
+    /// # Errors
+    /// Where one is not known, has measured too little or does not answer, or the node is leaving or has stopped.
+    pub async fn round_trip(&self, from: NodeId, to: NodeId, timeout: Duration) -> Result<RoundTrip, RequestError> {
+        let Reply::RoundTrip { rtt, measured } = self.command(Command::RoundTrip { from, to, timeout }).await? else {
+            unreachable!("a round trip ends as one")
+        };
+        Ok(RoundTrip { rtt, measured })
+    }
+
+    async fn gather_answers(
+        &self,
+        name: String,
+        payload: Vec<u8>,
+        filter: Tags,
+        nearest: Option<usize>,
+        timeout: Duration,
+    ) -> Result<Answers, RequestError> {
         if name == KEYS_QUERY {
             let (value, rule) = (name, "another name: this one is the protocol's own".to_owned());
             return Err(Refusal::Invalid { field: "name", value, rule }.into());
         }
-        let command = Command::Query { name, payload: payload.into(), filter, timeout };
+        let command = Command::Query { name, payload, filter, nearest, timeout };
         let (sender, lines) = mpsc::channel(request::LINES_MAX);
         request::gather(&self.0.requests, command, Lines::Answers(sender)).await?;
         Ok(Gathering::new(lines))

@@ -211,7 +211,7 @@ impl Keys {
         let payload = message::wrap(&self.holder().ring.borrow(), change).ok_or(RequestError::Closed(Closed))?;
         let (name, filter) = (KEYS_QUERY.to_owned(), Tags::new());
         let (sender, lines) = mpsc::channel(request::LINES_MAX);
-        let command = Command::Query { name, payload, filter, timeout };
+        let command = Command::Query { name, payload, filter, nearest: None, timeout };
         request::gather(&self.0.requests, command, Lines::Answers(sender)).await?;
         let mut answers: Answers = Gathering::new(lines);
         let mut report = KeysReport::default();

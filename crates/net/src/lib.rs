@@ -52,7 +52,7 @@ mod streams;
 mod subscription;
 
 pub use builder::Builder;
-pub use cluster::{Cluster, SocketCounts};
+pub use cluster::{Cluster, RoundTrip, SocketCounts};
 pub use data::Data;
 pub use error::{Closed, RequestError, StartError, StopReason, WriteError};
 pub use events::{Event, EventKind, Events, Lagged, Warning};
@@ -64,6 +64,7 @@ pub use questions::{Question, Questions};
 pub use registers::Registers;
 pub use rumormill_core::aggregate::Aggregate;
 pub use rumormill_core::io::{ContactError, Found, Quantile, TraceStep};
+pub use rumormill_core::story;
 pub use rumormill_core::{
     Config, ConfigBuilder, ConfigError, Incarnation, Member, MemberChange, Message, Node, NodeId, Refusal, Sequence,
     State, Tags, Wall,

@@ -20,6 +20,9 @@ pub(super) fn ask(flags: cli::Query, output: Output) -> Result<(), Failure> {
         let pairs: Vec<String> = flags.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
         path = format!("{path}&tags={}", percent::encode(&pairs.join(",")));
     }
+    if let Some(count) = flags.nearest {
+        path = format!("{path}&nearest={count}");
+    }
     let payload = match flags.payload {
         Some(text) if text == "-" => standard_input()?,
         Some(text) => text.into_encoded_bytes(),

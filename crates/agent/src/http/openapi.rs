@@ -6,7 +6,7 @@ use utoipa::{OpenApi, openapi};
 
 use super::{
     agreement, data, events, faults, gauges, import, info, keys, leases, listing, logs, members, metrics, queries,
-    registers, topics, watch,
+    registers, rtt, topics, watch, why,
 };
 
 #[derive(OpenApi)]
@@ -28,6 +28,8 @@ use super::{
         topics::publish,
         topics::subscribe,
         topics::trace,
+        rtt::rtt,
+        why::why,
         queries::ask,
         queries::questions,
         queries::answer,

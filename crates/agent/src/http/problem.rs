@@ -73,7 +73,9 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::WritesWaiting { .. }
         | Refusal::OperationsWaiting { .. }
         | Refusal::ClockAhead { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        Refusal::Late | Refusal::NotConfirmed | Refusal::NoQuorum { .. } => StatusCode::GATEWAY_TIMEOUT,
+        Refusal::Late | Refusal::NotConfirmed | Refusal::NotLocated { .. } | Refusal::NoQuorum { .. } => {
+            StatusCode::GATEWAY_TIMEOUT
+        }
         Refusal::At { refusal, .. } => status_of(refusal),
     }
 }

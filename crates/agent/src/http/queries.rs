@@ -29,6 +29,7 @@ const WAITING_MAX: usize = 256;
 #[derive(Debug, Deserialize)]
 pub(super) struct Asking {
     tags: Option<String>,
+    nearest: Option<String>,
     timeout: Option<String>,
 }
 
@@ -44,9 +45,10 @@ impl Source for Gathered {
     }
 }
 
-/// Ask all members, or those with all of `tags` (K=V,K=V); a line an answer, then how it ended
+/// Ask all members, those with all of `tags` (K=V,K=V), or the `nearest` of them, 1 to 64; a line an answer, then how it ended
 #[utoipa::path(post, path = "/v1/queries/{name}", request_body = Vec<u8>,
-    params(("name" = String, Path), ("tags" = Option<String>, Query), ("timeout" = Option<String>, Query)),
+    params(("name" = String, Path), ("tags" = Option<String>, Query), ("nearest" = Option<usize>, Query),
+        ("timeout" = Option<String>, Query)),
     responses((status = 200, body = AnswerLine, content_type = "text/event-stream"), (status = 422, body = Problem)))]
 pub(super) async fn ask(
     State(app): State<AppState>,
@@ -60,7 +62,13 @@ pub(super) async fn ask(
         let (key, value) = cli::key_value(pair).map_err(|_| Refused::value("tags", pair, "KEY=VALUE"))?;
         filter.insert(key, value);
     }
-    let answers = app.agent.cluster.query(name, body, filter, timeout).await?;
+    let answers = match &asking.nearest {
+        None => app.agent.cluster.query(name, body, filter, timeout).await?,
+        Some(text) => {
+            let count = text.parse().map_err(|_| Refused::value("nearest", text, "a whole number from 1 to 64"))?;
+            app.agent.cluster.query_nearest(count, name, body, filter, timeout).await?
+        }
+    };
     Ok(respond(None, Gathered(Some(answers)), app.agent.ending))
 }
 

@@ -121,7 +121,7 @@ pub(super) async fn trace(
 }
 
 /// Ids are 16 lowercase hex digits.
-fn id_of(text: &str) -> Option<NodeId> {
+pub(super) fn id_of(text: &str) -> Option<NodeId> {
     text.parse().ok().filter(|id: &NodeId| id.to_string() == text)
 }
 

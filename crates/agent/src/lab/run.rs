@@ -65,6 +65,12 @@ pub(crate) struct Run {
     /// How much longer it may take [default: 100us]
     #[arg(long, value_name = "D")]
     jitter: Option<String>,
+    /// Machines lie at random places in a square; a round trip along its side takes so much longer [default: 0s]
+    #[arg(long, value_name = "D")]
+    span: Option<String>,
+    /// A round trip over the line that leads to a machine, in the mean; from zero to twice that, at both ends [default: 0s]
+    #[arg(long, value_name = "D")]
+    height: Option<String>,
     /// The share of datagrams that is lost, from 0 to below 1; streams under loss are late [default: 0]
     #[arg(long, value_name = "P", allow_hyphen_values = true)]
     loss: Option<String>,
@@ -158,6 +164,8 @@ pub(super) fn read(flags: &Run) -> Result<Scenario, Failure> {
         ("preset", &flags.preset),
         ("latency", &flags.latency),
         ("jitter", &flags.jitter),
+        ("span", &flags.span),
+        ("height", &flags.height),
         ("loss", &flags.loss),
         ("duplication", &flags.duplication),
         ("reordering", &flags.reordering),

@@ -54,8 +54,8 @@ impl FullView {
 
 impl Node {
     /// Gives a node that knows nobody a view of which it is part, as if it had joined a while ago: addresses are proven,
-    /// nothing is hot, probes begin at a random part of their interval and in an order of this node's own, and rounds are
-    /// as far apart as they become in a quiet cluster. No event tells of it. Poll outputs after this as after an input.
+    /// nothing is hot, probes begin at a random part of their interval and in an order of this node's own, rounds are
+    /// as far apart as they become in a quiet cluster, and nobody pings others only to find its place. No event tells of it. Poll outputs after this as after an input.
     ///
     /// # Panics
     /// If the node does not run, knows anybody, or is not in the view by its present claim, if outputs of the last
@@ -73,6 +73,7 @@ impl Node {
         self.members = view.0.seen_by(me, &mut self.fx.rng);
         self.rumors.cool(own);
         self.settle_rounds();
+        self.place.settle();
         self.trust_own_clock();
         if self.members.live() > 0 {
             self.arm_probing();

@@ -1,5 +1,6 @@
 //! Claims about this node and about others: what is believed, contradicted, doubted, and told.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use crate::frame::{Accusation, Space};
 use crate::identity::{BOOT_MAX, Incarnation, NodeId, Record, Tags};
 use crate::io::{Event, Member, MemberChange, State, StopReason, Token, Warning};
 use crate::membership::{Merged, Standing};
+use crate::seldom::Vacant;
+use crate::story::Happening;
 use crate::time::Seconds;
 use crate::update::{self, Head, Update, UpdateRef};
 
@@ -32,6 +35,11 @@ const DOUBTS_PROBED_MAX: usize = 32;
 pub(super) struct Doubt {
     claim: Arc<Update>,
     by: NodeId,
+}
+
+impl Vacant for BTreeMap<NodeId, Doubt> {
+    const VACANT: Self = Self::new();
+    const SHARED: &'static Self = &Self::VACANT;
 }
 
 impl Node {
@@ -98,7 +106,7 @@ impl Node {
     pub(super) fn take_claim(&mut self, claim: &UpdateRef<'_>, by: NodeId, hot: bool) -> bool {
         let Head::Claim { member, state, .. } = claim.head else { unreachable!("sorted by space before") };
         if member == self.identity.id {
-            return self.hear_of_self(claim);
+            return self.hear_of_self(claim, by);
         }
         if self.is_partial() {
             return self.take_claim_of_peer(claim, by);
@@ -174,6 +182,7 @@ impl Node {
             }
             State::Dead | State::Left | State::Removed => {
                 self.detector.acquit(id, &mut self.fx);
+                self.forget_place_of(id);
                 if state != State::Removed {
                     self.contacts.note_former(address);
                 }
@@ -215,6 +224,7 @@ impl Node {
         };
         let accuser = self.detector.first_accuser(merged.id).filter(|_| after == State::Suspect);
         if let (Some(change), Some(member)) = (change, self.members.any_member(merged.id)) {
+            self.note_merged(merged, change, accuser.unwrap_or(by));
             self.tell(change, accuser.unwrap_or(by), member);
         }
         if let Some(replaced) = merged.replaced {
@@ -245,7 +255,7 @@ impl Node {
     }
 
     /// Somebody's claim about this very node. Returns whether it was known.
-    fn hear_of_self(&mut self, claim: &UpdateRef<'_>) -> bool {
+    fn hear_of_self(&mut self, claim: &UpdateRef<'_>, by: NodeId) -> bool {
         let Head::Claim { incarnation, state, .. } = claim.head else { unreachable!("sorted by space before") };
         let newer = self.members.standing(claim) == Standing::News;
         if !newer || matches!(self.phase, Phase::Leaving(_)) {
@@ -267,6 +277,7 @@ impl Node {
             self.rise_above(self.incarnation.boot(), false);
             return false;
         }
+        self.note(self.identity.id, by, Happening::Contradicted(state));
         self.fx.counters.refutations += 1;
         self.detector.worsen(1, &self.config);
         self.adopt_own_claim(above);
@@ -348,6 +359,7 @@ impl Node {
         let peers = self.members.live();
         match self.detector.accuse(member, incarnation, Some(me), peers, &self.config, &mut self.fx) {
             Heard::Began | Heard::Confirmed => {
+                self.note_accused(member, me);
                 self.pass_on(Accusation { member, incarnation: incarnation.0, accuser: me });
             }
             Heard::Nothing => {}
@@ -385,7 +397,10 @@ impl Node {
         }
         let peers = self.members.live();
         match self.detector.accuse(member, incarnation, Some(accuser), peers, &self.config, &mut self.fx) {
-            Heard::Began | Heard::Confirmed => self.pass_on(accusation),
+            Heard::Began | Heard::Confirmed => {
+                self.note_accused(member, accuser);
+                self.pass_on(accusation);
+            }
             Heard::Nothing => {}
         }
     }
@@ -394,6 +409,7 @@ impl Node {
     pub(super) fn declare_dead(&mut self, member: NodeId) {
         let Some((_, State::Suspect, _)) = self.members.version(member) else { return };
         let Some(claim) = self.members.claim(member).cloned() else { return };
+        self.note_own(member, Happening::Condemned);
         let by = self.detector.first_accuser(member).unwrap_or(self.identity.id);
         let bytes = claim.parts().with_state(State::Dead, self.certificate_forget());
         let dead = UpdateRef::read(&bytes).expect("made from a claim that made sense");
@@ -415,6 +431,7 @@ impl Node {
         // Until it is settled, comparisons take the claim for known.
         let until = self.fx.now.wall.seconds().plus(self.config.suspicion_timeout_min * 2);
         self.members.replica_mut().refuse(claim.id, until);
+        self.note(member, by, Happening::Doubted);
         self.doubts.insert(member, Doubt { claim, by });
         self.fx.arm(self.config.suspicion_timeout_min, Timer::Doubt(member));
         if self.doubts.len() <= DOUBTS_PROBED_MAX {
@@ -439,6 +456,7 @@ impl Node {
     /// The member answered: whoever claims its death will hear from it.
     pub(super) fn dismiss_doubt(&mut self, member: NodeId) {
         if self.doubts.remove(&member).is_some() {
+            self.note_own(member, Happening::DoubtDismissed);
             self.fx.cancel(Timer::Doubt(member));
         }
     }

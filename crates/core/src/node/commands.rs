@@ -23,7 +23,11 @@ impl Node {
         }
         let speaks = matches!(
             command,
-            Command::Publish { .. } | Command::Query { .. } | Command::Aggregate { .. } | Command::SetTags { .. }
+            Command::Publish { .. }
+                | Command::Query { .. }
+                | Command::RoundTrip { .. }
+                | Command::Aggregate { .. }
+                | Command::SetTags { .. }
         );
         if speaks && matches!(self.phase, Phase::Raising(..)) {
             // Its sequences may have been used in the life that it has just heard of.
@@ -40,33 +44,30 @@ impl Node {
             Command::Publish { topic, payload } => {
                 self.publish(&topic, &payload).map(|sequence| Reply::Published { sequence })
             }
-            Command::Query { name, payload, filter, timeout } => {
-                match self.query(ticket, name, payload, filter, timeout) {
-                    Ok(()) => return,
-                    Err(refusal) => Err(refusal),
-                }
+            Command::Query { name, payload, filter, nearest, timeout } => {
+                let asked = self.query(ticket, (name, payload), filter, nearest, timeout);
+                return self.refuse(ticket, asked);
             }
             Command::Trace { topic, origin, sequence, timeout } => {
-                match self.query_trace(ticket, &topic, origin, sequence, timeout) {
-                    Ok(()) => return,
-                    Err(refusal) => Err(refusal),
-                }
+                let asked = self.query_trace(ticket, &topic, origin, sequence, timeout);
+                return self.refuse(ticket, asked);
             }
+            Command::RoundTrip { from, to, timeout } => return self.round_trip(ticket, from, to, timeout),
             Command::SetGauge { name, value } => self.set_gauge(name, value),
-            Command::Aggregate { gauge, quantile } => match self.aggregate(ticket, &gauge, quantile) {
-                Ok(()) => return,
-                Err(refusal) => Err(refusal),
-            },
+            Command::Aggregate { gauge, quantile } => {
+                let asked = self.aggregate(ticket, &gauge, quantile);
+                return self.refuse(ticket, asked);
+            }
             Command::Check { writes, growth } => {
                 self.check_writes(&writes, growth).map(|growth| Reply::Checked { growth })
             }
             Command::Write { writes, replicas, timeout } => return self.write(ticket, writes, replicas, timeout),
             Command::Found { voters } => self.found(voters).map(|()| Reply::Accepted),
             Command::DropFounding { founding } => self.drop_founding(founding).map(|()| Reply::Accepted),
-            Command::ChangeVoters { voters, timeout } => match self.change_voters(ticket, &voters, timeout) {
-                Ok(()) => return,
-                Err(refusal) => Err(refusal),
-            },
+            Command::ChangeVoters { voters, timeout } => {
+                let asked = self.change_voters(ticket, &voters, timeout);
+                return self.refuse(ticket, asked);
+            }
             Command::Operate { register, change, timeout } => return self.operate(ticket, &register, change, timeout),
             Command::Acquire { lease, holder, label, ttl, timeout } => {
                 return self.contend(ticket, &lease, (holder, Wish::Acquire { label, ttl }), timeout);
@@ -108,10 +109,18 @@ impl Node {
             | Command::Acquire { .. }
             | Command::Renew { .. }
             | Command::Release { .. }
+            | Command::RoundTrip { .. }
             | Command::Forgo { .. }
             | Command::SetGauge { .. }
             | Command::Aggregate { .. }
             | Command::Trace { .. } => self.done(ticket, Err(Refusal::NotDurable)),
+        }
+    }
+
+    /// A command ends here if it was refused, and later otherwise.
+    fn refuse(&mut self, ticket: Ticket, asked: Result<(), Refusal>) {
+        if let Err(refusal) = asked {
+            self.done(ticket, Err(refusal));
         }
     }
 

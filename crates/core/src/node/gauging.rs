@@ -173,7 +173,8 @@ impl Node {
         let mut payload = vec![u8::try_from(rounds).expect("at most 96")];
         payload.extend_from_slice(gauge.as_bytes());
         let until = self.fx.now.wall + lasts + self.config.clock_skew_max;
-        let question = Question { name: queries::AGGREGATE.to_owned(), payload, filter: Tags::new(), until };
+        let (filter, named) = (Tags::new(), Vec::new());
+        let question = Question { name: queries::AGGREGATE.to_owned(), payload, filter, named, until };
         self.put_message(queries::TOPIC, &question.write(), lasts + self.config.clock_skew_max);
     }
 

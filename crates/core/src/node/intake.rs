@@ -14,6 +14,7 @@ use crate::io::{Event, TraceStep};
 use crate::messages::{Delivery, Standing};
 use crate::queries;
 use crate::replica::Replica;
+use crate::seldom::Vacant;
 use crate::update::{Head, Update, UpdateId, UpdateRef};
 
 /// More updates than this at once are no news: they come from a comparison, and others compare as well.
@@ -47,6 +48,11 @@ pub(super) struct Want {
     tries: u32,
     /// Who has it and was not asked yet.
     announcers: VecDeque<NodeId>,
+}
+
+impl Vacant for BTreeMap<UpdateId, Want> {
+    const VACANT: Self = Self::new();
+    const SHARED: &'static Self = &Self::VACANT;
 }
 
 impl Node {

@@ -1,6 +1,7 @@
 //! What goes out: datagrams and packets of streams, filled with what is due to their receiver.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::{ENVELOPE_BYTES, Node, Phase};
 use crate::budget::Class;
@@ -41,6 +42,8 @@ pub(super) struct Letter {
     pub(super) shows_self: bool,
     /// What the datagram that this answers told of its sender's clock.
     pub(super) clock: u16,
+    /// The round trip that an ack in the datagram that this answers ended.
+    pub(super) measured: Option<Duration>,
     class: Class,
 }
 
@@ -48,7 +51,18 @@ impl Letter {
     /// A packet on a stream.
     pub(super) fn on_stream(stream: StreamId, peer: NodeId, to: SocketAddr) -> Self {
         let (packet, via, class) = (Packet::stream(), Via::Stream(stream), Class::Other);
-        Self { to, peer, via, packet, allowance: None, held_back: false, shows_self: false, clock: 0, class }
+        Self {
+            to,
+            peer,
+            via,
+            packet,
+            allowance: None,
+            held_back: false,
+            shows_self: false,
+            clock: 0,
+            measured: None,
+            class,
+        }
     }
 
     pub(super) const fn stream(&self) -> Option<StreamId> {
@@ -103,7 +117,18 @@ impl Node {
     pub(super) fn letter(&mut self, peer: NodeId, to: SocketAddr) -> Letter {
         let packet = self.datagram(peer, self.datagram_max());
         let (via, class) = (Via::Datagram, Class::Other);
-        Letter { to, peer, via, packet, allowance: None, held_back: false, shows_self: false, clock: 0, class }
+        Letter {
+            to,
+            peer,
+            via,
+            packet,
+            allowance: None,
+            held_back: false,
+            shows_self: false,
+            clock: 0,
+            measured: None,
+            class,
+        }
     }
 
     /// A datagram in reply to one of `received` bytes.
@@ -113,7 +138,18 @@ impl Node {
         let packet = self.datagram(peer, limit);
         let allowance = (!proven).then_some(received);
         let (via, class) = (Via::Datagram, Class::Other);
-        Letter { to, peer, via, packet, allowance, held_back: false, shows_self: false, clock: 0, class }
+        Letter {
+            to,
+            peer,
+            via,
+            packet,
+            allowance,
+            held_back: false,
+            shows_self: false,
+            clock: 0,
+            measured: None,
+            class,
+        }
     }
 
     fn datagram(&self, peer: NodeId, limit: usize) -> Packet {

@@ -18,6 +18,7 @@ use crate::identity::NodeId;
 use crate::io::{MemberChange, State};
 use crate::membership::Standing;
 use crate::overlay::{Allowance, JOIN_WALK, JOIN_WALK_PASSIVE, Overlay, PEERS_MAX, Peer, Reason, SHUFFLE_WALK, Yields};
+use crate::story::Happening;
 use crate::time::Instant;
 use crate::update::{Head, Update, UpdateRef};
 
@@ -190,6 +191,11 @@ impl Node {
     /// A neighbour is none any more, for the reason that the application is told.
     pub(super) fn part_from(&mut self, id: NodeId, why: MemberChange) {
         let Some(peer) = self.neighbourhood.overlay.exit(id) else { return };
+        if why != MemberChange::Removed
+            && let Some((incarnation, ..)) = self.members.version(id)
+        {
+            self.note_own(id, Happening::Changed { change: why, incarnation });
+        }
         if why == MemberChange::Failed {
             self.contacts.note_former(peer.address);
             self.arm_rejoin();

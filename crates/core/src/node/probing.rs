@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use super::Node;
 use super::letters::Letter;
-use crate::detector::{Acked, Purpose, Relay, Step};
+use crate::detector::{Acked, Missed, Purpose, Relay, Step};
 use crate::effects::Timer;
 use crate::identity::NodeId;
 use crate::io::{MemberChange, State, StreamId};
+use crate::story::Happening;
 use crate::streams;
 use crate::time::Instant;
 
@@ -21,6 +22,7 @@ impl Node {
             self.probe_neighbour();
         } else {
             self.probe_next();
+            self.measure_more();
         }
     }
 
@@ -46,6 +48,7 @@ impl Node {
     fn ping(&mut self, number: u16, target: NodeId, address: SocketAddr) {
         let mut letter = self.letter(target, address).urgent();
         letter.packet.ping(number, self.root());
+        self.put_locate(number, &mut letter);
         self.put_averaging(&mut letter);
         self.put_challenge(&mut letter);
         if let Some(claim) = self.doubted_claim(target).cloned() {
@@ -66,6 +69,7 @@ impl Node {
 
     pub(super) fn on_ack(&mut self, number: u16, root: u64, letter: &mut Letter) {
         if let Some(acked) = self.detector.on_ack(number, letter.peer, &mut self.fx) {
+            letter.measured = acked.rtt;
             self.on_acked(&acked);
             if letter.is_stream() {
                 self.end_probe_stream(letter);
@@ -74,7 +78,7 @@ impl Node {
             }
         } else if let Some(relay) = self.detector.on_relayed_ack(number, letter.peer, &mut self.fx) {
             self.answer_for(&relay, root);
-        } else {
+        } else if !self.on_measured(number, letter) {
             self.fx.counters.dropped.unexpected += 1;
             return;
         }
@@ -86,6 +90,9 @@ impl Node {
             self.members.note_rtt(acked.target, rtt);
         }
         self.neighbourhood.overlay.note_heard(acked.target, self.fx.now.instant);
+        if self.is_suspect(acked.target) {
+            self.note_own(acked.target, Happening::Answered);
+        }
         match acked.purpose {
             Purpose::LastChance => {
                 // It answers, so it has heard the suspicion with the ping and will contradict.
@@ -115,11 +122,12 @@ impl Node {
             Step::Wait => {}
             Step::Ping { target, address } => self.ping(number, target, address),
             Step::Indirect { target, address } => self.probe_indirectly(number, target, address),
-            Step::Failed { target, purpose } => self.on_probe_failed(target, purpose),
+            Step::Failed { target, purpose, missed } => self.on_probe_failed(target, purpose, missed),
         }
     }
 
-    fn on_probe_failed(&mut self, target: NodeId, purpose: Purpose) {
+    fn on_probe_failed(&mut self, target: NodeId, purpose: Purpose, missed: Missed) {
+        self.note_missed(target, missed);
         if self.is_partial() {
             return self.part_from(target, MemberChange::Failed);
         }
@@ -223,6 +231,7 @@ impl Node {
         if self.fx.now.instant.since(due) > timeout / 2 {
             self.detector.worsen(1, &self.config);
         }
+        self.note_own(member, Happening::LastProbe);
         self.probe(member, Purpose::LastChance);
         if let Some(peer) = self.members.pick(&mut self.fx.rng, 1, Some(member)).first() {
             self.compare_with(*peer);

@@ -9,7 +9,7 @@ use super::letters::Letter;
 use crate::effects::Timer;
 use crate::identity::{NodeId, Sequence, Tags, check_tags};
 use crate::io::{Event, KEYS_QUERY, QueryId, Refusal, Reply, Ticket};
-use crate::queries::{self, Answer, Asked, Question};
+use crate::queries::{self, Answer, Asked, Collects, Question};
 use crate::streams::Purpose;
 
 /// How long a question is kept after nobody listens any more.
@@ -22,9 +22,9 @@ impl Node {
     pub(super) fn query(
         &mut self,
         ticket: Ticket,
-        name: String,
-        payload: Vec<u8>,
+        (name, payload): (String, Vec<u8>),
         filter: Tags,
+        nearest: Option<usize>,
         timeout: Duration,
     ) -> Result<(), Refusal> {
         if !(1..=255).contains(&name.len()) || name.starts_with('>') && name != KEYS_QUERY {
@@ -34,8 +34,22 @@ impl Node {
             let rule = format!("at most {} bytes", queries::QUESTION_BYTES_MAX);
             return Err(invalid("payload", format!("{} bytes", payload.len()), &rule));
         }
+        if let Some(count) = nearest.filter(|count| !(1..=queries::NAMED_MAX).contains(count)) {
+            return Err(invalid("nearest", count.to_string(), &format!("from 1 to {}", queries::NAMED_MAX)));
+        }
         check_tags(&filter)?;
-        self.ask(ticket, name, payload, filter, timeout)
+        let mut question = Question { filter, ..self.question(&name, payload, timeout)? };
+        self.done(ticket, Ok(Reply::Accepted));
+        if let Some(count) = nearest {
+            question.named = self.nearest(count, &question);
+            if question.named.is_empty() {
+                let (asked, elapsed) = (Some(0), Duration::ZERO);
+                self.fx.event(Event::Answered { ticket, asked, estimated: false, answered: 0, elapsed });
+                return Ok(());
+            }
+        }
+        self.ask(ticket, &question, Collects::Answers, timeout);
+        Ok(())
     }
 
     pub(super) fn query_trace(
@@ -47,41 +61,44 @@ impl Node {
         timeout: Duration,
     ) -> Result<(), Refusal> {
         let payload = queries::write_trace_question(topic, origin, sequence);
-        self.ask(ticket, queries::TRACE.to_owned(), payload, Tags::new(), timeout)
+        let question = self.question(queries::TRACE, payload, timeout)?;
+        self.done(ticket, Ok(Reply::Accepted));
+        self.ask(ticket, &question, Collects::Steps, timeout);
+        Ok(())
     }
 
-    fn ask(
-        &mut self,
-        ticket: Ticket,
-        name: String,
-        payload: Vec<u8>,
-        filter: Tags,
-        timeout: Duration,
-    ) -> Result<(), Refusal> {
+    /// A question to all.
+    pub(super) fn question(&self, name: &str, payload: Vec<u8>, timeout: Duration) -> Result<Question, Refusal> {
         if timeout.is_zero() || timeout > TIMEOUT_MAX {
             return Err(invalid("timeout", format!("{timeout:?}"), "above 0 and at most 10m"));
         }
-        let traces = name == queries::TRACE;
-        let question = Question { name, payload, filter, until: self.fx.now.wall + timeout };
-        let missing = if self.is_partial() { BTreeSet::new() } else { self.members_asked(&question) };
-        let total = (!self.is_partial()).then_some(missing.len());
+        let until = self.fx.now.wall + timeout;
+        Ok(Question { name: name.to_owned(), payload, filter: Tags::new(), named: Vec::new(), until })
+    }
+
+    pub(super) fn ask(&mut self, ticket: Ticket, question: &Question, collects: Collects, timeout: Duration) {
+        let is_known = !self.is_partial() || !question.named.is_empty();
+        let missing = if is_known { self.members_asked(question) } else { BTreeSet::new() };
+        let total = is_known.then_some(missing.len());
         let bytes = question.write();
         let sequence = self.messages.peek_sequence(queries::TOPIC, self.incarnation.boot());
-        let (started, is_for_all) = (self.fx.now.instant, question.filter.is_empty());
-        let (ends, answered) = (started + timeout, BTreeSet::new());
-        self.queries.ask(sequence, Asked { ticket, traces, started, ends, is_for_all, missing, total, answered });
+        let is_for_all = question.filter.is_empty() && question.named.is_empty();
+        let (started, answered) = (self.fx.now.instant, BTreeSet::new());
+        let ends = started + timeout;
+        self.queries.ask(sequence, Asked { ticket, collects, started, ends, is_for_all, missing, total, answered });
         self.fx.arm(timeout, Timer::Query(sequence.0));
-        self.done(ticket, Ok(Reply::Accepted));
         let sent = self.put_message(queries::TOPIC, &bytes, timeout + AFTERLIFE);
         assert_eq!(sent, sequence, "the question is known before its own message comes back");
         if total == Some(0) {
             self.on_query_due(sequence);
         }
-        Ok(())
     }
 
     fn members_asked(&self, question: &Question) -> BTreeSet<NodeId> {
-        let asked = self.members.iter().filter(|member| member.state.is_live() && question.is_for(&member.tags));
+        if !question.named.is_empty() {
+            return question.named.iter().copied().collect();
+        }
+        let asked = self.members.iter().filter(|member| member.state.is_live() && question.has_tags(&member.tags));
         asked.map(|member| member.id).collect()
     }
 
@@ -98,7 +115,7 @@ impl Node {
         if self.is_partial() {
             self.note_way(query, &question, from);
         }
-        if !question.is_for(&self.identity.tags) {
+        if !question.is_for(self.identity.id, &self.identity.tags) {
             return;
         }
         match question.name.as_str() {
@@ -110,6 +127,7 @@ impl Node {
                 }
             }
             queries::PING => self.send_answer(query, Vec::new()),
+            queries::LOCATE => self.say_place(query),
             queries::AGGREGATE => self.begin_epoch_of_gauge(query, &question.payload),
             _ => {
                 self.queries.open(query, question.until);
@@ -131,7 +149,7 @@ impl Node {
         Ok(())
     }
 
-    fn send_answer(&mut self, query: QueryId, payload: Vec<u8>) {
+    pub(super) fn send_answer(&mut self, query: QueryId, payload: Vec<u8>) {
         if query.origin == self.identity.id {
             let name = self.identity.name.clone();
             return self.hear_answer(self.identity.id, name, query.sequence, &payload);
@@ -202,14 +220,18 @@ impl Node {
             return;
         }
         asked.missing.remove(&from);
-        let (ticket, traces, after) = (asked.ticket, asked.traces, now.since(asked.started));
+        let (ticket, after) = (asked.ticket, now.since(asked.started));
         let complete = asked.total.is_some() && asked.missing.is_empty();
-        if traces {
-            if let Some(step) = queries::read_trace_step(from, payload) {
-                self.fx.event(Event::Trace { ticket, name, step });
+        match &mut asked.collects {
+            Collects::Steps => {
+                if let Some(step) = queries::read_trace_step(from, payload) {
+                    self.fx.event(Event::Trace { ticket, name, step });
+                }
             }
-        } else {
-            self.fx.event(Event::Answer { ticket, from, name, payload: payload.to_vec(), after });
+            Collects::Answers => {
+                self.fx.event(Event::Answer { ticket, from, name, payload: payload.to_vec(), after });
+            }
+            Collects::Coordinates(sought) => sought.note(from, payload),
         }
         if complete {
             self.on_query_due(sequence);
@@ -225,7 +247,7 @@ impl Node {
         let now = self.fx.now.instant;
         let Some(asked) = self.queries.asked_mut(sequence) else { return };
         let may_be_all = asked.is_for_all && size.is_some_and(|size| asked.answered.len() >= size);
-        if asked.traces || may_be_all {
+        if matches!(asked.collects, Collects::Steps) || may_be_all {
             let wait = asked.ends.since(now).min(queries::QUIET);
             self.fx.arm(wait, Timer::Query(sequence.0));
         }
@@ -235,11 +257,15 @@ impl Node {
     pub(super) fn on_query_due(&mut self, sequence: Sequence) {
         self.fx.cancel(Timer::Query(sequence.0));
         let Some(asked) = self.queries.end(sequence) else { return };
+        if let Collects::Coordinates(sought) = &asked.collects {
+            let result = sought.round_trip();
+            return self.done(asked.ticket, result);
+        }
         let elapsed = self.fx.now.instant.since(asked.started);
         let (ticket, answered) = (asked.ticket, asked.answered.len());
         let estimate = self.estimated_size().filter(|_| self.is_partial() && asked.is_for_all);
         let total = asked.total.or_else(|| estimate.map(|estimate| estimate.max(answered)));
-        let estimated = self.is_partial();
+        let estimated = asked.total.is_none();
         self.fx.event(Event::Answered { ticket, asked: total, estimated, answered, elapsed });
     }
 }

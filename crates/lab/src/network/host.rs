@@ -10,6 +10,7 @@ use rumormill_core::{Config, Node, NodeId, Tags};
 
 use super::clock::Clock;
 use super::disk::Disk;
+use super::place::Place;
 use super::run::Due;
 use super::streams::ConnectionId;
 
@@ -38,6 +39,8 @@ pub(crate) struct Host {
     pub(crate) idle_turns: u32,
     pub(crate) id: NodeId,
     pub(crate) name: String,
+    /// Where the machine lies.
+    pub(crate) place: Place,
     pub(crate) tags: Tags,
     /// Its own settings, where they differ from all others'.
     pub(crate) config: Option<Arc<Config>>,
@@ -61,7 +64,7 @@ pub(crate) struct Host {
 pub(crate) const NEVER: u64 = u64::MAX;
 
 impl Host {
-    pub(crate) fn new(id: NodeId, name: String, clock: Clock) -> Self {
+    pub(crate) fn new(id: NodeId, name: String, place: Place, clock: Clock) -> Self {
         Self {
             node: None,
             life: 0,
@@ -75,6 +78,7 @@ impl Host {
             idle_turns: 0,
             id,
             name,
+            place,
             tags: Tags::new(),
             config: None,
             slow: 0,

@@ -7,13 +7,18 @@ use rumormill_core::rng::Rng;
 
 use crate::micros;
 
-/// How the network treats a datagram, the same between all machines.
+/// How the network treats a datagram: the same between all machines, but for how far apart they lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Link {
     /// How long it takes at least, one way.
     pub latency: Duration,
     /// How much longer it may take: uniform from zero to this, each datagram on its own.
     pub jitter: Duration,
+    /// The side of the square in which machines lie at random places, as a round trip: their distance is added. Zero: all
+    /// in one place.
+    pub span: Duration,
+    /// The round trip over the line that leads to a machine: from zero to twice this, added at both ends.
+    pub height: Duration,
     /// The share that is lost, 0 to below 1.
     pub loss: f64,
     /// The share that arrives twice, the second time with a delay of its own.
@@ -28,6 +33,8 @@ impl Default for Link {
         Self {
             latency: Duration::from_micros(500),
             jitter: Duration::from_micros(100),
+            span: Duration::ZERO,
+            height: Duration::ZERO,
             loss: 0.0,
             duplication: 0.0,
             reordering: 0.0,

@@ -85,6 +85,8 @@ fn drawn_link(rng: &mut Rng) -> Link {
     Link {
         latency: Duration::from_micros(pick(rng, &[50, 500, 5_000, 40_000])),
         jitter: Duration::from_micros(pick(rng, &[0, 100, 2_000, 20_000])),
+        span: Duration::ZERO,
+        height: Duration::ZERO,
         loss: pick(rng, &[0.0, 0.0, 0.01, 0.1, 0.25]),
         duplication: pick(rng, &[0.0, 0.01, 0.2]),
         reordering: pick(rng, &[0.0, 0.05, 0.3]),

@@ -272,7 +272,8 @@ impl Network {
         if self.cuts.cut(node, to) {
             return;
         }
-        let mut arrivals = self.options.link.deliveries(&mut self.rng).map(|delay| self.now + delay);
+        let leaves_at = self.now + self.way(node, to);
+        let mut arrivals = self.options.link.deliveries(&mut self.rng).map(|delay| leaves_at + delay);
         let Some(first) = arrivals.next() else { return };
         if let Some(second) = arrivals.next() {
             self.queue.push(second, Turn::Input, Due::Datagram { from: node, to, bytes: bytes.clone() });

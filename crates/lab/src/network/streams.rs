@@ -144,7 +144,9 @@ impl Network {
             || link.deliveries(&mut self.rng).next().is_none()
             || link.deliveries(&mut self.rng).next().is_none();
         if !unanswered {
-            let round_trip = link.plain_delay(&mut self.rng) + link.plain_delay(&mut self.rng);
+            let [from, to] = connection.ends.each_ref().map(|end| end.node);
+            let ways = 2 * self.way(from, to);
+            let round_trip = ways + link.plain_delay(&mut self.rng) + link.plain_delay(&mut self.rng);
             self.queue.push(self.now + round_trip, Turn::Input, Due::Connected { connection: id });
         } else if self.now - connection.opened_at >= CONNECT_TIMEOUT {
             self.abort(id);
@@ -160,7 +162,8 @@ impl Network {
             self.abort(id);
             return;
         }
-        let accepted_at = self.now + self.options.link.plain_delay(&mut self.rng);
+        let [from, to] = connection.ends.each_ref().map(|end| end.node);
+        let accepted_at = self.now + self.way(from, to) + self.options.link.plain_delay(&mut self.rng);
         self.queue.push(accepted_at, Turn::Input, Due::Accept { connection: id });
     }
 
@@ -202,7 +205,10 @@ impl Network {
 
     /// A piece leaves as fast as the line takes it, and later ones wait for its retransmissions.
     fn depart(&mut self, id: ConnectionId, side: usize, piece: Piece) {
-        let Some(connection) = self.connections.open.get_mut(&id) else { return };
+        let Some(connection) = self.connections.open.get(&id) else { return };
+        let [from, to] = connection.ends.each_ref().map(|end| end.node);
+        let way = self.way(from, to);
+        let connection = self.connections.open.get_mut(&id).expect("looked up above");
         let lane = &mut connection.lanes[side];
         let bytes = if let Piece::Bytes(bytes) = &piece { bytes.len() } else { 0 };
         let link = &self.options.link;
@@ -210,7 +216,7 @@ impl Network {
         let left_at = lane.free_at.max(self.now) + sending;
         lane.free_at = left_at + link.retransmissions(bytes, &mut self.rng);
         let last = lane.pieces.back().map_or(0, |&(at, _)| at);
-        let arrives_at = last.max(lane.free_at + link.plain_delay(&mut self.rng));
+        let arrives_at = last.max(lane.free_at + way + link.plain_delay(&mut self.rng));
         if lane.pieces.is_empty() {
             self.queue.push(arrives_at, Turn::Input, Due::Arrive { connection: id, side });
         }

@@ -77,6 +77,8 @@ impl fmt::Display for Scenario {
             seed,
             latency,
             jitter,
+            span,
+            height,
             loss,
             duplication,
             reordering,
@@ -102,6 +104,8 @@ impl fmt::Display for Scenario {
         line.always("seed", seed);
         line.unless(*latency == plain.latency, "latency", time(latency));
         line.unless(*jitter == plain.jitter, "jitter", time(jitter));
+        line.unless(*span == plain.span, "span", time(span));
+        line.unless(*height == plain.height, "height", time(height));
         line.unless(same(*loss, plain.loss), "loss", loss);
         line.unless(same(*duplication, plain.duplication), "duplication", duplication);
         line.unless(same(*reordering, plain.reordering), "reordering", reordering);

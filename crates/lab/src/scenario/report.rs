@@ -7,7 +7,7 @@ use super::failures::Fate;
 use super::run::Run;
 use crate::chart::{Axis, Chart, Series};
 use crate::summary::count;
-use crate::{Life, Network, Publication, Spread, Summary};
+use crate::{EstimateError, Life, Network, Publication, Spread, Summary};
 
 /// What a run showed. Times are seconds; moments count from the start of the run, of a joined start from when all had
 /// joined.
@@ -35,6 +35,8 @@ pub struct Outcome {
     pub suspicions: usize,
     /// What a node sent.
     pub per_node: PerNode,
+    /// By which part round trips between any two nodes are estimated wrong at the end; absent where machines lie in one place.
+    pub estimate_error: Option<EstimateError>,
     /// Inputs that nodes handled: datagrams, pieces of streams, timeouts, commands, writes done.
     pub events: u64,
     /// Of them in a second of real time. Filled in by who measures.
@@ -179,6 +181,7 @@ pub(super) fn of(run: &Run) -> Outcome {
         false_positives: *false_positives,
         suspicions: suspicions.sightings,
         per_node: per_node(net, span),
+        estimate_error: scenario.lies_apart().then(|| net.estimate_error()).flatten(),
         events: net.measured().inputs,
         events_per_second: None,
         elapsed: None,
