@@ -856,7 +856,11 @@ fn unheard_of(ids: &[NodeId]) -> String {
     if ids.is_empty() {
         return "all who were asked answered".to_owned();
     }
-    format!("not heard: {}", ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", "))
+    format!("not heard: {}", list(ids))
+}
+
+fn list(ids: &[NodeId]) -> String {
+    ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn revision(revision: Option<Revision>) -> String {
