@@ -18,6 +18,7 @@ use crate::cli;
 use crate::commands::keys;
 use crate::documents::{DataInfo, Info, Protocol, ReadyNode, SealingInfo, Traffic};
 use crate::failure::{Failure, Kind};
+use crate::http::Served;
 use crate::logs::Logs;
 use crate::settings::{Preset, Settings};
 
@@ -44,6 +45,8 @@ pub(crate) struct Agent {
     pub(crate) has_contacts: bool,
     /// How the commands of its handlers ended.
     pub(crate) handled: Arc<Outcomes>,
+    /// What HTTP keeps.
+    pub(crate) served: Served,
     /// Turns true when the process is about to end.
     pub(crate) ending: watch::Receiver<bool>,
     preset: Preset,
@@ -117,7 +120,18 @@ async fn start(settings: Settings, logs: Logs, doors: &Doors) -> Result<(Agent, 
     let (end, ending) = watch::channel(false);
     let (http, metrics) = (doors.url.clone(), doors.metrics_url.clone());
     let (handled, started) = (Arc::default(), Instant::now());
-    let agent = Agent { cluster, logs, http, metrics, has_contacts, handled, ending, preset, started };
+    let agent = Agent {
+        cluster,
+        logs,
+        http,
+        metrics,
+        has_contacts,
+        handled,
+        served: Served::default(),
+        ending,
+        preset,
+        started,
+    };
     Ok((agent, events, end))
 }
 

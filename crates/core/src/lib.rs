@@ -19,6 +19,7 @@ mod frame;
 mod hash;
 pub mod identity;
 pub mod io;
+pub mod limits;
 mod map;
 mod membership;
 mod messages;
