@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod layers;
+mod rules;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
