@@ -258,7 +258,7 @@ fn a_file_of_contacts_is_read_when_it_changes_and_a_line_that_is_none_changes_no
 
     let second = Agent::start("n2", &[]);
     fs::write(&path, format!("{}\n{} and more\n", first.gossip, second.gossip)).unwrap();
-    wait_for_line(&log, "line 2 is ");
+    wait_for_line(&log, "line 2 is no contact");
     fs::write(&path, format!("{}\n{} # and more\n", first.gossip, second.gossip)).unwrap();
     until_all_know_all(&[&second, &first]);
     wait_for_line(&log, &second.gossip);

@@ -279,8 +279,7 @@ fn read(path: &Path) -> Result<Vec<Contact>, String> {
     if length as u64 > FILE_BYTES_MAX {
         return Err(format!("it is longer than {FILE_BYTES_MAX} bytes"));
     }
-    let contacts =
-        Contact::lines(&text).map_err(|(line, text)| format!("line {line} is {text:?}, must be a contact"))?;
+    let contacts = Contact::lines(&text).map_err(|line| format!("line {line} is no contact"))?;
     if contacts.len() > FILE_CONTACTS_MAX {
         return Err(format!("it has {} contacts, must be at most {FILE_CONTACTS_MAX}", contacts.len()));
     }

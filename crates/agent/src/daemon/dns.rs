@@ -33,6 +33,22 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 type Reason = String;
 type Answer = Message<Vec<u8>>;
 
+/// Why a server told nothing.
+enum Wrong {
+    /// It says that there is nothing.
+    Absent(Reason),
+    /// It does not say; the next time it may.
+    Failed(Reason),
+}
+
+impl From<Wrong> for Reason {
+    fn from(wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::Absent(reason) | Wrong::Failed(reason) => reason,
+        }
+    }
+}
+
 /// Asks a server of names, or the system.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Resolver {
@@ -64,7 +80,7 @@ impl Resolver {
                 continue;
             }
             let told = addresses_of(&answer, target, Section::Additional);
-            let ips = if told.is_empty() { self.addresses(&target.to_name()).await.unwrap_or_default() } else { told };
+            let ips = if told.is_empty() { self.target(&target.to_name()).await? } else { told };
             found.extend(ips.into_iter().map(|ip| SocketAddr::new(ip, port)));
             if found.len() >= ADDRESSES_MAX {
                 break;
@@ -73,8 +89,17 @@ impl Resolver {
         usable(found)
     }
 
+    /// The addresses of a service's host. One that is not there is left out; one of which nothing is told leaves the whole open.
+    async fn target(self, host: &Name<Vec<u8>>) -> Result<Vec<IpAddr>, Reason> {
+        match self.addresses(host).await {
+            Ok(found) => Ok(found),
+            Err(Wrong::Absent(_)) => Ok(Vec::new()),
+            Err(Wrong::Failed(reason)) => Err(reason),
+        }
+    }
+
     /// All addresses of both kinds; a kind of which there is none is no error while there is one of the other.
-    async fn addresses(self, host: &Name<Vec<u8>>) -> Result<Vec<IpAddr>, Reason> {
+    async fn addresses(self, host: &Name<Vec<u8>>) -> Result<Vec<IpAddr>, Wrong> {
         let mut found = Vec::new();
         let mut wrong = None;
         for kind in [Rtype::A, Rtype::AAAA] {
@@ -84,31 +109,33 @@ impl Resolver {
                         found.extend(addresses_of(&answer, &owner, Section::Answer));
                     }
                 }
-                Err(reason) => wrong = Some(reason),
+                // What is not told says more than that there is nothing.
+                Err(absent @ Wrong::Absent(_)) => wrong = wrong.or(Some(absent)),
+                Err(failed @ Wrong::Failed(_)) => wrong = Some(failed),
             }
         }
         match wrong {
-            Some(reason) if found.is_empty() => Err(reason),
+            Some(wrong) if found.is_empty() => Err(wrong),
             Some(_) | None => Ok(found),
         }
     }
 
     /// The first answer of a server that has one.
-    async fn ask(self, of: &Name<Vec<u8>>, kind: Rtype) -> Result<Answer, Reason> {
-        let servers = self.servers()?;
+    async fn ask(self, of: &Name<Vec<u8>>, kind: Rtype) -> Result<Answer, Wrong> {
+        let servers = self.servers().map_err(Wrong::Failed)?;
         let mut wrong = String::new();
         for server in (0..ATTEMPTS).flat_map(|_| &servers) {
             match timeout(ANSWER_TIMEOUT, exchange(*server, of, kind)).await {
                 Ok(Ok(answer)) if answer.header().rcode() == Rcode::NOERROR => return Ok(answer),
                 Ok(Ok(answer)) if answer.header().rcode() == Rcode::NXDOMAIN => {
-                    return Err(format!("{server} says that there is no such name"));
+                    return Err(Wrong::Absent(format!("{server} says that there is no such name")));
                 }
                 Ok(Ok(answer)) => wrong = format!("{server} answers {}", answer.header().rcode()),
                 Ok(Err(error)) => wrong = format!("{server}: {error}"),
                 Err(_) => wrong = format!("{server} does not answer"),
             }
         }
-        Err(wrong)
+        Err(Wrong::Failed(wrong))
     }
 
     fn servers(self) -> Result<Vec<SocketAddr>, Reason> {
