@@ -114,6 +114,18 @@ impl Lines {
         }
     }
 
+    /// All lines until the process closes its stdout.
+    pub(crate) fn rest(&self) -> Vec<Value> {
+        let (deadline, mut rest) = (Instant::now() + DEADLINE, Vec::new());
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => rest.push(line),
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return rest,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("the process goes on"),
+            }
+        }
+    }
+
     /// As `kill -9` does.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -227,6 +239,14 @@ impl Agent {
         let (head, page) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         page.to_owned()
+    }
+
+    /// Asks again and again until something is so.
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !is_so(self) {
+            assert!(Instant::now() < deadline, "never at {}: {what}", self.name);
+        }
     }
 
     /// Sends a raw HTTP request and reads the whole answer: status line, headers, body.
