@@ -8,6 +8,7 @@ mod clock;
 pub mod config;
 mod contacts;
 pub mod coordinates;
+pub mod credentials;
 pub mod data;
 mod datum;
 mod detector;
@@ -40,8 +41,10 @@ mod streams;
 pub mod time;
 mod tree;
 mod update;
+mod verifier;
 pub mod wire;
 
+pub use credentials::{Certificate, Revocation, Signatures, Signing};
 pub use config::{Config, ConfigBuilder, ConfigError};
 pub use identity::{Identity, Incarnation, NodeId, Overhead, Record, Sequence, Stored, Tags};
 pub use io::{Channel, Command, Event, Input, Member, MemberChange, Message, Output, Refusal, Reply, State};

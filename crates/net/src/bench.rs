@@ -189,6 +189,7 @@ fn cluster_hash(secret: [u8; 16]) -> u32 {
         stored: Stored::default(),
         durable: false,
         overhead: Overhead::default(),
+        signing: None,
     };
     Node::new(identity, Config::default(), 1, Now::default()).cluster_hash()
 }

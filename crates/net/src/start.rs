@@ -60,6 +60,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         stored: Stored::default(),
         durable: false,
         overhead: if keyring.is_some() { Sealer::overhead() } else { Overhead::default() },
+        signing: None,
     };
     identity.check()?;
     let keeper = remember(&mut identity, data_dir.clone(), &announcer).await?;
@@ -281,6 +282,7 @@ mod tests {
             stored: Stored::default(),
             durable: true,
             overhead: Overhead::default(),
+            signing: None,
         };
         let announcer = Announcer::new();
         let mut events = announcer.listen();
