@@ -474,7 +474,7 @@ impl ConfigBuilder {
     /// A fingerprint of the settings that the whole cluster must share (design §2 rule 4); nodes that differ in it do
     /// not join each other, because their replicas would differ for ever.
     pub(crate) fn shared_fingerprint(&self) -> u64 {
-        let mut shared = format!(
+        let shared = format!(
             "{:?} {:?} {:?} {:?} {} {} {:?}",
             self.view,
             self.epoch_interval,
@@ -484,9 +484,10 @@ impl ConfigBuilder {
             self.history_bytes,
             self.history_age
         );
-        if let Some(authority) = self.authority_key().filter(|_| self.identity == IdentityKind::Signed) {
-            shared += &format!(" signed {authority:?}");
-        }
+        let shared = match self.authority_key().filter(|_| self.identity == IdentityKind::Signed) {
+            Some(authority) => format!("{shared} signed {authority:?}"),
+            None => shared,
+        };
         crate::hash::keyed(&[0; 16], shared.as_bytes())
     }
 }

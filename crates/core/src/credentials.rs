@@ -318,7 +318,13 @@ impl Signer {
     }
 
     /// Sums: this node's word for those of their two halves that none of `sources` has.
-    pub(crate) fn sums(&self, plain: Vec<u8>, subject: &Subject<'_>, sums: &Sums, sources: &[UpdateRef<'_>]) -> Vec<u8> {
+    pub(crate) fn sums(
+        &self,
+        plain: Vec<u8>,
+        subject: &Subject<'_>,
+        sums: &Sums,
+        sources: &[UpdateRef<'_>],
+    ) -> Vec<u8> {
         let known = |half: fn(&Sums) -> Sums, pick: fn(&Credentials<'_>) -> Option<Vec<u8>>| {
             let same = |source: &&UpdateRef<'_>| source.sums().is_some_and(|known| half(&known) == half(sums));
             let held = sources.iter().filter(same).filter_map(|source| pick(&source.credentials()?));
@@ -390,7 +396,9 @@ fn statement(what: &[u8], domain: u64, parts: &[&[u8]]) -> Vec<u8> {
     bytes.extend_from_slice(what);
     bytes.push(0);
     bytes.extend_from_slice(&domain.to_le_bytes());
-    parts.iter().for_each(|part| bytes.extend_from_slice(part));
+    for part in parts {
+        bytes.extend_from_slice(part);
+    }
     bytes
 }
 

@@ -44,8 +44,8 @@ mod update;
 mod verifier;
 pub mod wire;
 
-pub use credentials::{Certificate, Revocation, Signatures, Signing};
 pub use config::{Config, ConfigBuilder, ConfigError};
+pub use credentials::{Certificate, Revocation, Signatures, Signing};
 pub use identity::{Identity, Incarnation, NodeId, Overhead, Record, Sequence, Stored, Tags};
 pub use io::{Channel, Command, Event, Input, Member, MemberChange, Message, Output, Refusal, Reply, State};
 pub use node::{AgreementStatus, FoundingStatus, FullView, LeaseHeard, Node};

@@ -252,16 +252,21 @@ impl Node {
         node.restore_data(shelved);
         node.restore_agreement(agreement);
         node.restore_revocations();
-        if node.has_stopped() {
-            return node;
-        }
-        if node.identity.durable {
-            let records = node.boot_records(boot);
-            node.phase = Phase::Storing(node.fx.persist(records));
-        } else {
-            node.start();
-        }
+        node.begin(boot);
         node
+    }
+
+    /// Has the boot stored, or starts at once where nothing is durable.
+    fn begin(&mut self, boot: u64) {
+        if self.has_stopped() {
+            return;
+        }
+        if self.identity.durable {
+            let records = self.boot_records(boot);
+            self.phase = Phase::Storing(self.fx.persist(records));
+        } else {
+            self.start();
+        }
     }
 
     /// Takes one input.

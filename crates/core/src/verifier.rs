@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::credentials::{
-    self, CertificateRef, Credential, Credentials, Distrust, PublicKey, Revocation, Signer,
-};
+use crate::credentials::{self, CertificateRef, Credential, Credentials, Distrust, PublicKey, Revocation, Signer};
 use crate::datum::{Datum, Statement};
 use crate::identity::NodeId;
 use crate::time::{Instant, Seconds, Wall};
@@ -120,7 +118,7 @@ impl Verifier {
                 if digest.is_some_and(|digest| !update.is_stripped() && self.digest(update.value()) != *digest) {
                     return Err(Distrust::Forged);
                 }
-                let said = digest.map_or(update.value(), |digest| &digest[..]);
+                let said: &[u8] = if let Some(digest) = digest { digest } else { update.value() };
                 let statement = credentials::datum_statement(self.domain(), &update.plain_header(), said);
                 let author = (!datum.is_tombstone()).then(|| datum.author());
                 self.check_write(&by, author, self.written_at(datum, update.forget), &statement)
@@ -207,8 +205,7 @@ impl Verifier {
                 if self.is_void(id(&added), sums.stamp.wall()) {
                     return Outlives::Nothing;
                 }
-                let is_void =
-                    |cleared: &Credential<'_>| self.is_void(id(cleared), self.deleted_at(sums.cleared_until));
+                let is_void = |cleared: &Credential<'_>| self.is_void(id(cleared), self.deleted_at(sums.cleared_until));
                 if cleared.as_ref().is_some_and(is_void) { Outlives::Added } else { Outlives::All }
             }
             _ => Outlives::All,

@@ -338,7 +338,11 @@ impl Network {
     pub fn copy(&mut self, node: usize, contact: usize) -> usize {
         let copy = self.hosts.len();
         let Host { id, ref name, clock, ref disk, ref pair, .. } = self.hosts[node];
-        let host = Host { disk: disk.clone(), pair: pair.clone(), ..Host::new(id, name.clone(), Place::drawn(self.seed, copy), clock) };
+        let host = Host {
+            disk: disk.clone(),
+            pair: pair.clone(),
+            ..Host::new(id, name.clone(), Place::drawn(self.seed, copy), clock)
+        };
         self.hosts.push(host);
         self.by_id.entry(id).or_default().push(copy);
         self.measured.traffic.push(Traffic::default());

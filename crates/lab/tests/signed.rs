@@ -178,7 +178,8 @@ fn a_revoked_member_is_gone_at_all_of_50_nodes_within_seven_rounds() {
         let stopped = |event: &Event| matches!(event, Event::Stopped { reason: StopReason::Revoked });
         assert!(was_told(&net, 17, stopped));
         for node in net.up() {
-            let shown = net.node(node).unwrap().revoked_members().map(|member| (member.id, member.state)).collect::<Vec<_>>();
+            let shown =
+                net.node(node).unwrap().revoked_members().map(|member| (member.id, member.state)).collect::<Vec<_>>();
             assert_eq!(shown, [(id, State::Revoked)]);
         }
         let changes = &net.measured().changes;

@@ -117,7 +117,8 @@ impl Authority {
         let text = private_file::read(path)?;
         let digits = content(&text, FIRST_LINE).and_then(|line| line.strip_prefix("key "));
         let read = digits.and_then(from_hex).and_then(|bytes| Self::from_pkcs8(Zeroizing::new(bytes)));
-        read.ok_or(AuthorityError::Malformed { path: path.to_owned(), what: "file of an authority", command: "new" })
+        let (what, command) = ("file of an authority", "new");
+        read.ok_or_else(|| AuthorityError::Malformed { path: path.to_owned(), what, command })
     }
 
     /// Writes it to a new file of mode 0600.
@@ -167,8 +168,8 @@ pub fn certificate_text(certificate: &[u8]) -> String {
 /// # Errors
 /// Where it is no such file.
 pub fn read_certificate(path: &Path) -> Result<Vec<u8>, AuthorityError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| PrivateFileError::Io { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| PrivateFileError::Io { path: path.to_owned(), source })?;
     let malformed = AuthorityError::Malformed { path: path.to_owned(), what: "certificate", command: "admit" };
     content(&text, CERTIFICATE_LINE).and_then(from_hex).ok_or(malformed)
 }
@@ -204,7 +205,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 fn from_hex(digits: &str) -> Option<Vec<u8>> {
     let digits = digits.trim();
-    if !digits.is_ascii() || digits.len() % 2 != 0 {
+    if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
         return None;
     }
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();

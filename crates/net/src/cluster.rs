@@ -201,7 +201,11 @@ impl Cluster {
     /// # Errors
     /// [`Closed`] if the node has stopped.
     pub async fn members(&self) -> Result<Vec<Member>, Closed> {
-        let mut members = self.inspect(|node| node.members().chain(node.passive_members()).chain(node.revoked_members()).collect::<Vec<_>>()).await?;
+        let mut members = self
+            .inspect(|node| {
+                node.members().chain(node.passive_members()).chain(node.revoked_members()).collect::<Vec<_>>()
+            })
+            .await?;
         members.sort_unstable_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         Ok(members)
     }

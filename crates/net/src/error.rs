@@ -111,7 +111,9 @@ impl StartError {
             Self::DataDirNewer { .. } => "of format 2 or older: this version reads no newer one",
             Self::FaultsNotLoopback { .. } => "bound to a loopback address: faults are for experiments",
             Self::NoCertificate { rule } => rule,
-            Self::Revoked => "one that counts: the authority has revoked it, so this node needs an empty data directory and a certificate for the key that it makes there",
+            Self::Revoked => {
+                "one that counts: the authority has revoked it, so this node needs an empty data directory and a certificate for the key that it makes there"
+            }
             Self::NoRandomness => "a system with random numbers",
             Self::NotStarted => "able to store a boot or to make a new identity",
         }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rumormill_core::io::KEYS_QUERY;
 use rumormill_core::config::IdentityKind;
+use rumormill_core::io::KEYS_QUERY;
 use rumormill_core::{
     Certificate, Config, ConfigError, Identity, Node, NodeId, Overhead, Signatures as _, Signing, Stored,
 };

@@ -108,7 +108,11 @@ impl Draft {
         let Write { key, edit, condition } = write;
         within("key", key.len(), 1, KEY_BYTES_MAX)?;
         if is_reserved(key.as_bytes()) {
-            return Err(invalid("key", format!("{key:?}"), "a key of an application: the cluster keeps revocations there"));
+            return Err(invalid(
+                "key",
+                format!("{key:?}"),
+                "a key of an application: the cluster keeps revocations there",
+            ));
         }
         self.check(key, *condition)?;
         match edit {

@@ -217,18 +217,14 @@ impl Node {
             (
                 None | Some(State::Dead | State::Left | State::Removed | State::Revoked),
                 State::Alive | State::Suspect,
-            ) => {
-                Some(MemberChange::Joined)
-            }
+            ) => Some(MemberChange::Joined),
             (Some(State::Alive), State::Alive) => Some(MemberChange::Updated),
             (Some(State::Alive), State::Suspect) => Some(MemberChange::Suspected),
             (Some(State::Suspect), State::Alive) => Some(MemberChange::Refuted),
             (Some(State::Alive | State::Suspect), State::Dead) => Some(MemberChange::Failed),
             (Some(State::Alive | State::Suspect | State::Dead), State::Left) => Some(MemberChange::Left),
             (Some(before), State::Removed) if before != State::Removed => Some(MemberChange::Removed),
-            (None | Some(_), State::Suspect | State::Dead | State::Left | State::Removed | State::Revoked) => {
-                None
-            }
+            (None | Some(_), State::Suspect | State::Dead | State::Left | State::Removed | State::Revoked) => None,
         };
         let accuser = self.detector.first_accuser(merged.id).filter(|_| after == State::Suspect);
         if let (Some(change), Some(member)) = (change, self.members.any_member(merged.id)) {

@@ -197,8 +197,7 @@ impl Node {
                 let replica = self.replica(space);
                 replica.get(id).is_some() || replica.is_refused(id)
             };
-            let held =
-                [Space::Messages, Space::Data, Space::Agreement].into_iter().any(knows) || self.has_rejected(id);
+            let held = [Space::Messages, Space::Data, Space::Agreement].into_iter().any(knows) || self.has_rejected(id);
             if held || self.wants.len() >= WANTS_MAX && !self.wants.contains_key(&id) {
                 continue;
             }

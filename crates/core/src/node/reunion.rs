@@ -260,7 +260,10 @@ impl Node {
         let lacks = |update: &&Arc<Update>| {
             let datum = update.datum();
             let is_old = datum.stamp().wall().seconds() < parted;
-            is_old && !datum.is_tombstone() && !is_reserved(datum.subject.key) && roll.binary_search(&roll_key(update, &secret)).is_err()
+            is_old
+                && !datum.is_tombstone()
+                && !is_reserved(datum.subject.key)
+                && roll.binary_search(&roll_key(update, &secret)).is_err()
         };
         let lacking: Vec<Arc<Update>> = self.data.shelf().read().iter().filter(lacks).cloned().collect();
         let forget = now.seconds().plus(self.config.tombstone_ttl);

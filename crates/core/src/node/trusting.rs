@@ -83,9 +83,8 @@ impl Node {
             return Err(Distrust::Unchecked);
         }
         let checked = verifier.check(update);
-        match (checked, source) {
-            (Err(Distrust::Forged), Some((from, _))) => verifier.charge(from),
-            (Ok(()) | Err(_), _) => {}
+        if let (Err(Distrust::Forged), Some((from, _))) = (checked, source) {
+            verifier.charge(from);
         }
         if checked.is_err() {
             verifier.reject(id);

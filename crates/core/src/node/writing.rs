@@ -370,9 +370,7 @@ impl Node {
         let Some(drafted) = self.writing.under_way.updates.get(&datum.subject) else { return false };
         match datum.subject.part {
             Part::Sums(_) => true,
-            Part::Head | Part::Element(_) => {
-                update.stands_to(drafted) != Standing::Newer
-            }
+            Part::Head | Part::Element(_) => update.stands_to(drafted) != Standing::Newer,
         }
     }
 

@@ -332,7 +332,9 @@ impl Network {
     }
 
     fn note_change(&mut self, observer: usize, change: rumormill_core::MemberChange, member: rumormill_core::NodeId) {
-        use rumormill_core::MemberChange::{Failed, Joined, Left, Refuted, Removed, Replaced, Revoked, Suspected, Updated};
+        use rumormill_core::MemberChange::{
+            Failed, Joined, Left, Refuted, Removed, Replaced, Revoked, Suspected, Updated,
+        };
         match change {
             Joined | Updated => {}
             Suspected | Refuted | Failed | Left | Removed | Replaced | Revoked => {

@@ -65,6 +65,10 @@ impl Signatures for Pair {
     }
 }
 
+fn hex_digit(value: u8) -> char {
+    char::from_digit(value.into(), 16).expect("half a byte is below 16")
+}
+
 fn signature(key: &PublicKey, bytes: &[u8]) -> Signature {
     let hash = hash(key, bytes);
     std::array::from_fn::<u8, SIGNATURE_BYTES, _>(|place| hash[place % 16])
@@ -93,7 +97,7 @@ impl Network {
     pub fn signed(mut self) -> Self {
         let key = Pair::new(AUTHORITY).public_key();
         self.options.config.identity = IdentityKind::Signed;
-        self.options.config.authority = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.options.config.authority = key.iter().flat_map(|byte| [byte >> 4, byte & 0xf].map(hex_digit)).collect();
         self
     }
 
