@@ -86,7 +86,8 @@ impl Node {
         if let (Err(Distrust::Forged), Some((from, _))) = (checked, source) {
             verifier.charge(from);
         }
-        if checked.is_err() {
+        // The id of a value that runs out says nothing of its bytes: a true one must not suffer for a false one.
+        if checked.is_err() && update.expires == update.forget {
             verifier.reject(id);
         }
         checked
