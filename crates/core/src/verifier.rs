@@ -195,14 +195,16 @@ impl Verifier {
     /// Whether an update that counted counts no more, as somebody was revoked; and whether it does without what was cleared.
     pub(crate) fn outlives(&self, update: &UpdateRef<'_>) -> Outlives {
         let id = |credential: &Credential<'_>| self.signer.signatures.id_of(credential.certificate.key);
+        // The author is known without a hash: there may be a million updates.
         match (&update.head, update.credentials()) {
             (Head::Data(datum), Some(Credentials::Datum { by, .. })) => {
-                let is_void = self.is_void(id(&by), self.written_at(datum, update.forget));
+                let by = if datum.is_tombstone() { id(&by) } else { datum.author() };
+                let is_void = self.is_void(by, self.written_at(datum, update.forget));
                 if is_void { Outlives::Nothing } else { Outlives::All }
             }
-            (Head::Data(datum), Some(Credentials::Sums { added, cleared })) => {
+            (Head::Data(datum), Some(Credentials::Sums { cleared, .. })) => {
                 let Statement::Sums(sums) = datum.statement else { return Outlives::All };
-                if self.is_void(id(&added), sums.stamp.wall()) {
+                if self.is_void(datum.author(), sums.stamp.wall()) {
                     return Outlives::Nothing;
                 }
                 let is_void = |cleared: &Credential<'_>| self.is_void(id(cleared), self.deleted_at(sums.cleared_until));

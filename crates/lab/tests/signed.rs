@@ -9,7 +9,7 @@ use database::{all_lack, all_show, done, register, result, settle};
 use rumormill_core::data::Value;
 use rumormill_core::io::{ContactError, StopReason, Warning};
 use rumormill_core::{ConfigBuilder, Event, MemberChange, State, Tags, Wall};
-use rumormill_lab::{DiskFate, Network, seeds};
+use rumormill_lab::{DiskFate, Network, Options, seeds};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -329,5 +329,20 @@ fn a_revocation_by_another_authority_is_refused() {
         assert!(matches!(plain.result(ticket), Some(Err(_))), "a cluster without an authority took a revocation");
         let put = net.put(0, "\0revoked/0000000000000001", b"forged");
         assert!(result(&mut net, put).unwrap().is_err(), "revocations can be written like data");
+    }
+}
+
+#[test]
+fn what_seeds_draw_is_survived_with_signatures_too() {
+    for seed in seeds::chosen(&[1, 2, 3, 4, 5, 6]) {
+        let net = Network::new(seed).replay(seeds::replay_line(env!("CARGO_CRATE_NAME"), seed));
+        let mut net = net.options(Options::drawn(seed)).signed().start_cold(0, secs(1));
+        net.run_for(secs(90)).unwrap();
+        net.make_peace();
+        net.run_until(|net| net.everyone_agrees() && net.data_has_settled(), secs(180)).unwrap();
+        net.check_data().unwrap();
+        for node in net.up() {
+            assert_eq!(dropped(&net, node), (0, 0, 0), "at n{node}");
+        }
     }
 }
