@@ -1,6 +1,7 @@
 //! Signed identity under attack: every damaged signature, floods of them, and words that are not what they seem.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[expect(dead_code, reason = "these tests have nodes of their own, which sign")]
 mod support;
 
 use std::hash::Hasher as _;

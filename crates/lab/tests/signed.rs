@@ -1,6 +1,7 @@
 //! Signed identity: who is let in, whose word counts, and what a revocation does, on networks of real nodes.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[expect(dead_code, reason = "these tests have networks of their own, which sign")]
 mod database;
 
 use std::time::Duration;
@@ -74,7 +75,9 @@ fn a_signed_cluster_does_all_that_a_plain_one_does() {
         }
         net.run_for(secs(10)).unwrap();
         settle(&mut net).unwrap();
-        ["hits", "color", "team", "brief"].into_iter().for_each(|key| all_lack(&net, key));
+        for key in ["hits", "color", "team", "brief"] {
+            all_lack(&net, key);
+        }
         let added = net.add_to(2, "hits", 1);
         done(&mut net, added).unwrap();
         settle(&mut net).unwrap();

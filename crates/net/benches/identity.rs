@@ -72,7 +72,7 @@ fn entries(pair: &Arc<dyn Signatures>, authority: Option<(&dyn Signatures, Vec<u
     let mut node = Node::new(identity, config.build().expect("the settings are valid"), 1, now);
     while node.poll_output().is_some() {}
     let value = || Edit::Put { value: b"a value".to_vec(), ttl: None };
-    let brief = Edit::Put { value: b"a value".to_vec(), ttl: Some(Duration::from_secs(60)) };
+    let brief = Edit::Put { value: b"a value".to_vec(), ttl: Some(Duration::from_mins(1)) };
     let kinds = [
         ("register", value()),
         ("register that runs out", brief),

@@ -65,7 +65,7 @@ fn log_change(change: MemberChange, by: &str, member: &Member) {
     let words = story::of_change(change.as_str(), by, &member.into());
     match change {
         MemberChange::Suspected | MemberChange::Failed | MemberChange::Revoked => {
-            tracing::warn!("{} is {words}", member.name)
+            tracing::warn!("{} is {words}", member.name);
         }
         MemberChange::Joined
         | MemberChange::Updated

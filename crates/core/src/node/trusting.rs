@@ -281,7 +281,7 @@ impl Node {
         }
     }
 
-    /// Whether this node speaks and is spoken to.
+    /// Whether this node has come to its end.
     pub(super) fn has_stopped(&self) -> bool {
         self.phase == Phase::Stopped
     }
