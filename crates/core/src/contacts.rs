@@ -113,6 +113,12 @@ impl Contacts {
         self.former.retain(|former| *former != address);
     }
 
+    /// Nobody is to be sought at an address any more.
+    pub(crate) fn forget(&mut self, address: SocketAddr) {
+        self.former.retain(|former| *former != address);
+        self.known.retain(|known| *known != address);
+    }
+
     pub(crate) fn former(&self) -> &[SocketAddr] {
         &self.former
     }
