@@ -114,7 +114,7 @@ impl Contacts {
     }
 
     /// Nobody is to be sought at an address any more.
-    pub(crate) fn forget(&mut self, address: SocketAddr) {
+    pub(crate) fn strike(&mut self, address: SocketAddr) {
         self.former.retain(|former| *former != address);
         self.known.retain(|known| *known != address);
     }
