@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Members(Members),
     /// Join a cluster through any of its nodes
     Join(Join),
+    /// Have the agent read its settings again, as SIGHUP does, and tell what it took over
+    Reload(Reload),
     /// Leave the cluster and stop the agent
     Leave(Leave),
     /// Strike a dead or left member from the list, everywhere
@@ -177,7 +179,7 @@ pub(crate) struct Dev {
 }
 
 /// `rumor agent`. What is not given here comes from `RUMOR_*`, the config file, the preset, in this order.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Agent {
     /// Read settings from this TOML file
     #[arg(long, value_name = "F", env = "RUMOR_CONFIG", hide_env_values = true)]
@@ -194,7 +196,7 @@ pub(crate) struct Agent {
     /// Where others reach this node [default: the address that it binds]
     #[arg(long, value_name = "A")]
     pub(crate) advertise: Option<String>,
-    /// Nodes to join through: `host`, `host:port` or `[v6]:port`
+    /// Nodes to join through: `host`, `host:port`, `[v6]:port`, `srv:NAME` or `file:PATH`
     #[arg(long, value_name = "A", value_delimiter = ',')]
     pub(crate) join: Vec<String>,
     /// Where to serve HTTP [default: 127.0.0.1:4748]
@@ -301,6 +303,13 @@ pub(crate) struct Join {
     /// Any nodes of the cluster: `host`, `host:port` or `[v6]:port`
     #[arg(value_name = "ADDR", required = true)]
     pub(crate) contacts: Vec<String>,
+}
+
+/// `rumor reload`
+#[derive(Args, Debug)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    pub(crate) target: Target,
 }
 
 /// `rumor leave`

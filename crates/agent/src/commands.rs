@@ -13,6 +13,7 @@ mod lease;
 mod lock;
 mod members;
 mod queries;
+mod reload;
 mod rtt;
 mod tags;
 mod terminal;
@@ -55,6 +56,7 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::Members(flags) if flags.watch => watch::run(&flags, output),
         Command::Members(flags) => members::list(&flags, output),
         Command::Join(flags) => members::join(flags, output),
+        Command::Reload(flags) => reload::run(&flags, output),
         Command::Leave(flags) => members::leave(&flags, output),
         Command::Remove(flags) => members::remove(&flags, output),
         Command::Publish(flags) => topics::publish(flags, output),

@@ -466,6 +466,15 @@ pub(crate) struct TagsDocument {
     pub(crate) tags: BTreeMap<String, String>,
 }
 
+/// What became of settings that an agent read again.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub(crate) struct ReloadDocument {
+    /// The settings that it goes by from now on; those that name a file also where the file says something else.
+    pub(crate) changed: Vec<String>,
+    /// The settings that take a restart: they stay as they are.
+    pub(crate) kept: Vec<String>,
+}
+
 /// Contacts to join through.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub(crate) struct Contacts {

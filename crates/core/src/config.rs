@@ -146,6 +146,14 @@ macro_rules! settings {
             pub fn local() -> Self {
                 Self { $($name: $local,)+ }
             }
+
+            /// The first setting in which these differ from others, and what it is here.
+            pub(crate) fn difference(&self, others: &Self) -> Option<(&'static str, String)> {
+                $(if self.$name != others.$name {
+                    return Some((stringify!($name), format!("{:?}", self.$name)));
+                })+
+                None
+            }
         }
 
         /// Every setting, in the order of [`ConfigBuilder`].
@@ -159,6 +167,35 @@ macro_rules! settings {
         ];
     };
 }
+
+macro_rules! reloaded {
+    ($($name:ident),+ $(,)?) => {
+        /// The settings that a node takes over while it runs ([`Command::Configure`](crate::Command::Configure)): they are its
+        /// own affair, are asked for whenever they matter, and nothing was built by them. All others take a restart.
+        pub const RELOADED: &[&str] = &[$(stringify!($name)),+];
+
+        impl ConfigBuilder {
+            /// These settings, with those of `others` that a running node takes over.
+            #[must_use]
+            pub fn reloaded(&self, others: &Self) -> Self {
+                Self { $($name: others.$name,)+ ..self.clone() }
+            }
+        }
+    };
+}
+
+reloaded!(
+    mode,
+    fanout,
+    forward,
+    bandwidth_max,
+    leave_timeout,
+    leave_on_terminate,
+    messages_bytes_max,
+    payload_bytes_max,
+    value_bytes_max,
+    data_bytes_max,
+);
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -562,6 +599,18 @@ mod tests {
     fn a_bandwidth_that_would_starve_the_detector_is_refused() {
         let error = ConfigBuilder { bandwidth_max: 1_999, ..ConfigBuilder::lan() }.build().unwrap_err();
         assert_eq!(error.field, "bandwidth_max");
+    }
+
+    #[test]
+    fn what_a_running_node_takes_over_is_taken_and_nothing_else() {
+        let (lan, local) =
+            (ConfigBuilder::lan(), ConfigBuilder { fanout: 7, bandwidth_max: 90_000, ..ConfigBuilder::local() });
+        let reloaded = lan.reloaded(&local);
+        assert_eq!((reloaded.fanout, reloaded.bandwidth_max), (7, 90_000));
+        assert_eq!(reloaded.gossip_interval, lan.gossip_interval);
+        assert_eq!(reloaded.difference(&local), Some(("shuffle_interval", "30s".to_owned())));
+        assert_eq!(lan.difference(&ConfigBuilder::lan()), None);
+        assert!(RELOADED.iter().all(|key| SETTINGS.iter().any(|setting| setting.key == *key)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::aggregate::Aggregate;
 use crate::agreement::{self, FoundingId, Outcome, Value};
+use crate::config::Config;
 use crate::credentials::Distrust;
 use crate::data::{Change, Revision, Write, Written};
 use crate::datum::Kind;
@@ -104,6 +105,18 @@ pub enum Command {
     Join {
         /// Addresses of any nodes of the cluster.
         contacts: Vec<SocketAddr>,
+    },
+    /// Forget contacts: they are not tried any more, unless they are members. Who joins through nobody else is refused.
+    DropContacts {
+        /// Addresses that were given before.
+        contacts: Vec<SocketAddr>,
+    },
+    /// Write down now whom this node knows, as it does from time to time: it is about to be stopped.
+    Remember,
+    /// Go on with these settings. Refused where they differ in one that takes a restart ([`RELOADED`](crate::config::RELOADED)).
+    Configure {
+        /// All of them.
+        config: Box<Config>,
     },
     /// Leave for good: tell others for five rounds, at most for `leave_timeout`, then [`Event::Stopped`].
     Leave,

@@ -42,7 +42,7 @@ use std::time::Duration;
 use crate::apart::Apart;
 use crate::budget::Budget;
 use crate::clock;
-use crate::config::{Config, View};
+use crate::config::{Config, Mode, View};
 use crate::contacts::Contacts;
 use crate::coordinates::{Place, Whereabouts};
 use crate::data::{Change, Data, Position, Shelf};
@@ -709,6 +709,17 @@ impl Node {
     /// How many updates of data are held that the disk did not take yet.
     pub fn unsaved(&self) -> usize {
         self.saving.unsaved()
+    }
+
+    /// How many updates this node has yet to tell `fanout` others, or all if there are fewer: what would be lost with it, or come late.
+    /// In mode pull others ask for them.
+    pub fn untold(&self) -> usize {
+        let peers = self.config.fanout.min(self.members.live());
+        if self.config.mode == Mode::Pull {
+            0
+        } else {
+            self.rumors.told_to_fewer(u32::try_from(peers).unwrap_or(u32::MAX))
+        }
     }
 
     /// How many streams are open and how many updates are hot: for checks of their caps.

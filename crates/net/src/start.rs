@@ -27,7 +27,7 @@ use crate::driver::{Driver, Started};
 use crate::error::{StartError, StopReason};
 use crate::events::{Announcer, EventKind, Warning};
 use crate::faults::Faults;
-use crate::join::{self, Joiner};
+use crate::join::{self, Joiner, Standing};
 use crate::keeper::Keeper;
 use crate::key::{self, NodeKey};
 use crate::keyring::Keyring;
@@ -89,11 +89,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         None => None,
     };
     let cluster = launch(Parts { identity, config, sockets, sealing, keeper, data_dir, announcer }).await?;
-    if !contacts.is_empty() {
-        let joiner = cluster.0.joiner.clone();
-        // It ends when a contact has answered, or with the node.
-        tokio::spawn(async move { joiner.join(&contacts).await });
-    }
+    cluster.0.contacts.replace(&cluster.0.joiner, contacts, &[]);
     Ok(cluster)
 }
 
@@ -302,6 +298,7 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
         requests,
         events,
         joiner,
+        contacts: Standing::default(),
         stop: stopped,
         faults,
         counters,

@@ -6,7 +6,7 @@ use utoipa::{OpenApi, openapi};
 
 use super::{
     agreement, authority, data, events, faults, gauges, import, info, keys, leases, listing, logs, members, metrics,
-    queries, registers, rtt, topics, watch, why,
+    queries, registers, reload, rtt, topics, watch, why,
 };
 
 #[derive(OpenApi)]
@@ -22,6 +22,7 @@ use super::{
         members::remove,
         members::join,
         members::leave,
+        reload::reload,
         members::tags,
         members::change_tags,
         events::watch,

@@ -208,16 +208,20 @@ impl Node {
 
     pub(super) fn on_contact_failed(&mut self, contact: SocketAddr, reason: ContactError) {
         if reason == ContactError::Myself {
-            for ticket in self.contacts.drop_self(contact) {
-                let refusal = invalid("contacts", contact.to_string(), "another node; this is the node itself");
-                self.done(ticket, Err(refusal));
-            }
-            return;
+            return self.forget_contact(contact, "another node; this is the node itself");
         }
         let (min, max) = (self.config.join_retry_min, self.config.join_retry_max);
         if let Some(retry_after) = self.contacts.failed(contact, min, max, &mut self.fx.rng) {
             self.fx.arm(retry_after, Timer::Contact(contact));
             self.fx.event(Event::ContactFailed { contact, reason, retry_after });
+        }
+    }
+
+    /// A contact is tried no more; `rule` is what whoever waits for nobody else is told.
+    pub(super) fn forget_contact(&mut self, contact: SocketAddr, rule: &str) {
+        self.fx.cancel(Timer::Contact(contact));
+        for ticket in self.contacts.forget(contact) {
+            self.done(ticket, Err(invalid("contacts", contact.to_string(), rule)));
         }
     }
 

@@ -211,7 +211,7 @@ impl Node {
         }
         let Some(mut member) = self.members.any_member(id) else { return };
         if let Some(address) = self.members.address(id) {
-            self.contacts.forget(address);
+            self.contacts.strike(address);
         }
         if self.is_partial() {
             return self.part_from(id, change);
