@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what each word means.
 
 mod agreement;
+mod authority;
 mod data;
 mod keys;
 
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 pub(crate) use agreement::{Agree, Elect, Lock, Name, Register};
+pub(crate) use authority::{Admit, Authority, Identity, Revoke};
 use clap::{Args, Parser, Subcommand};
 pub(crate) use data::{Add, Delete, Export, Get, Import, List, Manner, Put, SetChange, Watch};
 pub(crate) use keys::{Keygen, Keys};
@@ -40,6 +42,12 @@ pub(crate) enum Command {
     Agent(Box<Agent>),
     /// Make the key of a new cluster, or the next one of a cluster that has one
     Keygen(Keygen),
+    /// Decide who may be a member, where identity is signed
+    #[command(subcommand)]
+    Authority(Authority),
+    /// Look at the identity of a node
+    #[command(subcommand)]
+    Identity(Identity),
     /// Look at the settings: which there are, what they mean, and where a value comes from
     #[command(subcommand)]
     Config(Config),
@@ -202,6 +210,9 @@ pub(crate) struct Agent {
     /// Seal everything with the cluster's key in this file, as `rumor keygen` writes it
     #[arg(long, value_name = "F")]
     pub(crate) key_file: Option<String>,
+    /// Be a member by this certificate, as `rumor authority admit` makes it, where identity is signed
+    #[arg(long, value_name = "F")]
+    pub(crate) certificate: Option<String>,
     /// What this node says about itself; may be given often
     #[arg(long = "tag", value_name = "K=V")]
     pub(crate) tags: Vec<String>,
@@ -276,7 +287,7 @@ pub(crate) struct Members {
     #[command(flatten)]
     pub(crate) target: Target,
     /// Only those in this state
-    #[arg(long, value_name = "S", value_parser = ["alive", "suspect", "dead", "left"])]
+    #[arg(long, value_name = "S", value_parser = ["alive", "suspect", "dead", "left", "revoked"])]
     pub(crate) state: Option<String>,
     /// Only those with this tag; may be given often
     #[arg(long = "tag", value_name = "K=V", value_parser = key_value)]

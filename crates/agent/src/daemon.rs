@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, oneshot, watch};
 
 use crate::cli;
-use crate::commands::keys;
+use crate::commands::{authority, keys};
 use crate::documents::{DataInfo, Info, Protocol, ReadyNode, SealingInfo, Traffic};
 use crate::failure::{Failure, Kind};
 use crate::http::Served;
@@ -107,9 +107,11 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
     runtime.shutdown_background();
     match reason {
         StopReason::Left | StopReason::Stopped => Ok(()),
-        StopReason::SharedIdentity | StopReason::BootNotStored | StopReason::Aborted => {
-            Err(Failure::new(Kind::No, "stopped", format!("the agent had to stop: {reason}")))
-        }
+        StopReason::SharedIdentity
+        | StopReason::BootNotStored
+        | StopReason::Revoked
+        | StopReason::CertificateExpired
+        | StopReason::Aborted => Err(Failure::new(Kind::No, "stopped", format!("the agent had to stop: {reason}"))),
     }
 }
 
@@ -137,6 +139,9 @@ async fn start(
     if let Some(path) = settings.key_file {
         builder = builder.keyring(keys::read("key_file", &path)?);
     }
+    if let Some(path) = settings.certificate {
+        builder = builder.certificate(authority::certificate(&path)?);
+    }
     let events = builder.events();
     let cluster = builder.start().await?;
     let (end, ending) = watch::channel(false);
@@ -152,6 +157,8 @@ impl From<StartError> for Failure {
         let failure = Self::value(error.field(), error.value(), error.rule());
         match error {
             StartError::PortInUse { .. } | StartError::DataDirInUse { .. } => failure.with_code("in_use"),
+            StartError::NoCertificate { .. } => failure.with_code("no_certificate"),
+            StartError::Revoked => failure.with_code("revoked"),
             StartError::Invalid(_)
             | StartError::Bind { .. }
             | StartError::DataDir { .. }

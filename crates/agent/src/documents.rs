@@ -1,5 +1,6 @@
 //! The documents of the command line and of HTTP, which are the same. Absent is `null`, never missing.
 
+mod authority;
 mod data;
 mod gauges;
 mod keys;
@@ -9,6 +10,7 @@ mod why;
 
 use std::collections::BTreeMap;
 
+pub(crate) use authority::{AuthorityDocument, CertificateDocument, IdentityDocument, RevocationDocument};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 pub(crate) use data::{EntryDocument, Imported, Misfit, WatchLine, WrittenDocument, beginning};

@@ -1,6 +1,7 @@
 //! The HTTP interface: `/v1` with the documents of the command line, and `/health` and `/ready` for supervisors.
 
 mod agreement;
+mod authority;
 mod data;
 mod events;
 mod faults;
@@ -82,6 +83,7 @@ fn router(agent: Agent, guard: Arc<Guard>) -> Router {
         .route("/keys", get(keys::list).post(keys::add))
         .route("/keys/{id}", delete(keys::remove))
         .route("/keys/{id}/use", post(keys::switch))
+        .route("/revocations", post(authority::revoke))
         .route("/leave", post(members::leave))
         .route("/reload", post(reload::reload))
         .route("/tags", get(members::tags).patch(members::change_tags))

@@ -105,6 +105,8 @@ fn what_replicas_depend_on_is_shared_and_nothing_else() {
         .collect();
     let expected = [
         "cluster",
+        "identity",
+        "authority",
         "view",
         "epoch_interval",
         "dead_ttl",

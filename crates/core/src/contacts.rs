@@ -114,6 +114,12 @@ impl Contacts {
         self.former.retain(|former| *former != address);
     }
 
+    /// Nobody is to be sought at an address any more.
+    pub(crate) fn strike(&mut self, address: SocketAddr) {
+        self.former.retain(|former| *former != address);
+        self.known.retain(|known| *known != address);
+    }
+
     pub(crate) fn former(&self) -> &[SocketAddr] {
         &self.former
     }

@@ -199,13 +199,29 @@ impl Cluster {
         self.inspect(move |node| node.story(member)).await
     }
 
-    /// Every member that is listed, this node included, by name. With a partial view these are the node itself, its
+    /// Has the whole cluster take a member for none, by the authority's word ([`Authority::revoke`](crate::Authority::revoke)).
+    /// Returns whom.
+    ///
+    /// # Errors
+    /// Where identity is not signed, the word is not the authority's, or the node has stopped.
+    pub async fn revoke(&self, revocation: Vec<u8>) -> Result<NodeId, RequestError> {
+        let Reply::Revoked { id } = self.command(Command::Revoke { revocation }).await? else {
+            unreachable!("a revocation ends as revoked")
+        };
+        Ok(id)
+    }
+
+    /// Every member that is listed, this node included, by name; also those whose certificates were revoked. With a partial view these are the node itself, its
     /// neighbours, and those of whom it knows only where they are.
     ///
     /// # Errors
     /// [`Closed`] if the node has stopped.
     pub async fn members(&self) -> Result<Vec<Member>, Closed> {
-        let mut members = self.inspect(|node| node.members().chain(node.passive_members()).collect::<Vec<_>>()).await?;
+        let mut members = self
+            .inspect(|node| {
+                node.members().chain(node.passive_members()).chain(node.revoked_members()).collect::<Vec<_>>()
+            })
+            .await?;
         members.sort_unstable_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         Ok(members)
     }

@@ -5,8 +5,8 @@ use utoipa::openapi::RefOr;
 use utoipa::{OpenApi, openapi};
 
 use super::{
-    agreement, data, events, faults, gauges, import, info, keys, leases, listing, logs, members, metrics, queries,
-    registers, reload, rtt, topics, watch, why,
+    agreement, authority, data, events, faults, gauges, import, info, keys, leases, listing, logs, members, metrics,
+    queries, registers, reload, rtt, topics, watch, why,
 };
 
 #[derive(OpenApi)]
@@ -60,6 +60,7 @@ use super::{
         gauges::put,
         gauges::delete,
         gauges::aggregate,
+        authority::revoke,
         keys::list,
         keys::add,
         keys::switch,

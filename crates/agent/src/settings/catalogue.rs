@@ -105,6 +105,12 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
         source: "nothing is sealed where empty",
         meaning: "The cluster's key, as `rumor keygen` writes it.",
     },
+    Setting {
+        key: "certificate",
+        unit: "path",
+        source: "needed where identity is signed",
+        meaning: "The authority's word that this node may be a member, as `rumor authority admit` makes it.",
+    },
     Setting { key: "log", unit: "text or json", source: "convention", meaning: "How the log is written to stderr." },
     Setting {
         key: "log_level",

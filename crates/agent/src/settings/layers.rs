@@ -94,6 +94,7 @@ impl Layers {
             ("http", &flags.http),
             ("data_dir", &flags.data_dir),
             ("key_file", &flags.key_file),
+            ("certificate", &flags.certificate),
             ("preset", &flags.preset),
             ("mode", &flags.mode),
             ("fanout", &flags.fanout),

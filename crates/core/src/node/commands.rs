@@ -9,7 +9,7 @@ use crate::agreement::Wish;
 use crate::config::{Config, ConfigError};
 use crate::effects::Timer;
 use crate::frame::Space;
-use crate::identity::{NodeId, Sequence, check_tags};
+use crate::identity::{NodeId, Sequence, Tags, check_tags, tags_bytes, tags_rule};
 use crate::io::{Command, Event, Refusal, Reply, State, StopReason, Ticket, TraceStep};
 use crate::update::{self, MessageBody, Update, UpdateRef};
 
@@ -40,7 +40,8 @@ impl Node {
             Command::Configure { config } => self.configure(*config),
             Command::Leave => return self.leave(ticket),
             Command::Remove { member, force } => self.strike(member, force),
-            Command::SetTags { tags } => check_tags(&tags).map_err(Refusal::from).map(|()| {
+            Command::Revoke { revocation } => self.revoke(&revocation),
+            Command::SetTags { tags } => self.check_own_tags(&tags).map_err(Refusal::from).map(|()| {
                 self.change_tags(tags);
                 Reply::Accepted
             }),
@@ -106,6 +107,7 @@ impl Node {
             | Command::Configure { .. }
             | Command::Remove { .. }
             | Command::SetTags { .. }
+            | Command::Revoke { .. }
             | Command::Publish { .. }
             | Command::Query { .. }
             | Command::Answer { .. }
@@ -135,6 +137,15 @@ impl Node {
 
     pub(super) fn done(&mut self, ticket: Ticket, result: Result<Reply, Refusal>) {
         self.fx.event(Event::Done { ticket, result });
+    }
+
+    fn check_own_tags(&self, tags: &Tags) -> Result<(), ConfigError> {
+        check_tags(tags)?;
+        let (bytes, most) = (tags_bytes(tags), self.identity.tags_bytes_max);
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(ConfigError { field: "tags", value: format!("{bytes} bytes"), rule: tags_rule(most) })
     }
 
     fn try_contacts(&mut self, ticket: Ticket, contacts: Vec<SocketAddr>) {

@@ -8,7 +8,7 @@ use super::letters::Letter;
 use super::{Node, Phase};
 use crate::effects::Timer;
 use crate::identity::NodeId;
-use crate::io::{ContactError, Event, Output, Reply, StreamId};
+use crate::io::{ContactError, Event, Output, Reply, StreamId, Warning};
 use crate::limits::Limits;
 use crate::streams::{self, Greeting, Purpose, Received};
 use crate::time::Instant;
@@ -95,6 +95,7 @@ impl Node {
             return;
         };
         let mut letter = Letter::on_stream(stream, peer, to);
+        self.note_source(to, true);
         self.on_frames(packet, &mut letter);
         self.prove_over_stream(peer, to);
         self.post_reply(letter);
@@ -117,6 +118,9 @@ impl Node {
             self.streams.send(stream, reply, &mut self.fx, &mut self.budget);
         }
         if let Err(error) = self.accepts(greeting, to) {
+            if error == ContactError::Revoked && purpose == Purpose::Accepted {
+                self.show_revocation(stream, peer, to);
+            }
             self.streams.close_after(stream, &mut self.fx);
             if purpose == Purpose::Join {
                 self.on_contact_failed(to, error);
@@ -133,6 +137,9 @@ impl Node {
     /// Whether a greeting is one of this cluster, in a version and with settings that fit.
     fn accepts(&mut self, greeting: &Greeting, from: SocketAddr) -> Result<(), ContactError> {
         let Greeting { header, version, settings } = *greeting;
+        if self.is_revoked(header.sender) {
+            return Err(ContactError::Revoked);
+        }
         if !self.admits(from, &header, version) {
             return Err(if header.cluster != self.cluster {
                 ContactError::ForeignCluster
@@ -144,6 +151,10 @@ impl Node {
         }
         if settings != self.settings {
             self.fx.counters.dropped.refused += 1;
+            if self.verifier.is_some() {
+                let (peer, reason) = (header.sender, ContactError::Settings);
+                self.warn("not admitted", Warning::NotAdmitted { from, peer, reason });
+            }
             return Err(ContactError::Settings);
         }
         Ok(())
@@ -202,7 +213,7 @@ impl Node {
         }
     }
 
-    fn on_contact_failed(&mut self, contact: SocketAddr, reason: ContactError) {
+    pub(super) fn on_contact_failed(&mut self, contact: SocketAddr, reason: ContactError) {
         if reason == ContactError::Myself {
             return self.forget_contact(contact, "another node; this is the node itself");
         }
@@ -226,6 +237,9 @@ impl Node {
         if !letter.is_stream() {
             self.fx.counters.dropped.unexpected += 1;
             return;
+        }
+        if !self.admits_joiner(letter.peer) {
+            return self.turn_away(letter);
         }
         if self.is_partial() {
             return self.welcome_joiner(letter);

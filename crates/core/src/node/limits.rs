@@ -1,9 +1,12 @@
 //! What is bounded in a node, part by part.
 
 use super::Node;
+use super::gauging::Gauging;
 use super::intake::WANTS_MAX;
 use crate::config::Config;
 use crate::limits::Limits;
+use crate::story::Stories;
+use crate::verifier::{self, Verifier};
 
 impl Node {
     /// Every queue, table, view and allowance of this node, with how much of it is taken. Made when it is asked for, from what is
@@ -53,6 +56,7 @@ impl Node {
             wants,
             warned: _,
             fade_at: _,
+            verifier,
         } = self;
         let mut to = Limits::new();
         members.limits(config.members_max, &mut to);
@@ -76,8 +80,7 @@ impl Node {
         planting.limits(&mut to);
         averaging.limits(&mut to);
         agreeing.limits(&mut to);
-        gauging.limits(&mut to);
-        stories.limits(&mut to);
+        seldom_parts(config, (gauging, stories, verifier.as_deref()), &mut to);
         bare_tables(config, (doubts.len(), wants.len(), replicas.len()), &mut to);
         to
     }
@@ -88,4 +91,15 @@ fn bare_tables(config: &Config, (doubts, wants, replicas): (usize, usize, usize)
     to.entries("claims_doubted", doubts, config.members_max);
     to.entries("updates_announced", wants, WANTS_MAX);
     to.entries("writes_awaiting_replicas", replicas, config.writes_max);
+}
+
+/// Parts that few nodes need.
+fn seldom_parts(
+    config: &Config,
+    (gauging, stories, verifier): (&Gauging, &Stories, Option<&Verifier>),
+    to: &mut Limits,
+) {
+    gauging.limits(to);
+    stories.limits(to);
+    verifier::limits(verifier, config.members_max, to);
 }
