@@ -30,7 +30,7 @@ pub(crate) type Version = (Incarnation, State, Seconds);
 const NOWHERE: u32 = u32::MAX;
 
 /// What this node knows of a member beyond its claim, which lies in the replica at the same slot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 struct Row {
     since: Seconds,
     /// Smoothed round-trip time in microseconds, zero before the first.
@@ -61,7 +61,7 @@ pub(crate) struct Merged {
 }
 
 /// Who lies at which slot of the replica: the same for many copies of one view.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
 struct Roster {
     ids: Vec<NodeId>,
     /// Whether the claimed address has returned a token or spoken over a stream. Asked for each datagram.
@@ -71,7 +71,7 @@ struct Roster {
 }
 
 /// All members, this node among them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Members {
     me: NodeId,
     /// In which view its members are.

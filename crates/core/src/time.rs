@@ -8,7 +8,7 @@ use std::ops::{Add, Sub};
 use std::time::Duration;
 
 /// A moment on the driver's monotonic clock: microseconds since an origin that the driver picks.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Instant(u64);
 
 impl Instant {
@@ -48,7 +48,7 @@ impl Sub<Duration> for Instant {
 }
 
 /// A time of day: microseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Wall(u64);
 
 impl Wall {
@@ -83,7 +83,7 @@ impl Add<Duration> for Wall {
 }
 
 /// A whole Unix second, as it stands inside updates and sketches. Good until the year 2106.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Seconds(pub u32);
 
 impl Seconds {
@@ -114,7 +114,7 @@ impl Seconds {
 }
 
 /// The two clocks at the moment of an input.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Now {
     /// The monotonic clock.
     pub instant: Instant,

@@ -44,6 +44,7 @@ pub mod leases;
 mod noise;
 pub mod private_file;
 mod questions;
+mod recorder;
 pub mod registers;
 mod request;
 mod seal;

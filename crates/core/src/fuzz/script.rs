@@ -71,13 +71,20 @@ pub fn start(flags: u8, number: u8) -> Node {
 /// Runs node 1 by a script. It must live through it, hold no more streams and hot updates than its settings allow, and
 /// believe that it is alive.
 pub fn node(script: &[u8]) {
+    live(script, |_, _| {});
+}
+
+/// The same, and `between` sees the node before each step. Returns what the node did, in its order, as it is shown.
+pub fn live(script: &[u8], mut between: impl FnMut(usize, &mut Node)) -> Vec<String> {
     let mut reader = Reader::new(script);
     let mut host = Host::new(reader.u8().unwrap_or(0));
-    for _ in 0..STEPS_MAX {
+    for step in 0..STEPS_MAX {
+        between(step, &mut host.node);
         if host.step(&mut reader).is_none() {
             break;
         }
     }
+    host.did
 }
 
 /// A node and what its driver knows of it.
@@ -89,13 +96,14 @@ struct Host {
     accepted: u64,
     tokens: VecDeque<Token>,
     tickets: u64,
+    did: Vec<String>,
 }
 
 impl Host {
     fn new(flags: u8) -> Self {
         let node = start(flags, 1);
-        let mut host =
-            Self { node, now: moment(0), streams: BTreeMap::new(), accepted: 1, tokens: VecDeque::new(), tickets: 0 };
+        let (streams, tokens) = (BTreeMap::new(), VecDeque::new());
+        let mut host = Self { node, now: moment(0), streams, accepted: 1, tokens, tickets: 0, did: Vec::new() };
         host.drain();
         host
     }
@@ -192,6 +200,7 @@ impl Host {
         let mut count = 0;
         while let Some(output) = self.node.poll_output() {
             count += 1;
+            self.did.push(format!("{output:?}"));
             match output {
                 Output::Transmit { channel: Channel::Stream(stream), .. } => {
                     self.streams.insert(stream, true);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Node, Phase};
+use super::{Node, Phase, Worry};
 use crate::contacts;
 use crate::detector::{Heard, Purpose, confirmations};
 use crate::effects::Timer;
@@ -31,7 +31,7 @@ const DOUBTS_PROBED_MAX: usize = 32;
 /// A claim that a member is dead which this node holds for alive and heard no suspicion of: the other side of a
 /// partition believes such things. It is looked into before it is believed, so that a merge of two halves declares
 /// nobody dead.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Doubt {
     claim: Arc<Update>,
     by: NodeId,
@@ -250,7 +250,7 @@ impl Node {
             && let Some(myself) = self.members.member(self.identity.id)
         {
             let name = self.identity.name.clone();
-            self.warn("name", Warning::NameTaken { name, holder, shown: myself.name });
+            self.warn(Worry::Name, Warning::NameTaken { name, holder, shown: myself.name });
         }
     }
 
@@ -300,7 +300,7 @@ impl Node {
         } else {
             Warning::BootBehind { seen: boot, stored }
         };
-        self.warn("boot", warning);
+        self.warn(Worry::Boot, warning);
         self.raised_at = Some(now);
         self.doubt_own_sums();
         self.stop_voting();
@@ -335,7 +335,7 @@ impl Node {
         self.on_batch_failed(token, &reason);
         self.on_vote_failed(token);
         self.on_save_failed(token);
-        self.warn("persist", Warning::PersistFailed { reason });
+        self.warn(Worry::Disk, Warning::PersistFailed { reason });
         if let Phase::Raising(waits_for, _) = self.phase
             && waits_for == token
         {
