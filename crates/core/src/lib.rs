@@ -27,6 +27,7 @@ mod messages;
 mod node;
 mod overlay;
 mod packet;
+pub mod precedence;
 mod queries;
 mod replica;
 mod returns;

@@ -38,16 +38,18 @@ pub struct Step<'a> {
 /// What a part holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
-    /// A node between two inputs.
+    /// A node between two inputs, with which a recording begins.
+    Birth,
+    /// The same node later.
     Snapshot,
     /// [`Step`]s.
     Steps,
-    /// The last steps before the snapshot that follows: for who comes from the other half.
-    StepsBefore,
+    /// The last step before the snapshot that follows: for who comes from the other half.
+    StepBefore,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Snapshot, Self::Steps, Self::StepsBefore];
+    const ALL: [Self; 4] = [Self::Birth, Self::Snapshot, Self::Steps, Self::StepBefore];
 }
 
 /// What stands at the beginning of a half.
@@ -59,6 +61,8 @@ pub struct Heading {
     pub half_bytes: u64,
     /// Rises with every snapshot.
     pub number: u64,
+    /// How many steps were written before what is in this half: whoever took as many can go on here.
+    pub steps: u64,
 }
 
 /// Why a half cannot be read.
@@ -81,6 +85,7 @@ impl Heading {
         let mut bytes = [&MAGIC[..], &FORMAT.to_le_bytes()].concat();
         bytes.extend_from_slice(&self.half_bytes.to_le_bytes());
         bytes.extend_from_slice(&self.number.to_le_bytes());
+        bytes.extend_from_slice(&self.steps.to_le_bytes());
         bytes.put_short_block(self.version.as_bytes());
         let sum = checksum(self.number, &bytes);
         bytes.extend_from_slice(&sum.to_le_bytes());
@@ -111,8 +116,8 @@ impl Heading {
     }
 
     fn read_rest(reader: &mut Reader<'_>) -> Option<Self> {
-        let (half_bytes, number) = (reader.u64()?, reader.u64()?);
-        Some(Self { version: reader.short_text()?.to_owned(), half_bytes, number })
+        let (half_bytes, number, steps) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        Some(Self { version: reader.short_text()?.to_owned(), half_bytes, number, steps })
     }
 
     /// A part of the half as it is written.
@@ -225,7 +230,7 @@ mod tests {
     use super::*;
 
     fn heading(number: u64) -> Heading {
-        Heading { version: "1.2.3".to_owned(), half_bytes: 1 << 20, number }
+        Heading { version: "1.2.3".to_owned(), half_bytes: 1 << 20, number, steps: 0 }
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub struct Builder {
     pub(crate) announcer: Announcer,
 }
 
-/// What the flight recorder writes at most, where nothing else is said: minutes of a busy node, a day of an idle one.
-const RECORD_BYTES_MAX: u64 = 64 << 20;
+/// How large a recording becomes, where nothing else is said.
+pub const RECORD_BYTES_MAX: u64 = 64 << 20;
 
 impl Builder {
     /// A node of this name, 1 to 128 bytes without control characters, on `127.0.0.1:4747`, alone, with nothing kept.

@@ -39,6 +39,8 @@ pub(crate) struct Recorder {
     step: Vec<u8>,
     output: Vec<u8>,
     outputs: Fingerprint,
+    /// How many were written.
+    steps: u64,
     /// What there is begins with a snapshot of this very node.
     begun: bool,
     writer: Writer,
@@ -49,7 +51,7 @@ impl Recorder {
     pub(crate) fn open(path: &Path, bytes_max: u64) -> Result<Self, StartError> {
         let failed = |source| StartError::Record { path: path.to_owned(), source };
         let heading =
-            Heading { version: env!("CARGO_PKG_VERSION").to_owned(), half_bytes: bytes_max / 2, number: 0 };
+            Heading { version: env!("CARGO_PKG_VERSION").to_owned(), half_bytes: bytes_max / 2, number: 0, steps: 0 };
         let writer = Writer::start(create(path).map_err(failed)?, heading.half_bytes).map_err(failed)?;
         Ok(Self {
             heading,
@@ -59,6 +61,7 @@ impl Recorder {
             step: Vec::new(),
             output: Vec::new(),
             outputs: Fingerprint::default(),
+            steps: 0,
             begun: false,
             writer,
         })
@@ -72,7 +75,9 @@ impl Recorder {
     /// The node is about to be given an input.
     pub(crate) fn on_input(&mut self, at: Now, input: &Input<'_>) {
         self.step.clear();
-        encode(&(at, input), &mut self.step);
+        if self.begun {
+            encode(&(at, input), &mut self.step);
+        }
     }
 
     /// One of the things that it does then.
@@ -90,8 +95,9 @@ impl Recorder {
     /// Why the recording ends here.
     pub(crate) fn on_settled(&mut self, node: &Node) -> Result<(), String> {
         if !self.begun {
+            self.flush()?;
             self.step.clear();
-            self.turn(node)?;
+            self.turn(node, Kind::Birth)?;
             self.begun = true;
             return Ok(());
         }
@@ -102,8 +108,9 @@ impl Recorder {
         let filled = self.used + Heading::part_bytes(self.batch.len() + self.step.len()) as u64;
         if filled > self.heading.half_bytes {
             self.flush()?;
-            return self.turn(node);
+            return self.turn(node, Kind::Snapshot);
         }
+        self.steps += 1;
         self.batch.append(&mut self.step);
         if self.batch.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
@@ -119,26 +126,31 @@ impl Recorder {
     }
 
     /// Begins the other half: with the last step, for who comes from this one, and a snapshot.
-    fn turn(&mut self, node: &Node) -> Result<(), String> {
+    fn turn(&mut self, node: &Node, kind: Kind) -> Result<(), String> {
         let most = usize::try_from(self.heading.half_bytes / 2).unwrap_or(usize::MAX);
         let mut snapshot = Bounded { bytes: Vec::new(), most };
         postcard::to_io(&node.snapshot(), &mut snapshot).map_err(|_| {
             format!("the node's state takes more than {most} bytes, a quarter of record_bytes_max")
         })?;
         self.heading.number += 1;
+        self.heading.steps = self.steps;
         (self.half, self.used, self.outputs) = (1 - self.half, 0, Fingerprint::default());
         let mut parts = self.heading.to_bytes();
         if !self.step.is_empty() {
-            parts.extend(self.heading.part(Kind::StepsBefore, &self.step));
+            parts.extend(self.heading.part(Kind::StepBefore, &self.step));
             self.step.clear();
+            self.steps += 1;
         }
-        parts.extend(self.heading.part(Kind::Snapshot, &snapshot.bytes));
+        parts.extend(self.heading.part(kind, &snapshot.bytes));
         self.write(parts)
     }
 
     fn write(&mut self, bytes: Vec<u8>) -> Result<(), String> {
         let at = self.half * self.heading.half_bytes + self.used;
         self.used += bytes.len() as u64;
+        if self.used > self.heading.half_bytes {
+            return Err("an input does not fit beside a snapshot: record_bytes_max is too small".to_owned());
+        }
         self.writer.write(at, bytes)
     }
 

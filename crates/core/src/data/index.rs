@@ -6,6 +6,8 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use serde::ser::SerializeSeq as _;
+
 use super::entry::Summary;
 use super::ordered::Ordered;
 use super::parts::Parts;
@@ -54,7 +56,9 @@ pub(crate) struct Index {
 /// All else follows from the updates.
 impl serde::Serialize for Index {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(self.iter())
+        let mut updates = to.serialize_seq(Some(self.len()))?;
+        self.iter().try_for_each(|update| updates.serialize_element(update))?;
+        updates.end()
     }
 }
 

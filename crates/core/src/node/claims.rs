@@ -12,6 +12,7 @@ use crate::frame::{Accusation, Space};
 use crate::identity::{BOOT_MAX, Incarnation, NodeId, Record, Tags};
 use crate::io::{Event, Member, MemberChange, State, StopReason, Token, Warning};
 use crate::membership::{Merged, Standing};
+use crate::precedence::{self, Rebuttal};
 use crate::seldom::Vacant;
 use crate::story::Happening;
 use crate::time::Seconds;
@@ -19,8 +20,6 @@ use crate::update::{self, Head, Update, UpdateRef};
 
 /// Two raised boots within this time mean that another process shares this identity.
 const COPY_PAUSE: Duration = Duration::from_mins(1);
-/// A claim about this node from further ahead than so many boots is no restored backup.
-const BOOTS_AHEAD_MAX: u64 = 1 << 20;
 /// Known members are written down this long after a change.
 pub(super) const REMEMBER_AFTER: Duration = Duration::from_secs(2);
 /// Addresses of members that are written down.
@@ -261,26 +260,17 @@ impl Node {
         if !newer || matches!(self.phase, Phase::Leaving(_)) {
             return !newer;
         }
-        if incarnation.boot().saturating_sub(self.incarnation.boot()) > BOOTS_AHEAD_MAX {
-            // Nobody restarts that often: who says so wants this node to run out of boots.
-            self.fx.counters.dropped.refused += 1;
-            return false;
+        let is_own = claim.claim_body().map_or(0, |body| body.session) == self.identity.session;
+        match precedence::rebut(self.incarnation, incarnation, is_own) {
+            Rebuttal::Refuse => self.fx.counters.dropped.refused += 1,
+            Rebuttal::RiseAbove(boot) => self.rise_above(boot, state == State::Alive && !is_own),
+            Rebuttal::Contradict(above) => {
+                self.note(self.identity.id, by, Happening::Contradicted(state));
+                self.fx.counters.refutations += 1;
+                self.detector.worsen(1, &self.config);
+                self.adopt_own_claim(above);
+            }
         }
-        let session = claim.claim_body().map_or(0, |body| body.session);
-        if incarnation.boot() > self.incarnation.boot() || session != self.identity.session {
-            self.rise_above(incarnation.boot(), state == State::Alive && session != self.identity.session);
-            return false;
-        }
-        let above = incarnation.max(self.incarnation).next();
-        if above.boot() != self.incarnation.boot() {
-            // Out of refutations: the next boot has to be durable first.
-            self.rise_above(self.incarnation.boot(), false);
-            return false;
-        }
-        self.note(self.identity.id, by, Happening::Contradicted(state));
-        self.fx.counters.refutations += 1;
-        self.detector.worsen(1, &self.config);
-        self.adopt_own_claim(above);
         false
     }
 
