@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use rumormill_core::io::Ticket;
 use rumormill_core::recording::{Fingerprint, Heading, Kind};
-use rumormill_core::{
-    Command, Config, Identity, Input, Instant, Node, NodeId, Now, Overhead, Stored, Tags, Wall,
-};
+use rumormill_core::{Command, Config, Identity, Input, Instant, Node, NodeId, Now, Overhead, Stored, Tags, Wall};
 use rumormill_lab::recording::{Outcome, replay};
 use rumormill_lab::{Error, recording};
 

@@ -129,9 +129,8 @@ impl Recorder {
     fn turn(&mut self, node: &Node, kind: Kind) -> Result<(), String> {
         let most = usize::try_from(self.heading.half_bytes / 2).unwrap_or(usize::MAX);
         let mut snapshot = Bounded { bytes: Vec::new(), most };
-        postcard::to_io(&node.snapshot(), &mut snapshot).map_err(|_| {
-            format!("the node's state takes more than {most} bytes, a quarter of record_bytes_max")
-        })?;
+        postcard::to_io(&node.snapshot(), &mut snapshot)
+            .map_err(|_| format!("the node's state takes more than {most} bytes, a quarter of record_bytes_max"))?;
         self.heading.number += 1;
         self.heading.steps = self.steps;
         (self.half, self.used, self.outputs) = (1 - self.half, 0, Fingerprint::default());

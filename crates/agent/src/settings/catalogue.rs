@@ -96,7 +96,7 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
         key: "record_bytes_max",
         unit: "bytes",
         source: "guess",
-        meaning: "How large a recording may become, at least 8 MiB; the oldest is overwritten.",
+        meaning: "How large a recording may become, at least 8 MiB and four times what the node holds; the oldest is overwritten.",
     },
     Setting { key: "log", unit: "text or json", source: "convention", meaning: "How the log is written to stderr." },
     Setting {

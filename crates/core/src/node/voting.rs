@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Node, Worry};
 use super::agreeing::{Agreeing, Due, REGISTERS_MAX};
+use super::{Node, Worry};
 use crate::agreement::space::{Founding, Register, floor_above};
 use crate::agreement::statement::{AGREEMENT_PREFIX, FoundingId, Says, Statement, put_ballot, read_ballot};
 use crate::agreement::{Answer, Ballot, Proposal, Vote};
