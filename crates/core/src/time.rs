@@ -70,7 +70,7 @@ impl Wall {
 
     /// The whole second that this moment lies in.
     pub fn seconds(self) -> Seconds {
-        Seconds(u32::try_from(self.0 / 1_000_000).unwrap_or(u32::MAX))
+        Seconds::real(self.0 / 1_000_000)
     }
 }
 
@@ -90,6 +90,11 @@ impl Seconds {
     /// Later than every real second: what never happens.
     pub const NEVER: Self = Self(u32::MAX);
 
+    /// A second, or the last real one where a clock is set beyond it.
+    fn real(second: u64) -> Self {
+        Self(u32::try_from(second).map_or(u32::MAX - 1, |second| second.min(u32::MAX - 1)))
+    }
+
     /// The second after this one.
     pub(crate) const fn after(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -99,17 +104,18 @@ impl Seconds {
     #[must_use]
     pub const fn rounded_up(self, step: u32) -> Self {
         assert!(step > 0);
-        Self(match self.0.checked_next_multiple_of(step) {
-            Some(seconds) => seconds,
-            None => u32::MAX,
-        })
+        match self.0.checked_next_multiple_of(step) {
+            Some(u32::MAX) | None if self.0 != u32::MAX => Self(u32::MAX - 1),
+            Some(seconds) => Self(seconds),
+            None => Self::NEVER,
+        }
     }
 
-    /// This second plus a duration, whose fraction counts as a whole second.
+    /// This second plus a duration, whose fraction counts as a whole second. A real second stays one.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
-        let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
-        Self(self.0.saturating_add(u32::try_from(whole).unwrap_or(u32::MAX)))
+        let whole = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+        if self == Self::NEVER { Self::NEVER } else { Self::real(u64::from(self.0).saturating_add(whole)) }
     }
 }
 
@@ -124,4 +130,20 @@ pub struct Now {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_second_never_becomes_never_however_far_ahead_a_clock_is() {
+        let last = Wall::from_micros(u64::MAX).seconds();
+        for second in [last, last.plus(Duration::MAX), last.rounded_up(3_600), Seconds(7).plus(Duration::MAX)] {
+            assert_eq!(second, Seconds(u32::MAX - 1));
+        }
+        assert_eq!(Seconds(7_201).rounded_up(3_600), Seconds(10_800));
+        assert_eq!(Seconds::NEVER.plus(Duration::from_secs(1)), Seconds::NEVER);
+        assert_eq!(Seconds::NEVER.rounded_up(3_600), Seconds::NEVER);
+    }
 }

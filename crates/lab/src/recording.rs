@@ -116,7 +116,9 @@ fn run(halves: Vec<Half<'_>>, mut witness: impl FnMut(Now, &Event)) -> Option<Re
                 (Kind::Birth, _) => run = Run::begin(content, &heading, steps),
                 (Kind::Snapshot, None) => {
                     run = Run::begin(content, &heading, steps);
-                    run.iter_mut().for_each(|run| run.outcome.harmed = is_gap);
+                    if let Some(run) = &mut run {
+                        run.outcome.harmed = is_gap;
+                    }
                 }
                 (Kind::Snapshot, Some(run)) => run.outputs = Fingerprint::default(),
                 (Kind::Steps | Kind::StepBefore, Some(run)) => run.take(content, &mut witness)?,
