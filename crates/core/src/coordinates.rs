@@ -8,7 +8,7 @@
 //! its place; and a bound on what a single sample pulls, which takes the place of the median filter of Ledlie, Gardner and
 //! Seltzer (NSDI 2007). Their gravity and Serf's adjustment term did not help and are not here.
 //!
-//! **Invariant:** all numbers are finite and within [`FARTHEST`], whatever was measured and whatever others claim.
+//! **Invariant:** all numbers are finite and within `FARTHEST`, whatever was measured and whatever others claim.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A door for this crate's benchmarks, and for nobody else: what is behind it may change at any time.
+//! A door for benchmarks and for tests that attack, and for nobody else: what is behind it may change at any time.
 
 use std::io;
 use std::path::Path;
@@ -10,6 +10,7 @@ use rumormill_core::wire::{Header, VERSION};
 use rumormill_core::{Config, Identity, Node, NodeId, Now, Overhead, Record, Stored, Tags, Wall};
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::directory::{self, DataDir, Opened};
 use crate::error::StartError;
 use crate::keeper::Keeper;
@@ -166,6 +167,35 @@ impl Sealing {
     fn between(&self, (sender, target): (NodeId, NodeId), frames: &[u8]) -> Vec<u8> {
         let header = Header { cluster: self.cluster, sender, target, session: 1, clock: 0 };
         [&header.to_bytes()[..], &[VERSION.major << 4], frames].concat()
+    }
+}
+
+/// Somebody who has the key of a cluster, and seals what a member never would.
+#[derive(Debug)]
+pub struct Insider {
+    sealer: Sealer,
+    secret: [u8; 16],
+    _keys: watch::Sender<Arc<Ring>>,
+}
+
+impl Insider {
+    /// Speaks as the node of that id, in the default cluster.
+    pub fn new(keyring: &Keyring, id: NodeId) -> Self {
+        let keys = watch::Sender::new(Arc::new(Ring::of(keyring)));
+        let secret = *keyring.secret();
+        let draw = || key::random_bits().ok();
+        let sealer = Sealer::new(id, cluster_hash(secret), Duration::from_hours(1), keys.subscribe(), draw);
+        Self { sealer: sealer.expect("the system has random numbers"), secret, _keys: keys }
+    }
+
+    /// The cluster's secret.
+    pub const fn secret(&self) -> [u8; 16] {
+        self.secret
+    }
+
+    /// Seals a datagram as a node writes it.
+    pub fn seal(&mut self, datagram: &[u8]) -> Vec<u8> {
+        self.sealer.seal(datagram, clock::wall())
     }
 }
 

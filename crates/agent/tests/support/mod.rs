@@ -92,6 +92,11 @@ impl Lines {
         panic!("waited for {what}; saw only\n{}", seen.join("\n"));
     }
 
+    /// The lines that have come and nobody has read.
+    pub(crate) fn so_far(&self) -> Vec<Value> {
+        self.lines.try_iter().collect()
+    }
+
     /// Waits until the process closes its stdout.
     pub(crate) fn wait_for_end(&self) {
         let deadline = Instant::now() + DEADLINE;

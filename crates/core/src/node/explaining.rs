@@ -62,7 +62,11 @@ impl Node {
         self.note(id, self.identity.id, what);
     }
 
+    /// A probe failed. Of one who was declared dead meanwhile it explains nothing.
     pub(super) fn note_missed(&mut self, id: NodeId, missed: Missed) {
+        if !self.members.is_live(id) {
+            return;
+        }
         let Missed { pings, helpers, nacks } = missed;
         self.note_own(id, Happening::ProbeFailed { pings, helpers, nacks });
     }
