@@ -182,13 +182,13 @@ impl Insider {
     /// Speaks as the node of that id, in the default cluster.
     pub fn new(keyring: &Keyring, id: NodeId) -> Self {
         let keys = watch::Sender::new(Arc::new(Ring::of(keyring)));
-        let secret = *keyring.secret();
+        let secret = derived::secret_of_ids(keyring);
         let draw = || key::random_bits().ok();
         let sealer = Sealer::new(id, cluster_hash(secret), Duration::from_hours(1), keys.subscribe(), draw);
         Self { sealer: sealer.expect("the system has random numbers"), secret, _keys: keys }
     }
 
-    /// The cluster's secret.
+    /// The secret of the ids of updates.
     pub const fn secret(&self) -> [u8; 16] {
         self.secret
     }
