@@ -47,6 +47,9 @@ impl Sub<Duration> for Instant {
     }
 }
 
+/// Seconds of 13 years: a value's longest time to live and certificates fit into them.
+const LAST_YEARS: u32 = 13 * 366 * 86_400;
+
 /// A time of day: microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Wall(u64);
@@ -68,9 +71,10 @@ impl Wall {
         self.0 as f64 / 1e6
     }
 
-    /// The whole second that this moment lies in.
+    /// The whole second that this moment lies in. A clock that is set to the last years before 2106 counts as standing at their
+    /// beginning, so that what it dates has an end.
     pub fn seconds(self) -> Seconds {
-        Seconds::real(self.0 / 1_000_000)
+        Seconds::real(self.0 / 1_000_000).min(Seconds(u32::MAX - LAST_YEARS))
     }
 }
 
@@ -139,7 +143,10 @@ mod tests {
     #[test]
     fn a_real_second_never_becomes_never_however_far_ahead_a_clock_is() {
         let last = Wall::from_micros(u64::MAX).seconds();
-        for second in [last, last.plus(Duration::MAX), last.rounded_up(3_600), Seconds(7).plus(Duration::MAX)] {
+        assert!(last.plus(Duration::from_hours(12 * 366 * 24)) < last.plus(Duration::MAX));
+        for second in
+            [last.plus(Duration::MAX), Seconds(u32::MAX - 1).rounded_up(3_600), Seconds(7).plus(Duration::MAX)]
+        {
             assert_eq!(second, Seconds(u32::MAX - 1));
         }
         assert_eq!(Seconds(7_201).rounded_up(3_600), Seconds(10_800));

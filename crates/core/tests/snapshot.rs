@@ -1,4 +1,5 @@
 //! A node that was written and read goes on as the one that was written.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use std::path::PathBuf;
 

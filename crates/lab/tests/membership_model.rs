@@ -126,10 +126,9 @@ impl Membership {
     }
 
     fn rebut(&self, own: Incarnation, claimed: Incarnation, is_own: bool) -> Rebuttal {
-        match precedence::rebut(own, claimed, is_own) {
-            Rebuttal::Contradict(_) if self.flaw == Flaw::RefutationStays => Rebuttal::Contradict(own),
-            rebuttal => rebuttal,
-        }
+        let rebuttal = precedence::rebut(own, claimed, is_own);
+        let stays = self.flaw == Flaw::RefutationStays && matches!(rebuttal, Rebuttal::Contradict(_));
+        if stays { Rebuttal::Contradict(own) } else { rebuttal }
     }
 
     /// A node hears a claim. Whether that changed anything.

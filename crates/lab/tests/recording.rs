@@ -1,4 +1,5 @@
 //! Recordings that were made by hand: what is in them is run again, and what is wrong with them is told.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
