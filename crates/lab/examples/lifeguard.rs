@@ -7,7 +7,7 @@ mod stalls;
 
 use stalls::{Trial, WITHOUT, trial};
 
-const SEEDS: u64 = 2;
+const SEEDS: u64 = 5;
 
 fn main() {
     let loss = std::env::args().nth(1).map_or(0.0, |text| text.parse().expect("a share"));
@@ -16,7 +16,7 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|");
     for slow in [4, 8, 16, 32] {
-        for pause in [2.0, 5.0] {
+        for pause in [0.5, 2.0, 5.0, 10.0] {
             let sum = |settings: &str| {
                 (1..=SEEDS).map(|seed| trial(slow, pause, loss, settings, seed)).fold(Trial::default(), add)
             };
