@@ -139,6 +139,9 @@ async fn start(
     if let Some(path) = settings.certificate {
         builder = builder.certificate(authority::certificate(&path)?);
     }
+    if let Some(file) = settings.record {
+        builder = builder.record(file).record_bytes_max(settings.record_bytes_max);
+    }
     let events = builder.events();
     let cluster = builder.start().await?;
     let (end, ending) = watch::channel(false);
@@ -160,6 +163,7 @@ impl From<StartError> for Failure {
             | StartError::DataDir { .. }
             | StartError::DataDirNewer { .. }
             | StartError::FaultsNotLoopback { .. }
+            | StartError::Record { .. }
             | StartError::NoRandomness
             | StartError::NotStarted => failure,
         }
