@@ -16,6 +16,8 @@ mod effects;
 mod exchange;
 mod few;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod hash;
 pub mod identity;
 pub mod io;

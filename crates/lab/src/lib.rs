@@ -20,6 +20,8 @@ pub mod averaging;
 pub mod chart;
 pub mod detection;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod jobs;
 pub mod memory;
 mod network;

@@ -32,6 +32,8 @@ mod driver;
 mod error;
 mod events;
 mod faults;
+#[doc(hidden)]
+pub mod fuzz;
 mod gathering;
 mod join;
 mod keeper;
