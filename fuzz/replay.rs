@@ -1,4 +1,6 @@
 //! What the tests of fuzz targets share: every input of a corpus, then changed ones, by the entry point of the fuzzer.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+#![expect(clippy::print_stderr, reason = "whoever sees the test fail wants to know where the input is")]
 
 use std::path::PathBuf;
 
@@ -21,7 +23,9 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 /// Gives an entry point the whole corpus, and so many changes of it.
 pub(crate) fn replay(target: &str, entry: fn(&[u8])) {
     let corpus = corpus(target);
-    corpus.iter().for_each(|input| shown(target, input, entry));
+    for input in &corpus {
+        shown(target, input, entry);
+    }
     let rounds = std::env::var("RUMOR_FUZZ_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let mut rng = Rng::new(1);
     for _ in 0..rounds {

@@ -198,6 +198,9 @@ pub(crate) struct Agent {
     /// Seal everything with the cluster's key in this file, as `rumor keygen` writes it
     #[arg(long, value_name = "F")]
     pub(crate) key_file: Option<String>,
+    /// Write what happens to this node to this file, for `rumor lab replay`
+    #[arg(long, value_name = "F")]
+    pub(crate) record: Option<String>,
     /// What this node says about itself; may be given often
     #[arg(long = "tag", value_name = "K=V")]
     pub(crate) tags: Vec<String>,

@@ -112,6 +112,9 @@ async fn start(settings: Settings, logs: Logs, doors: &Doors) -> Result<(Agent, 
     if let Some(path) = settings.key_file {
         builder = builder.keyring(keys::read("key_file", &path)?);
     }
+    if let Some(file) = settings.record {
+        builder = builder.record(file).record_bytes_max(settings.record_bytes_max);
+    }
     let events = builder.events();
     let cluster = builder.start().await?;
     let (end, ending) = watch::channel(false);
@@ -131,6 +134,7 @@ impl From<StartError> for Failure {
             | StartError::DataDir { .. }
             | StartError::DataDirNewer { .. }
             | StartError::FaultsNotLoopback { .. }
+            | StartError::Record { .. }
             | StartError::NoRandomness
             | StartError::NotStarted => failure,
         }

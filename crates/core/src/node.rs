@@ -30,6 +30,7 @@ mod returning;
 mod reunion;
 mod saving;
 mod serving;
+mod snapshot;
 mod voting;
 mod writing;
 
@@ -84,6 +85,7 @@ use replicas::Replicas;
 use reunion::Reunions;
 use saving::Saving;
 use serving::Servings;
+pub use snapshot::{Restored, Snapshot};
 use writing::Writing;
 
 /// No datagram is larger: the largest `mtu_bytes`.
@@ -99,7 +101,8 @@ const WARNING_PAUSE: Duration = Duration::from_mins(1);
 ///
 /// Contract: one input, then [`poll_output`](Self::poll_output) until it is empty, then
 /// [`poll_timeout`](Self::poll_timeout). The same identity, config, seed and inputs give the same outputs.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
+#[serde(remote = "Self")]
 pub struct Node {
     identity: Own,
     /// The nodes of a laboratory share it.
@@ -146,13 +149,24 @@ pub struct Node {
     doubts: Seldom<BTreeMap<NodeId, Doubt>>,
     stories: Seldom<Stories>,
     wants: Seldom<BTreeMap<UpdateId, Want>>,
-    warned: Few<&'static str, Instant>,
+    warned: Few<Worry, Instant>,
     /// Updates are looked through again from this second on.
     fade_at: Seconds,
 }
 
+/// Kinds of warnings, of which each has a pause of its own.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
+enum Worry {
+    Foreign,
+    Version,
+    Name,
+    Boot,
+    Disk,
+    Voter,
+}
+
 /// Where a node is in its life.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 enum Phase {
     /// Its boot is not durable yet: it does not speak.
     Storing(Token),
@@ -355,12 +369,12 @@ impl Node {
     fn admits(&mut self, from: SocketAddr, header: &Header, version: Version) -> bool {
         if header.cluster != self.cluster {
             self.fx.counters.dropped.foreign += 1;
-            self.warn("foreign", Warning::ForeignCluster { from });
+            self.warn(Worry::Foreign, Warning::ForeignCluster { from });
             return false;
         }
         if version.major != VERSION.major {
             self.fx.counters.dropped.version += 1;
-            self.warn("version", Warning::NewerVersion { from, major: version.major });
+            self.warn(Worry::Version, Warning::NewerVersion { from, major: version.major });
             return false;
         }
         if header.sender == NodeId::NONE || header.sender == self.identity.id {
@@ -525,7 +539,7 @@ impl Node {
     }
 
     /// Tells a warning, unless one of its kind was told within the last minute.
-    fn warn(&mut self, kind: &'static str, warning: Warning) {
+    fn warn(&mut self, kind: Worry, warning: Warning) {
         let now = self.fx.now.instant;
         if self.warned.get(&kind).is_none_or(|told| now.since(*told) >= WARNING_PAUSE) {
             self.warned.insert(kind, now);

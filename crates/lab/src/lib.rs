@@ -28,6 +28,7 @@ mod network;
 pub mod overlay;
 pub mod planner;
 pub mod published;
+pub mod recording;
 pub mod scenario;
 pub mod seeds;
 pub mod settings;

@@ -54,6 +54,14 @@ pub enum StartError {
         /// Where the node was to be reached.
         address: SocketAddr,
     },
+    /// The file for the flight recorder cannot be made or written.
+    #[error("record is {}, must be {}: {source}", path.display(), self.rule())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The system gives no random numbers.
     #[error("random numbers are not available, must be {}", self.rule())]
     NoRandomness,
@@ -70,6 +78,7 @@ impl StartError {
             Self::PortInUse { .. } | Self::Bind { .. } => "bind",
             Self::DataDirInUse { .. } | Self::DataDir { .. } | Self::DataDirNewer { .. } => "data_dir",
             Self::FaultsNotLoopback { .. } => "allow_faults",
+            Self::Record { .. } => "record",
             Self::NoRandomness | Self::NotStarted => "system",
         }
     }
@@ -80,7 +89,9 @@ impl StartError {
             Self::Invalid(error) => error.value.clone(),
             Self::PortInUse { address } => address.to_string(),
             Self::Bind { address, .. } => address.clone(),
-            Self::DataDirInUse { path } | Self::DataDir { path, .. } => path.display().to_string(),
+            Self::DataDirInUse { path } | Self::DataDir { path, .. } | Self::Record { path, .. } => {
+                path.display().to_string()
+            }
             Self::DataDirNewer { path, found } => format!("{} of format {found}", path.display()),
             Self::FaultsNotLoopback { address } => format!("true with bind {address}"),
             Self::NoRandomness => "no random numbers".to_owned(),
@@ -98,6 +109,7 @@ impl StartError {
             Self::DataDir { .. } => "a directory that this process can read and write",
             Self::DataDirNewer { .. } => "of format 2 or older: this version reads no newer one",
             Self::FaultsNotLoopback { .. } => "bound to a loopback address: faults are for experiments",
+            Self::Record { .. } => "a new file, or a recording, in a directory that this process can write",
             Self::NoRandomness => "a system with random numbers",
             Self::NotStarted => "able to store a boot or to make a new identity",
         }

@@ -44,6 +44,7 @@ pub mod leases;
 mod noise;
 pub mod private_file;
 mod questions;
+mod recorder;
 pub mod registers;
 mod request;
 mod seal;
@@ -53,7 +54,7 @@ mod store;
 mod streams;
 mod subscription;
 
-pub use builder::Builder;
+pub use builder::{Builder, RECORD_BYTES_MAX};
 pub use cluster::{Cluster, RoundTrip, SocketCounts};
 pub use data::Data;
 pub use error::{Closed, RequestError, StartError, StopReason, WriteError};

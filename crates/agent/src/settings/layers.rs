@@ -89,6 +89,7 @@ impl Layers {
             ("http", &flags.http),
             ("data_dir", &flags.data_dir),
             ("key_file", &flags.key_file),
+            ("record", &flags.record),
             ("preset", &flags.preset),
             ("mode", &flags.mode),
             ("fanout", &flags.fanout),

@@ -71,9 +71,15 @@ pub fn start(flags: u8, number: u8) -> Node {
 /// Runs node 1 by a script. It must live through it, hold no more streams and hot updates than its settings allow, and
 /// believe that it is alive.
 pub fn node(script: &[u8]) {
+    live(script, |_, _| {}, |_| {});
+}
+
+/// The same; `between` has the node before each step, and `witness` sees what it does.
+pub fn live(script: &[u8], mut between: impl FnMut(usize, &mut Node), witness: impl FnMut(&Output)) {
     let mut reader = Reader::new(script);
-    let mut host = Host::new(reader.u8().unwrap_or(0));
-    for _ in 0..STEPS_MAX {
+    let mut host = Host::new(reader.u8().unwrap_or(0), witness);
+    for step in 0..STEPS_MAX {
+        between(step, &mut host.node);
         if host.step(&mut reader).is_none() {
             break;
         }
@@ -81,7 +87,7 @@ pub fn node(script: &[u8]) {
 }
 
 /// A node and what its driver knows of it.
-struct Host {
+struct Host<W> {
     node: Node,
     now: Now,
     /// Open streams, and whether a piece is on its way.
@@ -89,13 +95,14 @@ struct Host {
     accepted: u64,
     tokens: VecDeque<Token>,
     tickets: u64,
+    witness: W,
 }
 
-impl Host {
-    fn new(flags: u8) -> Self {
+impl<W: FnMut(&Output)> Host<W> {
+    fn new(flags: u8, witness: W) -> Self {
         let node = start(flags, 1);
-        let mut host =
-            Self { node, now: moment(0), streams: BTreeMap::new(), accepted: 1, tokens: VecDeque::new(), tickets: 0 };
+        let (streams, tokens) = (BTreeMap::new(), VecDeque::new());
+        let mut host = Self { node, now: moment(0), streams, accepted: 1, tokens, tickets: 0, witness };
         host.drain();
         host
     }
@@ -192,6 +199,7 @@ impl Host {
         let mut count = 0;
         while let Some(output) = self.node.poll_output() {
             count += 1;
+            (self.witness)(&output);
             match output {
                 Output::Transmit { channel: Channel::Stream(stream), .. } => {
                     self.streams.insert(stream, true);

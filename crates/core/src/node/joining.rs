@@ -22,7 +22,7 @@ const WELCOME_BYTES_PER_SECOND: usize = 64 << 10;
 const SAMPLE: usize = 16;
 
 /// How much a node has handed out to joiners lately.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Hospitality {
     left: usize,
     at: Instant,
