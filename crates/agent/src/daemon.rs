@@ -74,7 +74,7 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
         let doors = Doors::open(&settings).await?;
         let (wanted, seen) = watch::channel(Wanted::of(&settings));
         let reloader = Reloader::new(flags.clone(), written, doors.keys(), wanted);
-        let (agent, events, end) = start(settings, logs, &doors, (reloader, seen)).await?;
+        let (agent, events, end) = Box::pin(start(settings, logs, &doors, (reloader, seen))).await?;
         greet(&agent);
         agent.reloader.lock().await.begin(&agent);
         tokio::spawn(reloading::reload_at(reloads, agent.clone()));

@@ -35,6 +35,7 @@ fn run(config: Result<Config, rumormill_core::ConfigError>) {
         stored: Stored::default(),
         durable: false,
         overhead: Overhead::default(),
+        signing: None,
     };
     let mut now = Now { instant: Instant::ZERO, wall: Wall::from_micros(1_800_000_000_000_000) };
     let mut node = Node::new(identity, config, 1, now);

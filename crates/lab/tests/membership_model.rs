@@ -259,7 +259,9 @@ impl Model for Membership {
                 match held.map(|held| held.standing) {
                     Some(Standing::Alive) if budget.suspicions > 0 => actions.push(Action::Suspect(node, member)),
                     Some(Standing::Suspect) => actions.push(Action::Declare(node, member)),
-                    Some(Standing::Alive | Standing::Dead | Standing::Left | Standing::Removed) | None => {}
+                    // Revocations are not of this model: no claim says them.
+                    Some(Standing::Alive | Standing::Dead | Standing::Left | Standing::Removed | Standing::Revoked)
+                    | None => {}
                 }
             }
             actions.extend(state.said.iter().map(|claim| Action::Hear(node, *claim)));
