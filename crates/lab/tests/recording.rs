@@ -26,6 +26,7 @@ fn node() -> Node {
         stored: Stored::default(),
         durable: false,
         overhead: Overhead::default(),
+        signing: None,
     };
     let mut node = Node::new(identity, Config::default(), 1, at(0));
     while node.poll_output().is_some() {}
