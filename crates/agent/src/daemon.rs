@@ -77,7 +77,7 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
         let doors = Doors::open(&settings).await?;
         let (wanted, seen) = watch::channel(Wanted::of(&settings));
         let reloader = Reloader::new(flags.clone(), written, doors.keys(), wanted);
-        let (agent, events, end) = start(settings, logs, &doors, (reloader, seen)).await?;
+        let (agent, events, end) = Box::pin(start(settings, logs, &doors, (reloader, seen))).await?;
         greet(&agent);
         agent.reloader.lock().await.begin(&agent);
         tokio::spawn(reloading::reload_at(reloads, agent.clone()));
@@ -142,6 +142,9 @@ async fn start(
     if let Some(path) = settings.certificate {
         builder = builder.certificate(authority::certificate(&path)?);
     }
+    if let Some(file) = settings.record {
+        builder = builder.record(file).record_bytes_max(settings.record_bytes_max);
+    }
     let events = builder.events();
     let cluster = builder.start().await?;
     let (end, ending) = watch::channel(false);
@@ -164,6 +167,7 @@ impl From<StartError> for Failure {
             | StartError::DataDir { .. }
             | StartError::DataDirNewer { .. }
             | StartError::FaultsNotLoopback { .. }
+            | StartError::Record { .. }
             | StartError::NoRandomness
             | StartError::NotStarted => failure,
         }

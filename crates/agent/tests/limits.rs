@@ -67,8 +67,9 @@ fn whatever_is_bounded_is_in_the_table_and_in_the_metrics_with_the_same_number()
     let directory = tempfile::tempdir().unwrap();
     let key = directory.path().join("key");
     assert!(run(&["keygen", key.to_str().unwrap()]).status.success());
-    let sealed = ["--key-file", key.to_str().unwrap(), "--set", "bandwidth_max=1000000"];
-    let page = Agent::start("n1", &sealed).metrics();
+    let recording = directory.path().join("recording");
+    let files = ["--key-file", key.to_str().unwrap(), "--record", recording.to_str().unwrap()];
+    let page = Agent::start("n1", &[&files[..], &["--set", "bandwidth_max=1000000"]].concat()).metrics();
     let documented = documented();
     let mut shown = BTreeMap::new();
     for (unit, written) in [("entries", grouped as fn(u64) -> String), ("bytes", in_bytes)] {
