@@ -127,6 +127,8 @@ pub(crate) enum Command {
     Lab(Lab),
     /// Print the completions of a shell
     Completions(Completions),
+    /// Print the manual page of `rumor`, or write those of all its commands
+    Man(Man),
 }
 
 /// Which agent a command talks to.
@@ -527,6 +529,14 @@ pub(crate) enum Fault {
         #[command(flatten)]
         target: Target,
     },
+}
+
+/// `rumor man`
+#[derive(Args, Debug)]
+pub(crate) struct Man {
+    /// Write a page for each command into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// `rumor completions`

@@ -21,9 +21,10 @@ mod topics;
 mod watch;
 pub(crate) mod why;
 
-use std::io;
+use std::{fs, io};
 
 use clap::CommandFactory;
+use clap_mangen::Man;
 use tokio::runtime::Runtime;
 
 use crate::cli::{self, Cli, Command};
@@ -89,6 +90,7 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::Fault(command) => fault::run(command, output),
         Command::Lab(command) => lab::run(command, output),
         Command::Completions(flags) => completions(&flags),
+        Command::Man(flags) => manual(&flags, output),
     }
 }
 
@@ -102,4 +104,17 @@ fn completions(flags: &cli::Completions) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(flags.shell, &mut Cli::command(), "rumor", &mut script);
     Ok(print::line(String::from_utf8_lossy(&script).trim_end())?)
+}
+
+fn manual(flags: &cli::Man, output: Output) -> Result<(), Failure> {
+    let Some(directory) = &flags.out else {
+        let mut page = Vec::new();
+        Man::new(Cli::command()).render(&mut page)?;
+        return Ok(print::line(String::from_utf8_lossy(&page).trim_end())?);
+    };
+    let written = fs::create_dir_all(directory).and_then(|()| clap_mangen::generate_to(Cli::command(), directory));
+    written.map_err(|error| {
+        Failure::value("out", directory.display(), format!("a directory that can be written to ({error})"))
+    })?;
+    Ok(output.done()?)
 }

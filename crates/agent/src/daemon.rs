@@ -21,6 +21,7 @@ use crate::cli;
 use crate::commands::{authority, keys};
 use crate::documents::{DataInfo, Info, Protocol, ReadyNode, SealingInfo, Traffic};
 use crate::failure::{Failure, Kind};
+use crate::http::Served;
 use crate::logs::Logs;
 use crate::settings::{Layers, Preset, Settings};
 
@@ -51,6 +52,8 @@ pub(crate) struct Agent {
     reloader: Arc<Mutex<Reloader>>,
     /// How the commands of its handlers ended.
     pub(crate) handled: Arc<Outcomes>,
+    /// What HTTP keeps.
+    pub(crate) served: Served,
     /// Turns true when the process is about to end.
     pub(crate) ending: watch::Receiver<bool>,
     preset: Preset,
@@ -147,7 +150,8 @@ async fn start(
     let (end, ending) = watch::channel(false);
     let (http, metrics) = (doors.url.clone(), doors.metrics_url.clone());
     let (handled, started, reloader) = (Arc::default(), Instant::now(), Arc::new(Mutex::new(reloader)));
-    let agent = Agent { cluster, logs, http, metrics, wanted, reloader, handled, ending, preset, started };
+    let served = Served::default();
+    let agent = Agent { cluster, logs, http, metrics, wanted, reloader, handled, served, ending, preset, started };
     Ok((agent, events, end))
 }
 

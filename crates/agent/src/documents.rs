@@ -605,7 +605,9 @@ impl From<Refusal> for Problem {
             Refusal::Held { .. } => Self::new("held", detail),
             Refusal::NotHeld => Self::new("not_held", detail),
             Refusal::NoQuorum { .. } => Self::new("no_quorum", detail),
-            Refusal::WritesWaiting { .. } | Refusal::OperationsWaiting { .. } => Self::new("busy", detail),
+            Refusal::WritesWaiting { .. } | Refusal::OperationsWaiting { .. } | Refusal::QuestionsWaiting { .. } => {
+                Self::new("busy", detail)
+            }
             Refusal::WrongKind { .. } => Self::new("wrong_kind", detail),
             Refusal::Mismatch { actual, expected, .. } => {
                 let word =

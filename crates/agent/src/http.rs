@@ -38,6 +38,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{delete, get, post};
+use rumormill_core::limits::Limits;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::daemon::Agent;
@@ -51,15 +52,15 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves all that the agent offers, until it ends.
 pub(crate) async fn serve(agent: Agent, listener: Listener, guard: Arc<Guard>) {
-    let ending = agent.ending.clone();
-    listener.serve(router(agent, guard), ending).await;
+    let (room, ending) = (agent.served.room.clone(), agent.ending.clone());
+    listener.serve(router(agent, guard), room, ending).await;
 }
 
 /// Serves what supervisors and scrapers read, to everybody, until the agent ends.
 pub(crate) async fn serve_metrics(agent: Agent, listener: Listener) {
-    let ending = agent.ending.clone();
-    let watched = watched().layer(map_response(problem::explain)).with_state(AppState::of(agent));
-    listener.serve(watched, ending).await;
+    let (room, ending) = (agent.served.metrics_room.clone(), agent.ending.clone());
+    let watched = watched().layer(map_response(problem::explain)).with_state(AppState { agent });
+    listener.serve(watched, room, ending).await;
 }
 
 /// What tells how the agent fares, and nothing of what the cluster says.
@@ -119,18 +120,30 @@ fn router(agent: Agent, guard: Arc<Guard>) -> Router {
         .layer(from_fn_with_state(guard, guard::check))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
-        .with_state(AppState::of(agent))
+        .with_state(AppState { agent })
 }
 
-/// What handlers share: the agent, and the questions that wait for an answer.
+/// What HTTP keeps for as long as the agent runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Served {
+    /// Questions that wait for an answer.
+    desk: queries::Desk,
+    room: listener::Room,
+    metrics_room: listener::Room,
+}
+
+impl Served {
+    /// What is bounded here.
+    fn limits(&self, to: &mut Limits) {
+        let Self { desk, room, metrics_room } = self;
+        desk.limits(to);
+        room.limits("http_connections", to);
+        metrics_room.limits("metrics_connections", to);
+    }
+}
+
+/// What handlers share.
 #[derive(Clone, Debug)]
 struct AppState {
     agent: Agent,
-    desk: queries::Desk,
-}
-
-impl AppState {
-    fn of(agent: Agent) -> Self {
-        Self { agent, desk: queries::Desk::default() }
-    }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use rumormill_core::limits::Limits;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tracing::field::{Field, Visit};
@@ -134,6 +135,12 @@ impl Logs {
     /// Makes this the log of the process.
     pub(crate) fn install(&self) -> Result<(), SetGlobalDefaultError> {
         tracing::subscriber::set_global_default(self.clone())
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        to.entries("log_lines_kept", self.kept().len(), KEPT_MAX);
+        to.entries("log_lines_followed", self.0.live.len(), WAITING_MAX);
     }
 
     /// Follows lines of at least this importance.

@@ -6,6 +6,7 @@
 mod catalogue;
 mod layers;
 mod reload;
+mod rules;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::identity::NodeId;
+use crate::limits::Limits;
 use crate::time::Seconds;
 use crate::wire::{Put, Reader};
 
@@ -183,6 +184,14 @@ impl Apart {
     pub(crate) fn read(mut reader: Reader<'_>) -> Vec<(NodeId, Seconds)> {
         let mut entry = || Some((NodeId(reader.u64()?), Seconds(u32::try_from(reader.varint()?).ok()?)));
         std::iter::from_fn(&mut entry).collect()
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, members_max: usize, to: &mut Limits) {
+        // Those that came back were members, one for each place among those that went.
+        let Self { gone, returned: _, away: _, complete_at: _, waits_until: _, returned_at: _, reunited } = self;
+        to.entries("members_gone", gone.len(), members_max);
+        to.entries("reunions", reunited.len(), REUNITED_MAX);
     }
 }
 

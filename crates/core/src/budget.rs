@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::config::BANDWIDTH_LEAST;
 use crate::identity::Overhead;
+use crate::limits::Limits;
 use crate::time::Instant;
 
 /// What IPv4 and UDP add to a datagram.
@@ -138,6 +139,21 @@ impl Budget {
             }
         }
     }
+
+    /// What is bounded here, where there is a contract: bytes of a quarter of a second.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a quarter of a positive rate, and a part of it"
+    )]
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        let Self { buckets, overhead: _ } = self;
+        let names = ["bandwidth_urgent", "bandwidth"];
+        for (name, bucket) in names.into_iter().zip(buckets.iter().flatten()) {
+            let most = bucket.rate / 4.0;
+            to.bytes(name, (most - bucket.tokens).clamp(0.0, most) as usize, most as usize);
+        }
+    }
 }
 
 /// A piece of a stream with the headers that it gets.
@@ -261,5 +277,18 @@ mod tests {
         }
         assert!(streams * 10 > datagrams * 9, "{streams} on streams, {datagrams} in datagrams");
         assert!(datagrams * 10 > streams * 7, "{streams} on streams, {datagrams} in datagrams");
+    }
+
+    #[test]
+    fn what_was_sent_shows_up_to_what_may_be_sent_at_once() {
+        let now = Instant::from_micros(1);
+        let mut budget = Budget::new(40_000, Overhead::default(), now);
+        while budget.pay_datagram(Class::Other, 0, now) {}
+        let mut limits = Limits::new();
+        budget.limits(&mut limits);
+        let levels: Vec<_> = limits.iter().map(|limit| (limit.what, limit.held, limit.most)).collect();
+        let most = (40_000 - BANDWIDTH_LEAST) / 4;
+        let held = most - most % DATAGRAM_HEADERS as u64;
+        assert_eq!(levels, [("bandwidth_urgent", 0, BANDWIDTH_LEAST / 4), ("bandwidth", held, most)]);
     }
 }

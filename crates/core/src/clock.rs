@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use crate::identity::NodeId;
+use crate::limits::Limits;
 use crate::slots::reserve_one;
 use crate::time::Wall;
 
@@ -99,6 +100,12 @@ impl Clock {
         let mut offsets: Vec<i32> = self.offsets.iter().map(|(_, offset)| *offset).collect();
         offsets.sort_unstable();
         offsets.get(offsets.len().saturating_sub(1) / 2).copied().unwrap_or(0)
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        let Self { last: _, offsets } = self;
+        to.entries("clocks_of_peers", offsets.len(), PEERS_MAX);
     }
 }
 

@@ -525,7 +525,7 @@ impl ConfigBuilder {
 
     /// A fingerprint of the settings that the whole cluster must share (design §2 rule 4); nodes that differ in it do
     /// not join each other, because their replicas would differ for ever.
-    pub(crate) fn shared_fingerprint(&self) -> u64 {
+    pub fn shared_fingerprint(&self) -> u64 {
         let shared = format!(
             "{:?} {:?} {:?} {:?} {} {} {:?}",
             self.view,

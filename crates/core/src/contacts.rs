@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::few::Few;
 use crate::io::Ticket;
+use crate::limits::Limits;
 use crate::rng::Rng;
 use crate::slots::reserve_one;
 
@@ -133,6 +134,14 @@ impl Contacts {
         let lost: Vec<SocketAddr> =
             self.former.iter().chain(&self.known).copied().filter(|address| !is_live(*address)).collect();
         (!lost.is_empty()).then(|| lost[rng.below(lost.len())])
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        // Who is waited for is known.
+        let Self { waiting: _, known, former } = self;
+        to.entries("contacts", known.len(), CONTACTS_MAX);
+        to.entries("former_members", former.len(), FORMER_MAX);
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::few::Few;
 use crate::identity::NodeId;
+use crate::limits::Limits;
 use crate::rng::Rng;
 use crate::seldom::Vacant;
 use crate::time::Instant;
@@ -258,6 +259,13 @@ impl Whereabouts {
     pub(crate) fn on_ack(&mut self, number: u16, from: NodeId, now: Instant) -> Option<Duration> {
         let place = self.asked.iter().position(|(own, id, _)| (*own, *id) == (number, from))?;
         Some(now.since(self.asked.swap_remove(place).2))
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        // Pings of one interval are few.
+        let Self { known, asked: _ } = self;
+        to.entries("coordinates", known.len(), KNOWN_MAX);
     }
 }
 

@@ -28,6 +28,7 @@ use crate::credentials::{REVOKED_PREFIX, Revocation, Signer, revocation_key};
 use crate::datum::{self, Datum, Standing, Statement, Sums};
 pub use crate::datum::{ELEMENT_BYTES_MAX, KEY_BYTES_MAX, Kind, VALUE_BYTES_MAX};
 use crate::identity::NodeId;
+use crate::limits::Limits;
 use crate::replica::Replica;
 use crate::time::{Seconds, Wall};
 use crate::update::{self, Head, Interner, Update, UpdateId, UpdateRef};
@@ -453,6 +454,27 @@ impl Data {
     /// What the key of a record says that it is about.
     pub(crate) fn subject_of(key: &[u8]) -> Option<datum::Subject<'_>> {
         datum::Subject::read(&mut Reader::new(key.strip_prefix(RECORD_PREFIX)?))
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, config: &Config, to: &mut Limits) {
+        // Updates are paid for in bytes, those that expire and the keys just touched among them.
+        let Self {
+            replica,
+            shelf: _,
+            clock,
+            bytes,
+            expiring: _,
+            changes,
+            touched: _,
+            secret: _,
+            interner: _,
+            signer: _,
+        } = self;
+        to.bytes("data", *bytes, config.data_bytes_max * OVERRUN);
+        replica.limits("refused_data", to);
+        clock.limits(to);
+        changes.limits(to);
     }
 }
 

@@ -16,6 +16,7 @@ use crate::effects::{Effects, Timer};
 use crate::few::Few;
 use crate::identity::{Incarnation, NodeId};
 use crate::io::StreamId;
+use crate::limits::Limits;
 use crate::slots::reserve_one;
 use crate::time::Instant;
 
@@ -457,6 +458,15 @@ impl Detector {
                 return self.number;
             }
         }
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        // Suspicions are of members.
+        let Self { probes, relays, suspicions: _, heard, number: _, burst: _, health: _, round_trip: _ } = self;
+        to.entries("probes", probes.len(), PROBES_MAX);
+        to.entries("pings_for_others", relays.len(), RELAYS_MAX);
+        to.entries("members_acked_last", heard.len(), HEARD_MAX);
     }
 }
 

@@ -9,6 +9,7 @@
 use crate::few::Few;
 use crate::frame::{SketchHead, Space};
 use crate::identity::NodeId;
+use crate::limits::Limits;
 use crate::sketch::{SYMBOLS_MAX, Symbol};
 use crate::time::{Instant, Seconds};
 
@@ -161,6 +162,13 @@ impl Exchanges {
     /// The comparison with that peer is over.
     pub(crate) fn end_answering(&mut self, peer: NodeId, space: Space) {
         self.answering.remove(&(peer, space));
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        let Self { asked, answering } = self;
+        to.entries("exchanges_asked", asked.len(), EXCHANGES_MAX);
+        to.entries("exchanges_answered", answering.len(), EXCHANGES_MAX);
     }
 }
 

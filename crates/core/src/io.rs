@@ -841,6 +841,12 @@ pub enum Refusal {
     /// Another has the lease, or nobody.
     #[error("it is no longer held with this token")]
     NotHeld,
+    /// More questions of this node's own are open than may be.
+    #[error("{waiting} questions wait for answers; try again later")]
+    QuestionsWaiting {
+        /// How many.
+        waiting: usize,
+    },
     /// More operations are on their way than may be.
     #[error("{waiting} operations on registers are on their way; try again later")]
     OperationsWaiting {

@@ -22,6 +22,7 @@ pub mod fuzz;
 mod hash;
 pub mod identity;
 pub mod io;
+pub mod limits;
 mod map;
 mod membership;
 mod messages;

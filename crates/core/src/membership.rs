@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::hash;
 use crate::identity::NodeId;
 use crate::io::{InView, Member, State};
+use crate::limits::Limits;
 use crate::precedence::{self, Version};
 use crate::replica::Replica;
 use crate::rng::Rng;
@@ -488,6 +489,14 @@ impl Members {
             protocol: body.protocol,
             view: self.listed_as,
         }
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, members_max: usize, to: &mut Limits) {
+        // A roster is as long as the replica; live members are among them.
+        let Self { me: _, listed_as: _, replica, roster, rows: _, live: _, cursor: _, counts: _ } = self;
+        to.entries("members", roster.ids.len(), members_max);
+        replica.limits("refused_claims", to);
     }
 }
 

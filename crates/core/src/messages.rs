@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::few::Few;
 use crate::identity::{NodeId, Sequence};
 use crate::io::{Message, TraceStep};
+use crate::limits::Limits;
 use crate::replica::Replica;
 use crate::slots::Slot;
 use crate::time::Wall;
@@ -363,6 +364,20 @@ impl Messages {
     /// When and from whom this node got a message.
     pub(crate) fn trace_step(&self, topic: &str, origin: NodeId, sequence: Sequence) -> Option<TraceStep> {
         self.traces.get(topic, &(origin, sequence)).copied()
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, config: &Config, to: &mut Limits) {
+        // Messages with a gap before them are messages held; what was published has a log.
+        let Self { replica, logs, gaps: _, bytes, published: _, traces, traced: _ } = self;
+        to.bytes("messages", *bytes, config.messages_bytes_max * OVERRUN);
+        replica.limits("refused_messages", to);
+        to.entries(
+            "silent_origins",
+            logs.topics.values().flat_map(BTreeMap::values).filter(|log| log.entries.is_empty()).count(),
+            EMPTY_LOGS_MAX,
+        );
+        to.entries("traces", traces.len, config.traces_max);
     }
 }
 

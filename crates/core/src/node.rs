@@ -19,6 +19,7 @@ mod intake;
 mod joining;
 mod leasing;
 mod letters;
+mod limits;
 mod locating;
 mod overlaying;
 mod planting;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::few::Few;
 use crate::identity::NodeId;
+use crate::limits::Limits;
 use crate::rng::Rng;
 use crate::slots::reserve_one;
 use crate::time::Instant;
@@ -403,6 +404,16 @@ impl Overlay {
         let others = self.active.iter().copied().filter(|peer| !except.contains(&peer.id)).collect();
         sample(others, 1, rng).first().copied()
     }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, passive_view: usize, to: &mut Limits) {
+        // Times are of neighbours; who was tried or named in a shuffle is in a view.
+        let Self { active: _, heard: _, passive, reserve, asked, tried: _, shuffled: _ } = self;
+        to.entries("passive_view", passive.len(), passive_view);
+        to.entries("reserve_v4", reserve.v4.len(), RESERVE_MAX);
+        to.entries("reserve_v6", reserve.v6.len(), RESERVE_MAX);
+        to.entries("neighbours_asked", asked.len(), ASKED_MAX);
+    }
 }
 
 fn sample(mut peers: Vec<Peer>, count: usize, rng: &mut Rng) -> Vec<Peer> {
@@ -436,11 +447,18 @@ impl Allowance {
         self.left -= u32::from(has_one);
         has_one
     }
+
+    /// How much of it was taken when it was last asked, as something that is bounded.
+    pub(crate) fn limits(&self, what: &'static str, to: &mut Limits) {
+        let Self { most, left, at: _ } = self;
+        to.entries(what, (most - left) as usize, *most as usize);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::tests::fill;
 
     const ACTIVE: usize = 5;
     const PASSIVE: usize = 30;
@@ -625,5 +643,14 @@ mod tests {
         assert_eq!(taken(&mut allowance, NOW), 3);
         assert_eq!(taken(&mut allowance, NOW + second), 1);
         assert_eq!(taken(&mut allowance, NOW + second * 100), 3, "what was not used is not saved up beyond that");
+    }
+
+    #[test]
+    fn an_allowance_has_its_cap() {
+        let now = Instant::from_micros(1);
+        let write = |it: &Allowance, to: &mut Limits| it.limits("walks", to);
+        fill(Allowance::new(16, now), "walks", &write, |it, _| {
+            it.take(Duration::from_secs(1), now);
+        });
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::coordinates::Coordinate;
 use crate::identity::{NodeId, Sequence, Tags};
 use crate::io::{QueryId, Refusal, Reply, Ticket, TraceStep};
+use crate::limits::Limits;
 use crate::returns::Returns;
 use crate::seldom::Vacant;
 use crate::time::{Instant, Wall};
@@ -40,6 +41,8 @@ pub(crate) const QUESTION_BYTES_MAX: usize = 1 << 10;
 pub(crate) const ANSWER_DATAGRAM_BYTES: usize = 1 << 10;
 /// Questions that applications have not answered, and answers that were not confirmed.
 const WAITING_MAX: usize = 1_024;
+/// Questions of this node's own that are open at once; more are refused.
+pub(crate) const ASKED_MAX: usize = 1_024;
 
 /// What a query says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -216,6 +219,10 @@ impl Queries {
         self.asked.insert(sequence, asked);
     }
 
+    pub(crate) fn asked_count(&self) -> usize {
+        self.asked.len()
+    }
+
     pub(crate) fn asked_mut(&mut self, sequence: Sequence) -> Option<&mut Asked> {
         self.asked.get_mut(&sequence)
     }
@@ -254,6 +261,15 @@ impl Queries {
 
     pub(crate) fn confirmed(&mut self, query: QueryId) -> Option<Answer> {
         self.answers.remove(&query)
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        let Self { asked, open, answers, returns } = self;
+        to.entries("questions_asked", asked.len(), ASKED_MAX);
+        to.entries("questions_open", open.len(), WAITING_MAX);
+        to.entries("answers", answers.len(), WAITING_MAX);
+        returns.limits(to);
     }
 }
 

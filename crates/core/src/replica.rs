@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, LazyLock};
 
+use crate::limits::Limits;
 use crate::sketch::{self, Decoded, Sketch, Symbol};
 use crate::slots::{Slot, SlotIndex, reserve_one};
 use crate::time::{Seconds, Wall};
@@ -362,6 +363,23 @@ impl Replica {
             let grown = Sketch::grown(kept * 2, self.counted_ids());
             Arc::make_mut(&mut self.contents).sketch = grown;
         }
+    }
+
+    /// What is bounded here; `refused` is how the refused updates of this replica are called. Whoever owns it bounds its contents.
+    pub(crate) fn limits(&self, refused: &'static str, to: &mut Limits) {
+        // What fades is held, or was within a minute.
+        let Self {
+            contents: _,
+            root: _,
+            as_of: _,
+            changes: _,
+            fading: _,
+            refused: ids,
+            counts_refused: _,
+            refused_overflow: _,
+            is_compared: _,
+        } = self;
+        to.entries(refused, ids.len(), REFUSED_MAX);
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::identity::NodeId;
 use crate::io::QueryId;
+use crate::limits::Limits;
 use crate::rng::Rng;
 use crate::time::{Instant, Wall};
 
@@ -255,6 +256,16 @@ impl Returns {
     /// When the next answer is to be sent.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        // Numbers are of answers that are carried.
+        let Self { ways, carried, numbers: _, due, bytes, last: _ } = self;
+        to.entries("ways_of_questions", ways.len(), WAYS_MAX);
+        to.entries("answers_carried", due.len(), WAITING_MAX);
+        to.bytes("answers_carried", *bytes, WAITING_BYTES_MAX);
+        to.entries("answers_remembered", carried.len(), KNOWN_MAX);
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::frame::{self, Space};
 use crate::identity::NodeId;
+use crate::limits::Limits;
 use crate::map::Map;
 use crate::rng::Rng;
 use crate::stop::{Interest, StopRule};
@@ -286,6 +287,26 @@ impl Rumors {
                 self.cool(id);
             }
         }
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        // What waits in queues is hot, and so is what was spent on it.
+        let Self {
+            stop: _,
+            fanout: _,
+            announce_bytes: _,
+            hot_max,
+            hot,
+            queues: _,
+            spent: _,
+            born: _,
+            packet: _,
+            packets: _,
+            packets_held,
+        } = self;
+        to.entries("hot_updates", hot.len(), *hot_max);
+        to.entries("packets_for_feedback", *packets_held, PACKETS_MAX);
     }
 }
 

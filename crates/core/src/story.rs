@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::identity::{Incarnation, NodeId};
 use crate::io::{MemberChange, State};
+use crate::limits::Limits;
 use crate::seldom::Vacant;
 use crate::slots::reserve_one;
 use crate::time::Wall;
@@ -191,6 +192,12 @@ impl Stories {
 
     pub(crate) fn forget(&mut self, id: NodeId) {
         self.told.remove(&id);
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        let Self { told } = self;
+        to.entries("stories", told.len(), STORIES_MAX);
     }
 }
 

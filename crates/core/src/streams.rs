@@ -13,6 +13,7 @@ use crate::effects::{Effects, Timer};
 use crate::few::Few;
 use crate::identity::NodeId;
 use crate::io::{Channel, Output, StreamId};
+use crate::limits::Limits;
 use crate::update::UpdateId;
 use crate::wire::{HELLO_BYTES, Header, PACKET_BYTES_MAX, Reader, VERSION, Version};
 
@@ -309,6 +310,16 @@ impl Streams {
         stream.writing = true;
         fx.counters.bytes_sent += bytes.len() as u64;
         fx.outputs.push_back(Output::Transmit { to: stream.address, channel: Channel::Stream(id), bytes });
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        // Those that wait for their turn or for room are open.
+        let Self { open, blocked: _, held: _, next: _, limit } = self;
+        to.entries("streams", open.len(), *limit);
+        to.bytes("stream_outboxes", self.waiting(), OUTBOXES_BYTES_MAX);
+        let inboxes = open.values().map(|stream| stream.inbound.len()).sum();
+        to.bytes("stream_inboxes", inboxes, limit * PACKET_BYTES_MAX);
     }
 }
 

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use crate::identity::NodeId;
+use crate::limits::Limits;
 use crate::time::Instant;
 use crate::update::UpdateId;
 
@@ -212,6 +213,14 @@ impl Trees {
             tree.lazy.retain(|lazy| *lazy != peer);
             tree.parent = tree.parent.filter(|parent| *parent != peer);
         }
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        let Self { by_origin, untold, missing } = self;
+        to.entries("trees", by_origin.len(), TREES_MAX);
+        to.entries("messages_to_announce", untold.len(), UNTOLD_MAX);
+        to.entries("messages_announced", missing.len(), MISSING_MAX);
     }
 }
 

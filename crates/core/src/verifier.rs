@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::credentials::{self, CertificateRef, Credential, Credentials, Distrust, PublicKey, Revocation, Signer};
 use crate::datum::{Datum, Statement};
 use crate::identity::NodeId;
+use crate::limits::Limits;
 use crate::time::{Instant, Seconds, Wall};
 use crate::update::{Head, UpdateId, UpdateRef};
 
@@ -273,4 +274,28 @@ pub(crate) enum Outlives {
 /// An update without its credentials.
 fn plain(update: &UpdateRef<'_>) -> Vec<u8> {
     [&update.plain_header(), update.value()].concat()
+}
+
+/// What is bounded here; nothing is held where identity is not signed.
+pub(crate) fn limits(verifier: Option<&Verifier>, members_max: usize, to: &mut Limits) {
+    let (mut certificates, mut unanswered, mut senders) = (0, 0, 0);
+    if let Some(verifier) = verifier {
+        // Revocations are signed by the authority; what is rejected is in both.
+        let Verifier {
+            signer: _,
+            authority: _,
+            tombstone_ttl: _,
+            certified,
+            revoked: _,
+            rejected,
+            rejected_in_order: _,
+            offenders,
+            counted_since: _,
+            source: _,
+        } = verifier;
+        (certificates, unanswered, senders) = (certified.len(), rejected.len(), offenders.len());
+    }
+    to.entries("certificates", certificates, CERTIFIED_MAX);
+    to.entries("updates_unanswered", unanswered, REJECTED_MAX);
+    to.entries("senders_of_invalid_updates", senders, OFFENDERS_MAX + members_max);
 }

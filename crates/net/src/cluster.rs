@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rumormill_core::data::Shelf;
 use rumormill_core::io::{Found, KEYS_QUERY};
+use rumormill_core::limits::Limits;
 use rumormill_core::story::Story;
 use rumormill_core::{Command, ConfigBuilder, Member, Node, NodeId, Refusal, Reply, Sequence, Tags};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -176,6 +177,16 @@ impl Cluster {
             sender.send(read(node)).ok();
         });
         self.send(Request::Inspect(inspection)).await?;
+        result.await.map_err(|_| Closed)
+    }
+
+    /// Every queue, table, view, buffer and allowance of this node that is bounded, and how much of it is taken.
+    ///
+    /// # Errors
+    /// [`Closed`] if the node has stopped.
+    pub async fn limits(&self) -> Result<Limits, Closed> {
+        let (sender, result) = oneshot::channel();
+        self.send(Request::Limits(sender)).await?;
         result.await.map_err(|_| Closed)
     }
 

@@ -38,7 +38,7 @@ pub use typed::TypeError;
 pub use watch::{Changed, News, Watch};
 pub use writing::Writing;
 
-pub(crate) use watch::Feed;
+pub(crate) use watch::{Feed, limits};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

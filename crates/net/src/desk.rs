@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use rumormill_core::agreement::LEASE_PREFIX;
 use rumormill_core::data::{Change, Position};
 use rumormill_core::io::{Event as CoreEvent, KEYS_QUERY, QueryId, Ticket};
+use rumormill_core::limits::Limits;
 use rumormill_core::{Command, Member, Message, Node, NodeId, Reply, Wall};
 use tokio::sync::{mpsc, watch};
 
@@ -14,10 +15,10 @@ use crate::data::{self, Changed, Watch};
 use crate::events::{Announcer, EventKind};
 use crate::gathering::{Answer, Line, Summary, TraceLine};
 use crate::leases::TRY_MAX;
-use crate::questions::Question;
+use crate::questions::{QUESTIONS_MAX, Question};
 use crate::registers::Held;
-use crate::request::{CommandResult, Lines, Pending, Request};
-use crate::subscription::{Feed, Received};
+use crate::request::{CommandResult, LINES_MAX, Lines, Pending, Request};
+use crate::subscription::{self, Feed, Received};
 
 /// So few pending commands need no order among them.
 const SWEEP_MIN: usize = 64;
@@ -258,6 +259,31 @@ impl Desk {
             Some(Lines::Traces(lines)) => lines.try_send(Line::End(summary)).unwrap_or_default(),
             Some(Lines::None) | None => {}
         }
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        // Each of those who wait, subscribe, watch or answer holds a handle of the application.
+        let Self {
+            tickets: _,
+            pending,
+            sweep_at: _,
+            contending: _,
+            forgone: _,
+            feeds,
+            watches,
+            registers: _,
+            handlers,
+            announcer,
+            requests: _,
+        } = self;
+        let lines = pending.values().map(|pending| pending.lines.waiting()).max();
+        to.entries("lines_of_one_query", lines.unwrap_or(0), LINES_MAX);
+        subscription::limits(feeds.values().flatten(), to);
+        data::limits(watches, to);
+        let questions = handlers.values().flatten().map(|handler| handler.max_capacity() - handler.capacity()).max();
+        to.entries("questions_of_one_handler", questions.unwrap_or(0), QUESTIONS_MAX);
+        announcer.limits(to);
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rumormill_core::data::Shelf;
 use rumormill_core::io::{Event as CoreEvent, StopReason as CoreStopReason, Ticket, Warning as CoreWarning};
+use rumormill_core::limits::Limits;
 use rumormill_core::{Channel, Config, Identity, Input, Instant, Node, NodeId, Now, Output, Stored};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -251,6 +252,8 @@ impl Driver {
                 self.hand_over(Input::Command { ticket, command });
             }
             Request::Inspect(inspection) => inspection(&self.node),
+            // Who asked may have gone in the meantime.
+            Request::Limits(limits) => drop(limits.send(self.limits())),
             Request::Subscribe { topic, history, feed, done } => {
                 self.desk.subscribe(&self.node, topic, history, feed);
                 done.send(()).ok();
@@ -372,6 +375,34 @@ impl Driver {
             tokio::task::spawn_blocking(move || recorder.close()).await.ok();
         }
         stop.send_replace(Some(reason));
+    }
+
+    /// What is bounded, in the node and around it.
+    fn limits(&self) -> Limits {
+        let Self {
+            clock: _,
+            node,
+            identity: _,
+            config: _,
+            datagrams,
+            streams,
+            keeper,
+            desk,
+            requests,
+            started: _,
+            stop: _,
+            not_stored: _,
+            warned: _,
+            recorder: _,
+            stopped: _,
+        } = self;
+        let mut to = node.limits();
+        datagrams.limits(&mut to);
+        streams.limits(&mut to);
+        keeper.limits(&mut to);
+        desk.limits(&mut to);
+        to.entries("requests", requests.len(), requests.max_capacity());
+        to
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rumormill_core::limits::Limits;
 use rumormill_core::{Member, MemberChange, NodeId, Wall};
 use tokio::sync::broadcast;
 
@@ -154,6 +155,11 @@ impl Announcer {
 
     pub(crate) fn downgrade(&self) -> WeakAnnouncer {
         WeakAnnouncer(self.0.downgrade())
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        to.entries("events", self.0.len(), EVENTS_MAX);
     }
 }
 

@@ -11,6 +11,7 @@ use std::{io, thread};
 
 use rumormill_core::Record;
 use rumormill_core::io::Token;
+use rumormill_core::limits::Limits;
 use tokio::sync::mpsc;
 
 use crate::directory::DataDir;
@@ -148,6 +149,12 @@ impl Keeper {
         let Self { way, mut answers, .. } = self;
         drop(way);
         while answers.recv().await.is_some() {}
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        let Self { way: _, answers: _, waiting } = self;
+        to.bytes("records", waiting.bytes.load(Ordering::Relaxed), WAITING_BYTES_MAX);
     }
 }
 

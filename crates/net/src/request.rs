@@ -3,6 +3,7 @@
 use std::fmt;
 
 use rumormill_core::data::Position;
+use rumormill_core::limits::Limits;
 use rumormill_core::{Command, Node, Refusal, Reply};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -30,6 +31,8 @@ pub(crate) enum Request {
     Command { command: Command, pending: Pending },
     /// Look at the node.
     Inspect(Inspection),
+    /// Say what is bounded, and how much of it is taken.
+    Limits(oneshot::Sender<Limits>),
     /// Deliver a topic's messages from now on, and the last `history` of the past first.
     Subscribe { topic: String, history: usize, feed: Feed, done: oneshot::Sender<()> },
     /// Hand over the queries of a name.
@@ -47,6 +50,7 @@ impl fmt::Debug for Request {
         f.write_str(match self {
             Self::Command { .. } => "Command",
             Self::Inspect(_) => "Inspect",
+            Self::Limits(_) => "Limits",
             Self::Subscribe { .. } => "Subscribe",
             Self::OnQuery { .. } => "OnQuery",
             Self::Watch { .. } => "Watch",
@@ -76,6 +80,17 @@ pub(crate) enum Lines {
     None,
     Answers(mpsc::Sender<Line<Answer>>),
     Traces(mpsc::Sender<Line<TraceLine>>),
+}
+
+impl Lines {
+    /// How many were not read yet.
+    pub(crate) fn waiting(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Answers(lines) => lines.max_capacity() - lines.capacity(),
+            Self::Traces(lines) => lines.max_capacity() - lines.capacity(),
+        }
+    }
 }
 
 /// Sends a command; the receiver gets its result.

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ring::aead::{Aad, LessSafeKey, Nonce};
+use rumormill_core::limits::Limits;
 use rumormill_core::wire::{HEADER_BYTES, Header};
 use rumormill_core::{NodeId, Overhead, Wall};
 use tokio::sync::watch;
@@ -299,6 +300,15 @@ impl Sealer {
         if self.ring.used().id() != self.own.key {
             self.own = Own::new(self.own.session, &self.ring, self.own.counter);
         }
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        let Self { node: _, cluster: _, window: _, keys: _, ring, own: _, peers, sessions, ciphers, draw: _ } = self;
+        ring.limits(to);
+        peers.limits(to);
+        sessions.limits(to);
+        ciphers.limits(to);
     }
 }
 

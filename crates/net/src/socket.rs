@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rumormill_core::NodeId;
+use rumormill_core::limits::Limits;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::Instant;
@@ -304,6 +305,17 @@ impl Datagrams {
         match to.ip() {
             IpAddr::V4(ip) if self.is_v6 => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
             IpAddr::V4(_) | IpAddr::V6(_) => to,
+        }
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        let Self { socket: _, is_v6: _, buffer: _, sealing, unsent, faults: _, held, held_before: _, counters: _ } =
+            self;
+        to.entries("datagrams_unsent", unsent.len(), WAITING_MAX);
+        to.entries("datagrams_held_back", held.len(), WAITING_MAX);
+        if let Some(sealing) = sealing {
+            sealing.sealer.limits(to);
         }
     }
 }

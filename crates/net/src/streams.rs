@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rumormill_core::io::StreamId;
+use rumormill_core::limits::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -235,6 +236,29 @@ impl Streams {
     /// Where to open streams from, if that matters.
     fn source(&self) -> Option<SocketAddr> {
         self.faults.as_ref().and_then(|_| faults::stream_source(self.local_address))
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        // Streams that are open are the node's.
+        let Self {
+            open: _,
+            accepted: _,
+            dialed: _,
+            tasks,
+            tasks_max,
+            terms: _,
+            handshakes,
+            proving: _,
+            events,
+            incoming: _,
+            local_address: _,
+            faults: _,
+            counters: _,
+        } = self;
+        to.entries("connections", tasks.len(), *tasks_max);
+        to.entries("handshakes", handshakes.len(), HANDSHAKES_MAX);
+        to.entries("events_of_streams", events.max_capacity() - events.capacity(), events.max_capacity());
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use rumormill_core::limits::Limits;
 use rumormill_core::{Message, NodeId};
 use tokio::sync::Notify;
 
@@ -124,6 +125,17 @@ impl Feed {
             inbox.changed.notify_one();
         }
     }
+}
+
+/// What is bounded in subscriptions: the fullest of them. A message goes in where there is room for some of it.
+pub(crate) fn limits<'a>(feeds: impl Iterator<Item = &'a Feed>, to: &mut Limits) {
+    let queues = feeds.filter_map(|feed| feed.0.upgrade()).map(|inbox| {
+        let queue = inbox.lock();
+        (queue.waiting.len(), queue.bytes)
+    });
+    let (entries, bytes) = queues.fold((0, 0), |(entries, bytes), queue| (entries.max(queue.0), bytes.max(queue.1)));
+    to.entries("messages_of_one_subscription", entries, WAITING_MAX);
+    to.bytes("messages_of_one_subscription", bytes, WAITING_BYTES_MAX);
 }
 
 impl Drop for Feed {

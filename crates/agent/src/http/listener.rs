@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use rumormill::private_file;
+use rumormill_core::limits::Limits;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use socket2::{SockRef, TcpKeepalive};
@@ -35,6 +36,23 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 /// How long to wait where the system has no more room for connections.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// The connections that one place serves at a time.
+#[derive(Clone, Debug)]
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(CONNECTIONS_MAX)))
+    }
+}
+
+impl Room {
+    /// What is bounded here, under the name of the place.
+    pub(super) fn limits(&self, place: &'static str, to: &mut Limits) {
+        to.entries(place, CONNECTIONS_MAX - self.0.available_permits(), CONNECTIONS_MAX);
+    }
+}
 
 /// A place where HTTP is served.
 pub(crate) struct Listener {
@@ -63,8 +81,8 @@ impl Listener {
     }
 
     /// Serves until `ending` turns true, and then what was begun.
-    pub(crate) async fn serve(self, router: Router, mut ending: watch::Receiver<bool>) {
-        let (room, graceful) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), GracefulShutdown::new());
+    pub(super) async fn serve(self, router: Router, Room(room): Room, mut ending: watch::Receiver<bool>) {
+        let graceful = GracefulShutdown::new();
         loop {
             let stream = tokio::select! {
                 () = ended(&mut ending) => break,

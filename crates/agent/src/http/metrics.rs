@@ -12,6 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use rumormill::Node;
+use rumormill_core::limits;
 use rumormill_lab::memory;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -27,6 +28,8 @@ pub(super) async fn metrics(State(app): State<AppState>) -> Result<Response, Ref
     let mut families = app.agent.cluster.inspect(of_node).await?;
     let handled = app.agent.handled.by_name();
     families.push(Family::counters("rumor_handlers", "Commands of [[on]], by how they ended", "outcome", handled));
+    families.extend(of_sockets(&app.agent));
+    families.extend(of_limits(&app.agent).await?);
     families.extend(of_process(&app.agent));
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Families(families)));
@@ -183,6 +186,44 @@ fn of_node(node: &Node) -> Vec<Family> {
     .into_iter()
     .chain(traffic(node))
     .collect()
+}
+
+/// What was counted between the node and the network.
+fn of_sockets(agent: &Agent) -> impl Iterator<Item = Family> {
+    let counts = agent.cluster.socket_counts();
+    let unsent = "Datagrams that the system did not take, or that found no room to wait in";
+    let refused = "Connections closed at once because too many were open";
+    let sealed = agent.cluster.seal_counts().map(|counts| {
+        let handshakes = "Streams that did not prove that they have the key of the cluster";
+        [
+            Family::counters("rumor_unsealed", "Datagrams that were not opened", "cause", counts.by_cause()),
+            Family::counter("rumor_handshakes_failed", handshakes, counts.handshakes),
+        ]
+    });
+    let always = [
+        Family::counter("rumor_datagrams_unsent", unsent, counts.datagrams_unsent),
+        Family::counter("rumor_connections_refused", refused, counts.streams_refused),
+    ];
+    always.into_iter().chain(sealed.into_iter().flatten())
+}
+
+/// Everything that is bounded, in the node, around it and here: how much there is of it, and how much there may be.
+async fn of_limits(agent: &Agent) -> Result<[Family; 4], Refused> {
+    let mut limits = agent.cluster.limits().await?;
+    agent.served.limits(&mut limits);
+    agent.logs.limits(&mut limits);
+    let counted = |unit: limits::Unit| limits.iter().filter(move |limit| limit.unit == unit);
+    let held = |unit| counted(unit).map(|limit| (limit.what, limit.held));
+    let most = |unit| counted(unit).map(|limit| (limit.what, limit.most));
+    let entries = Unit::Other("entries".to_owned());
+    let family = |name, help, values: Vec<_>| Family::gauges(name, help, "what", values);
+    let (is_held, may_be) = ("How much is held of what is bounded", "How much of it may be held");
+    Ok([
+        family("rumor_held", is_held, held(limits::Unit::Entries).collect()).in_unit(entries.clone()),
+        family("rumor_capacity", may_be, most(limits::Unit::Entries).collect()).in_unit(entries),
+        family("rumor_held", is_held, held(limits::Unit::Bytes).collect()).in_unit(Unit::Bytes),
+        family("rumor_capacity", may_be, most(limits::Unit::Bytes).collect()).in_unit(Unit::Bytes),
+    ])
 }
 
 fn traffic(node: &Node) -> impl Iterator<Item = Family> {

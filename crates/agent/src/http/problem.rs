@@ -72,6 +72,7 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::NotStored { .. }
         | Refusal::WritesWaiting { .. }
         | Refusal::OperationsWaiting { .. }
+        | Refusal::QuestionsWaiting { .. }
         | Refusal::ClockAhead { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Late | Refusal::NotConfirmed | Refusal::NotLocated { .. } | Refusal::NoQuorum { .. } => {
             StatusCode::GATEWAY_TIMEOUT

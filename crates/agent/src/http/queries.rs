@@ -11,6 +11,7 @@ use axum::response::IntoResponse;
 use axum::response::sse::Event;
 use rumormill::{Answers, Question, Questions};
 use rumormill_core::Tags;
+use rumormill_core::limits::Limits;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -95,6 +96,11 @@ impl Desk {
         number
     }
 
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        to.entries("questions_of_http", self.lock().questions.len(), WAITING_MAX);
+    }
+
     fn take(&self, number: u64) -> Option<Question> {
         self.lock().questions.remove(&number)
     }
@@ -133,7 +139,7 @@ pub(super) async fn questions(
     }
     let questions = app.agent.cluster.on_query(name.clone()).await?;
     let answering = line(&json!({ "name": name, "node": app.agent.cluster.name() })).event("answering");
-    Ok(respond(Some(answering), Asked { questions, desk: app.desk }, app.agent.ending))
+    Ok(respond(Some(answering), Asked { questions, desk: app.agent.served.desk }, app.agent.ending))
 }
 
 /// Answer a question with the body
@@ -145,7 +151,7 @@ pub(super) async fn answer(
     Path((_, number)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<Json<Done>, Refused> {
-    let question = number.parse().ok().and_then(|number| app.desk.take(number));
+    let question = number.parse().ok().and_then(|number| app.agent.served.desk.take(number));
     let question = question.ok_or_else(|| Refused::absent("open question", &number))?;
     question.answer(body).await?;
     Ok(Json(Done {}))

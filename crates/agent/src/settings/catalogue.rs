@@ -9,6 +9,7 @@ use toml::Value;
 
 use super::layers::{Layers, of_preset};
 use super::reload::is_reloaded;
+use super::rules::{is_shared, rules};
 use super::{Preset, Settings};
 use crate::failure::Failure;
 
@@ -157,7 +158,13 @@ pub(crate) struct Described {
     /// What `rumor agent` would use.
     pub(crate) value: serde_json::Value,
     pub(crate) default: serde_json::Value,
+    /// The type of its value.
+    pub(crate) r#type: &'static str,
     pub(crate) unit: &'static str,
+    /// What it may be, where that is more than its unit says.
+    pub(crate) rules: Vec<String>,
+    /// Whether nodes that differ in it stay strangers to each other.
+    pub(crate) shared: bool,
     /// Who set the value: `preset`, a file's name, a variable's name or `flag`.
     pub(crate) set_by: String,
     /// Where the default comes from.
@@ -180,15 +187,18 @@ pub(crate) fn catalogue(layers: &Layers) -> Result<Vec<Described>, Failure> {
     let (agent, node) = layers.resolve()?;
     let (agent_defaults, node_defaults) = of_preset(agent.preset);
     let (agent, node) = (table_of(&agent), table_of(&node));
-    let halves = [(AGENT_SETTINGS, agent, agent_defaults), (SETTINGS, node, node_defaults)];
+    let halves = [(AGENT_SETTINGS, agent, agent_defaults, false), (SETTINGS, node, node_defaults, true)];
     Ok(halves
         .iter()
-        .flat_map(|(settings, values, defaults)| {
+        .flat_map(|(settings, values, defaults, is_of_node)| {
             settings.iter().map(|&Setting { key, unit, source, meaning }| Described {
                 key,
                 value: json(&values[key]),
                 default: json(&defaults[key]),
+                r#type: type_of(&defaults[key], unit),
                 unit,
+                rules: if *is_of_node { rules(key, &defaults[key]) } else { Vec::new() },
+                shared: *is_of_node && is_shared(key, &defaults[key]),
                 set_by: layers.origin(key).to_string(),
                 source,
                 meaning: meaning.trim(),
@@ -196,6 +206,18 @@ pub(crate) fn catalogue(layers: &Layers) -> Result<Vec<Described>, Failure> {
             })
         })
         .collect())
+}
+
+fn type_of(value: &Value, unit: &str) -> &'static str {
+    match value {
+        Value::String(_) if unit == "duration" => "duration",
+        Value::String(_) | Value::Datetime(_) => "text",
+        Value::Integer(_) => "whole number",
+        Value::Float(_) => "number",
+        Value::Boolean(_) => "true or false",
+        Value::Array(_) => "list",
+        Value::Table(_) => "table",
+    }
 }
 
 fn json(value: &Value) -> serde_json::Value {

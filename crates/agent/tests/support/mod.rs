@@ -47,6 +47,11 @@ pub(crate) fn words(output: &Output) -> (i32, String, String) {
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
+/// Says what a test could not check, past the harness, which shows nothing of tests that pass.
+pub(crate) fn not_checked(why: &str) {
+    std::io::stderr().write_all(format!("not checked: {why}\n").as_bytes()).unwrap();
+}
+
 /// Text of an output.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -226,6 +231,14 @@ impl Agent {
             missing.retain(|id| line["event"] != event || line["member"]["id"] != *id);
             missing.is_empty()
         })
+    }
+
+    /// What `/metrics` says: family by family, each line with its value.
+    pub(crate) fn metrics(&self) -> String {
+        let answer = self.http("GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        page.to_owned()
     }
 
     /// Asks again and again until something is so.

@@ -12,6 +12,7 @@ use super::ballot::COUNTER_MAX;
 use super::statement::{CONFIGURATIONS, FoundingId, Says, Sealed, Statement, content_body, founding_body};
 use super::{Accepted, Ballot, Configuration, Content, Proposal, Vote, Votes, chosen};
 use crate::identity::NodeId;
+use crate::limits::Limits;
 use crate::replica::Replica;
 use crate::time::{Seconds, Wall};
 use crate::update::{self, Head, Interner, Update, UpdateId, UpdateRef};
@@ -420,6 +421,18 @@ impl Space {
             self.replica.remove(slot);
         }
         forgotten
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, registers_max: usize, to: &mut Limits) {
+        let Self { replica, foundings, secret: _, interner: _ } = self;
+        replica.limits("refused_votes", to);
+        to.entries("foundings", foundings.len(), FOUNDINGS_MAX);
+        let registers = foundings.values().map(Founding::len).max();
+        to.entries("registers", registers.unwrap_or(0), registers_max * OVERRUN);
+        let speakers = foundings.values().flat_map(|founding| founding.registers.values());
+        let speakers = speakers.map(|register| register.votes.len().max(register.proposals.len())).max();
+        to.entries("speakers_on_one_register", speakers.unwrap_or(0), SPEAKERS_MAX + super::VOTERS_MAX);
     }
 }
 

@@ -10,6 +10,7 @@ use super::entry::Entry;
 use super::shelf::Shelf;
 use crate::datum::Kind;
 use crate::identity::NodeId;
+use crate::limits::Limits;
 use crate::time::Wall;
 
 /// A place in the changes that one start of one node made. Shown as one opaque word.
@@ -166,6 +167,13 @@ impl Changes {
             self.bytes -= oldest.size();
         }
         change
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        let Self { session: _, last: _, kept, bytes, most } = self;
+        to.entries("changes", kept.len(), *most);
+        to.bytes("changes", *bytes, CHANGES_BYTES_MAX);
     }
 }
 

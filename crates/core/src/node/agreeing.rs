@@ -15,7 +15,7 @@ use super::forwarding::{Favours, Given, Shunned};
 use super::founding::Changing;
 use super::leasing::Leasing;
 use super::letters::Letter;
-use super::proposing::{PROPOSAL_TTL, Part};
+use super::proposing::{PARTS_MAX, PROPOSAL_TTL, Part};
 use super::voting::{Voting, Way};
 use super::{Node, Phase};
 use crate::agreement::space::{Founding, Space, Taken};
@@ -27,6 +27,7 @@ use crate::effects::Timer;
 use crate::frame::{self, Items};
 use crate::identity::NodeId;
 use crate::io::{Event, Refusal, Reply, Ticket};
+use crate::limits::Limits;
 use crate::time::{Instant, Wall};
 use crate::update::{Head, Interner, Update, UpdateRef};
 
@@ -163,6 +164,25 @@ impl Agreeing {
             Some((second, _)) => Err(Refusal::TwoFoundings { first: first.0, second }),
             None => Ok(first),
         }
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        // Dues are of operations, registers and voters.
+        let Self { space, voting, ballots: _, parts, operations, dues: _, changing, heard, favours, shunned, leasing } =
+            self;
+        space.limits(REGISTERS_MAX, to);
+        voting.limits(to);
+        // Those with operations stay, however many.
+        to.entries("registers_proposed_on", parts.len(), PARTS_MAX + OPERATIONS_MAX);
+        to.entries("operations", operations.len(), OPERATIONS_MAX);
+        let of_register = parts.values().map(|part| part.proposer.len()).max();
+        to.entries("operations_on_one_register", of_register.unwrap_or(0), OPERATIONS_OF_REGISTER_MAX);
+        changing.limits(to);
+        to.entries("voters_heard_of", heard.len(), HEARD_MAX);
+        favours.limits(to);
+        shunned.limits(to);
+        leasing.limits(to);
     }
 }
 

@@ -14,6 +14,7 @@ use super::letters::Letter;
 use crate::aggregate::Refused;
 use crate::aggregate::count::{Count, INSTANCES, bounded};
 use crate::frame::Shares;
+use crate::limits::Limits;
 use crate::overlay::{Allowance, Peer};
 use crate::time::Instant;
 
@@ -54,6 +55,13 @@ impl Averaging {
             turn: 0,
             strangers: Allowance::new(STRANGERS_AT_ONCE, now),
         }
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        // An epoch has eight shares at most.
+        let Self { epoch: _, count: _, estimate: _, stranger: _, turn: _, strangers } = self;
+        strangers.limits("averages_for_strangers", to);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::agreement::statement::{FoundingId, put_value, read_value};
 use crate::agreement::{Change, Operation, OperationId, Outcome, Stage};
 use crate::frame;
 use crate::identity::NodeId;
+use crate::limits::Limits;
 use crate::time::Instant;
 use crate::wire::{Put, Reader};
 
@@ -66,6 +67,12 @@ impl Shunned {
     fn contains(&self, peer: NodeId, now: Instant) -> bool {
         self.0.get(&peer).is_some_and(|until| *until > now)
     }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        let Self(shunned) = self;
+        to.entries("peers_shunned", shunned.len(), SHUNNED_MAX);
+    }
 }
 
 /// Operations of peers that this node took on: that it did not is said only where that is certain.
@@ -115,6 +122,15 @@ impl Favours {
     /// Whether all that may be asked for again is remembered.
     fn remembers_all(&self, now: Instant) -> bool {
         self.forgets_until.is_none_or(|until| until < now)
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        // The order is of what is taken.
+        let Self { taken: _, order, forgets_until: _, ended, ended_bytes } = self;
+        to.entries("operations_of_peers", order.len(), TAKEN_MAX);
+        to.entries("outcomes", ended.len(), ENDED_MAX);
+        to.bytes("outcomes", *ended_bytes, ENDED_BYTES_MAX);
     }
 }
 
@@ -432,6 +448,7 @@ fn value_bytes(outcome: &Outcome) -> usize {
 mod tests {
     use super::*;
     use crate::agreement::VALUE_BYTES_MAX;
+    use crate::limits::tests::fill;
 
     fn ended(size: usize) -> Outcome {
         Outcome::Done { version: 1, value: Some(vec![0; size].into()) }
@@ -451,5 +468,12 @@ mod tests {
             assert_eq!((known, known + unknown), (most, ids.len()), "{size}");
             assert!(favours.ended_bytes <= ENDED_BYTES_MAX);
         }
+    }
+
+    #[test]
+    fn operations_of_peers_and_peers_that_are_shunned_have_their_caps() {
+        let at = |n: u64| Instant::from_micros(n);
+        fill(Favours::default(), "operations_of_peers", &Favours::limits, |it, n| it.note_taken(OperationId(n), at(n)));
+        fill(Shunned::default(), "peers_shunned", &Shunned::limits, |it, n| it.note(NodeId(n), at(n)));
     }
 }

@@ -17,6 +17,7 @@ use crate::agreement::statement::{CONFIGURATIONS, FoundingId, Says, Sealed, Stat
 use crate::agreement::{Change, Configuration, Expected, Operation, Outcome, VOTERS_MAX, Value, Voters, chosen};
 use crate::identity::NodeId;
 use crate::io::{Refusal, Reply, Ticket};
+use crate::limits::Limits;
 use crate::time::{Instant, Seconds};
 
 /// How long each of the new voters leaves the driving to those before it.
@@ -56,6 +57,14 @@ impl Changing {
         while self.voted.len() > KNOWN_MAX {
             self.voted.pop_first();
         }
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        // What remains to be taken over are registers.
+        let Self { voted, drives: _, due: _, rest: _, under_way } = self;
+        to.entries("voters_up_to_date", voted.len(), KNOWN_MAX);
+        to.entries("registers_taken_over", under_way.len(), TAKEN_AT_ONCE);
     }
 }
 
@@ -403,4 +412,15 @@ fn to_take_over(known: &Founding, configuration: &Configuration, previous: &Vote
         accepted.is_some_and(|accepted| accepted.ballot.configuration == configuration.number)
     };
     Some(names.into_iter().filter(|name| !is_there(name)).map(Into::into).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::tests::fill;
+
+    #[test]
+    fn voters_that_are_up_to_date_have_their_cap() {
+        fill(Changing::default(), "voters_up_to_date", &Changing::limits, |it, n| it.note_vote(NodeId(n), 1));
+    }
 }

@@ -17,6 +17,7 @@ use crate::effects::Timer;
 use crate::few::Few;
 use crate::identity::Tags;
 use crate::io::{Found, Quantile, QueryId, Refusal, Reply, Ticket};
+use crate::limits::Limits;
 use crate::queries::{self, Question};
 use crate::seldom::Vacant;
 use crate::time::Instant;
@@ -113,6 +114,16 @@ impl Gauging {
     fn dispensable(&self) -> Option<QueryId> {
         let over = self.running.iter().find(|(_, running)| !running.is_asking()).map(|(epoch, _)| *epoch);
         over.or_else(|| self.running.keys().max().copied())
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        let Self { values, running, found } = self;
+        to.entries("gauges", values.len(), GAUGES_MAX);
+        to.entries("epochs_of_gauges", running.len(), EPOCHS_MAX);
+        to.entries("answers_of_gauges", found.len(), FOUND_MAX);
+        let waiting = running.values().map(|running| running.waiting.len()).max();
+        to.entries("commands_for_one_epoch", waiting.unwrap_or(0), WAITING_MAX);
     }
 }
 

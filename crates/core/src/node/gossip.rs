@@ -13,6 +13,7 @@ use crate::config::{Config, Forward, Mode};
 use crate::effects::Timer;
 use crate::frame::{Accusation, Space};
 use crate::identity::NodeId;
+use crate::limits::Limits;
 use crate::rumors;
 use crate::stop::StopRule;
 use crate::time::Instant;
@@ -135,6 +136,29 @@ impl Gossip {
 
     fn changed_lately(&self, space: Space, now: Instant, config: &Config) -> bool {
         self.changed_at[space.place()].is_some_and(|at| now.since(at) < config.repair_interval)
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        // Who was told is who was picked for one round.
+        let Self {
+            origin: _,
+            interval: _,
+            fresh: _,
+            told: _,
+            forwards: _,
+            forwards_since: _,
+            differs: _,
+            foreign,
+            news_at: _,
+            agreed_at: _,
+            changed_at: _,
+            feedback,
+            accusations,
+        } = self;
+        to.entries("accusations", accusations.len(), ACCUSATIONS_MAX);
+        to.entries("feedback", feedback.peers.len(), FEEDBACK_MAX);
+        to.entries("roots_of_peers", foreign.len(), FOREIGN_ROOTS_MAX);
     }
 }
 
@@ -393,6 +417,7 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::tests::fill;
 
     #[test]
     fn feedback_waits_once_for_each_peer_and_where_it_is_full_the_lowest_goes() {
@@ -403,5 +428,15 @@ mod tests {
         feedback.put(NodeId(65), (2, 65));
         assert_eq!(feedback.take(NodeId(65)), Some((2, 65)));
         assert_eq!(feedback.take(NodeId(65)), None);
+    }
+
+    #[test]
+    fn accusations_feedback_and_roots_have_their_caps() {
+        let (config, now) = (Config::default(), Instant::from_micros(1));
+        let accusation = |n: u64| Accusation { member: NodeId(n), incarnation: 1, accuser: NodeId(1) };
+        let gossip = Gossip::new(&config, now);
+        let gossip = fill(gossip, "accusations", &Gossip::limits, |it, n| it.accuse(accusation(n), &config, 10));
+        let gossip = fill(gossip, "feedback", &Gossip::limits, |it, n| it.feedback.put(NodeId(n), (1, 1)));
+        fill(gossip, "roots_of_peers", &Gossip::limits, |it, n| it.note_foreign_root(n, now));
     }
 }

@@ -24,7 +24,7 @@ const WANTING_REPAIRS: u32 = 6;
 /// Ids that one request may name.
 const REQUEST_MAX: usize = 4_096;
 /// Large updates that are waited for.
-const WANTS_MAX: usize = 1_024;
+pub(super) const WANTS_MAX: usize = 1_024;
 /// Announcers that are remembered for each of them.
 const ANNOUNCERS_MAX: usize = 8;
 /// The size that an update is taken to have while only its id is known.

@@ -9,6 +9,7 @@ use super::{Node, Phase, Worry};
 use crate::effects::Timer;
 use crate::identity::NodeId;
 use crate::io::{ContactError, Event, Output, Reply, StreamId, Warning};
+use crate::limits::Limits;
 use crate::streams::{self, Greeting, Purpose, Received};
 use crate::time::Instant;
 use crate::update::Update;
@@ -46,6 +47,12 @@ impl Hospitality {
             self.left = self.left.saturating_sub(bytes);
         }
         affords
+    }
+
+    /// What is bounded here: bytes of welcomes that were handed out when it was last asked.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        let Self { left, at: _ } = self;
+        to.bytes("welcomes", WELCOME_BYTES_AT_ONCE - left, WELCOME_BYTES_AT_ONCE);
     }
 }
 
@@ -312,5 +319,22 @@ impl Node {
         if has_lost {
             self.arm_rejoin();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn welcomes_are_handed_out_up_to_their_cap_and_then_in_samples() {
+        let now = Instant::from_micros(1);
+        let mut hospitality = Hospitality::new(now);
+        let handed_out = (0..300).filter(|_| hospitality.affords(1 << 10, now)).count();
+        assert_eq!(handed_out, 256);
+        let mut limits = Limits::new();
+        hospitality.limits(&mut limits);
+        let limit = limits.iter().next().expect("welcomes");
+        assert_eq!((limit.what, limit.held, limit.most), ("welcomes", 256 << 10, 256 << 10));
     }
 }

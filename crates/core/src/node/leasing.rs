@@ -15,6 +15,7 @@ use crate::agreement::statement::FoundingId;
 use crate::agreement::{Change, Contender, Expected, Lease, Move, Outcome, Value, Wish};
 use crate::identity::NodeId;
 use crate::io::{Event, Refusal, Reply, Ticket};
+use crate::limits::Limits;
 use crate::time::{Instant, Wall};
 
 /// Errands at once; more are refused.
@@ -87,6 +88,14 @@ impl Leasing {
             // Of that one it counts from when it is asked for.
             self.heard.pop_first();
         }
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        let Self { errands, last: _, sights, heard } = self;
+        to.entries("lease_errands", errands.len(), ERRANDS_MAX);
+        to.entries("leases_seen", sights.len(), SIGHTS_MAX);
+        to.entries("leases_heard_of", heard.len(), HEARD_MAX);
     }
 }
 
@@ -385,5 +394,19 @@ impl Node {
         for id in woken {
             self.set_lease_due(id, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::tests::fill;
+
+    #[test]
+    fn leases_that_are_remembered_have_their_caps() {
+        let name = |n: u64| n.to_string().into_boxed_str();
+        let sight = |n: u64| (n, Instant::from_micros(n));
+        let seen = fill(Leasing::default(), "leases_seen", &Leasing::limits, |it, n| it.note_sight(name(n), sight(n)));
+        fill(seen, "leases_heard_of", &Leasing::limits, |it, n| it.note_heard(&name(n), true, Wall::from_micros(n)));
     }
 }

@@ -16,6 +16,7 @@ use crate::effects::Timer;
 use crate::frame::{Neighbour, Peers};
 use crate::identity::NodeId;
 use crate::io::{MemberChange, State};
+use crate::limits::Limits;
 use crate::membership::Standing;
 use crate::overlay::{Allowance, JOIN_WALK, JOIN_WALK_PASSIVE, Overlay, PEERS_MAX, Peer, Reason, SHUFFLE_WALK, Yields};
 use crate::story::Happening;
@@ -58,6 +59,14 @@ impl Neighbourhood {
             walks: Allowance::new(WALKS_AT_ONCE, now),
             settling: SETTLING_SHUFFLES,
         }
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, passive_view: usize, to: &mut Limits) {
+        let Self { overlay, introduced: _, joins, walks, settling: _ } = self;
+        overlay.limits(passive_view, to);
+        joins.limits("urgent_neighbours", to);
+        walks.limits("walks", to);
     }
 }
 

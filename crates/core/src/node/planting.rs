@@ -11,6 +11,7 @@ use crate::effects::Timer;
 use crate::frame::{self, Items, List, Space};
 use crate::identity::NodeId;
 use crate::io::TraceStep;
+use crate::limits::Limits;
 use crate::time::Instant;
 use crate::tree::{Heard, Trees};
 use crate::update::{Head, Update, UpdateId, UpdateRef};
@@ -58,6 +59,14 @@ impl Planting {
             self.counted.push((origin, 1));
         }
         1
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        // What waits to be sent goes with the input that it came in; rings are members.
+        let Self { trees, outbox: _, counted, since: _, rings: _, rings_at: _ } = self;
+        trees.limits(to);
+        to.entries("origins_counted", counted.len(), COUNTED_MAX);
     }
 }
 
@@ -236,5 +245,19 @@ fn origin_of(update: &UpdateRef<'_>) -> Option<NodeId> {
     match update.head {
         Head::Message { origin, .. } => Some(origin),
         Head::Claim { .. } | Head::Data(_) | Head::Agreement(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::tests::fill;
+
+    #[test]
+    fn origins_that_are_counted_have_their_cap() {
+        let now = Instant::from_micros(1);
+        fill(Planting::default(), "origins_counted", &Planting::limits, |it, n| {
+            it.count(NodeId(n), now);
+        });
     }
 }

@@ -32,7 +32,7 @@ const REST_MAX: Duration = Duration::from_millis(250);
 /// Proposals are forgotten after this time: the longest that an operation may take, and clocks that differ.
 pub(super) const PROPOSAL_TTL: Duration = Duration::from_mins(5);
 /// Registers of which this node remembers that it was their last proposer.
-const PARTS_MAX: usize = 1_024;
+pub(super) const PARTS_MAX: usize = 1_024;
 
 /// This node as a proposer of one register.
 #[derive(Debug, Default, serde::Deserialize, serde::Serialize)]

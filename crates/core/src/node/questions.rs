@@ -72,6 +72,10 @@ impl Node {
         if timeout.is_zero() || timeout > TIMEOUT_MAX {
             return Err(invalid("timeout", format!("{timeout:?}"), "above 0 and at most 10m"));
         }
+        let waiting = self.queries.asked_count();
+        if waiting >= queries::ASKED_MAX {
+            return Err(Refusal::QuestionsWaiting { waiting });
+        }
         let until = self.fx.now.wall + timeout;
         Ok(Question { name: name.to_owned(), payload, filter: Tags::new(), named: Vec::new(), until })
     }

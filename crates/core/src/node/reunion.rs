@@ -21,6 +21,7 @@ use crate::frame::{List, Space};
 use crate::hash;
 use crate::identity::{NodeId, Record};
 use crate::io::StreamId;
+use crate::limits::Limits;
 use crate::streams::Purpose;
 use crate::time::Seconds;
 use crate::update::{Head, Update, UpdateRef};
@@ -54,6 +55,15 @@ pub(super) struct Reunions {
     /// By the stream on which they come in.
     rolls: BTreeMap<StreamId, Roll>,
     heard_at: Option<Seconds>,
+}
+
+impl Reunions {
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        let Self { rolls, heard_at: _ } = self;
+        // Beside those that others ask for, one of its own.
+        to.entries("rolls", rolls.len(), ROLLS_MAX + 1);
+    }
 }
 
 impl Node {

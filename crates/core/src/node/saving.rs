@@ -16,6 +16,7 @@ use crate::effects::Timer;
 use crate::frame::Items;
 use crate::identity::{NodeId, Record};
 use crate::io::Token;
+use crate::limits::Limits;
 use crate::seldom::Vacant;
 use crate::update::{Head, Update, UpdateRef};
 
@@ -155,6 +156,15 @@ impl Saving {
     /// How many records the disk has not taken.
     pub(super) fn unsaved(&self) -> usize {
         self.unsaved.len()
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        // What is fresh or gone goes with the input that it came in; what is not saved is data held.
+        let Self { fresh: _, gone: _, under_way: _, under_way_bytes, unsaved: _, holds, holds_bytes } = self;
+        to.bytes("saving", *under_way_bytes, SAVING_BYTES_MAX);
+        to.entries("confirmations_owed", holds.len(), HOLDS_MAX);
+        to.bytes("confirmations_owed", *holds_bytes, HOLDS_BYTES_MAX);
     }
 }
 

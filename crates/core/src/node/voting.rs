@@ -15,6 +15,7 @@ use crate::agreement::{Answer, Ballot, Proposal, Vote};
 use crate::frame::{self, Space};
 use crate::identity::{Kept, NodeId, Record};
 use crate::io::{Token, Warning};
+use crate::limits::Limits;
 use crate::time::Seconds;
 use crate::update::{Head, Update, UpdateRef};
 use crate::wire::Reader;
@@ -87,6 +88,24 @@ impl Voting {
     pub(super) fn is_still(&mut self, founding: FoundingId) -> bool {
         self.sealing = Some(founding).filter(|_| !self.drafts.is_empty());
         self.drafts.is_empty()
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        // Foundings are those of the space; what is kept or worked on is a draft or a vote.
+        let Self {
+            joined: _,
+            joining: _,
+            sealing: _,
+            forgot: _,
+            is_stopped: _,
+            floor: _,
+            drafts,
+            kept: _,
+            working: _,
+            born: _,
+        } = self;
+        to.entries("votes", drafts.len(), UNDER_WAY_MAX);
     }
 }
 

@@ -16,6 +16,7 @@ use crate::effects::Timer;
 use crate::frame::Space;
 use crate::identity::{NodeId, Record};
 use crate::io::{Refusal, Reply, Ticket, Token};
+use crate::limits::Limits;
 use crate::seldom::{Seldom, Vacant};
 use crate::time::Instant;
 use crate::update::{Head, Update, UpdateId, UpdateRef};
@@ -138,6 +139,15 @@ impl Writing {
             lacking: None,
             trusts_own_clock: false,
         }
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, writes_max: usize, to: &mut Limits) {
+        // What lacks was asked for in one comparison.
+        let Self { queue, under_way, unsure_of_sums: _, lacking: _, trusts_own_clock: _ } = self;
+        let UnderWay { batches, updates: _, growth: _ } = &**under_way;
+        to.entries("writes", queue.len(), writes_max);
+        to.entries("batches_of_writes", batches.len(), BATCHES_MAX);
     }
 }
 

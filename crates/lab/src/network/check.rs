@@ -95,6 +95,9 @@ impl Checkers {
         let listed = counts.alive + counts.suspect + counts.dead + counts.left;
         self.caps.state(number, listed, streams)?;
         self.caps.passive(number, node.passive_count())?;
+        if self.caps.is_due(number) {
+            caps::Caps::look(&node.limits())?;
+        }
         if self.claims.is_due(number, listed) { self.claims.look(now, number, node.claims()) } else { Ok(()) }
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rumormill_core::data::{Change, ChangeKind, Position};
+use rumormill_core::limits::Limits;
 use tokio::sync::Notify;
 
 /// How many changes wait for a slow watcher, besides those that it missed before it began.
@@ -145,6 +146,18 @@ impl Feed {
             inbox.changed.notify_one();
         }
     }
+}
+
+/// What is bounded in watches: the fullest of them. Beside the room of each there is what it had missed when it began.
+pub(crate) fn limits(feeds: &[Feed], to: &mut Limits) {
+    let (mut entries, mut bytes) = ((0, WAITING_MAX), (0, WAITING_BYTES_MAX));
+    for inbox in feeds.iter().filter_map(|feed| feed.0.upgrade()) {
+        let queue = inbox.lock();
+        entries = entries.max((queue.waiting.len(), queue.most));
+        bytes = bytes.max((queue.bytes, queue.bytes_max));
+    }
+    to.entries("changes_of_one_watch", entries.0, entries.1);
+    to.bytes("changes_of_one_watch", bytes.0, bytes.1);
 }
 
 impl Drop for Feed {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
+use rumormill_core::limits::Limits;
 use zeroize::Zeroizing;
 
-use super::{KEY_BYTES, Key, KeyId, Keyring, SECRET_BYTES};
+use super::{KEY_BYTES, KEYS_MAX, Key, KeyId, Keyring, SECRET_BYTES};
 
 /// Separates what is derived here from whatever else a key might be used for.
 const SALT: &[u8] = b"rumormill 1";
@@ -93,6 +94,12 @@ impl Ring {
     /// The accepted key with this byte in front.
     pub(crate) fn get(&self, byte: u8) -> Option<&Arc<Derived>> {
         self.keys.iter().find(|key| key.id.byte() == byte)
+    }
+
+    /// What is bounded here.
+    pub(crate) fn limits(&self, to: &mut Limits) {
+        let Self { keys } = self;
+        to.entries("keys", keys.len(), KEYS_MAX);
     }
 }
 

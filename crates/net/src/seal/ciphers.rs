@@ -1,6 +1,7 @@
 //! The ciphers of other nodes' sessions, ready for their next datagrams.
 
 use ring::aead::{Aad, LessSafeKey, Nonce};
+use rumormill_core::limits::Limits;
 
 use super::{Authenticated, Unsealed};
 use crate::keyring::KeyId;
@@ -47,6 +48,12 @@ impl Ciphers {
         let opened = open(&cipher, nonce, authenticated, content)?;
         self.0[place] = Some(Box::new(Known { key: key.id(), session, cipher }));
         Ok(opened)
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        let Self(places) = self;
+        to.entries("ciphers", places.iter().flatten().count(), places.len());
     }
 }
 

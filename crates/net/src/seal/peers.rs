@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rumormill_core::NodeId;
+use rumormill_core::limits::Limits;
 
 /// Of how many peers this is remembered. Beyond it all are forgotten, and introduce themselves again.
 const PEERS_MAX: usize = 1 << 16;
@@ -70,6 +71,12 @@ impl Peers {
         for peer in self.known.values_mut() {
             peer.knows_us = false;
         }
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        let Self { known, heard: _ } = self;
+        to.entries("peers_in_sessions", known.len(), PEERS_MAX);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rumormill_core::NodeId;
+use rumormill_core::limits::Limits;
 
 use super::window::Window;
 
@@ -73,6 +74,12 @@ impl Sessions {
         let (_, &mut median, _) = lasts.select_nth_unstable(middle);
         self.known.retain(|_, known| known.window.last() > median);
         self.floor = self.floor.max(median);
+    }
+
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        let Self { known, most, floor: _ } = self;
+        to.entries("sessions", known.len(), *most);
     }
 }
 
