@@ -59,7 +59,7 @@ export class Chart {
     const yMax = this.isShare ? 1 : roundUp(Math.max(0, ...data.flat().map(([, y]) => y)));
     const x = (value) => ((value - xMin) / (xMax - xMin || 1)) * width;
     const y = (value) => height - BOTTOM - (value / yMax) * (height - BOTTOM - TOP);
-    const parts = [...this.#grid(width, height, yMax, y), ...this.#ends(width, height, xMin, xMax)];
+    const parts = [...this.#grid(width, yMax, y), ...this.#ends(width, height, xMin, xMax)];
     data.forEach((points, index) => parts.push(...this.#line(points, index, x, y, width)));
     const when = this.at === null ? xMax : xMin + this.at * (xMax - xMin);
     if (this.at !== null) parts.push(svg('path', { class: 'cursor', d: `M${x(when)} ${TOP}V${height - BOTTOM}` }));
@@ -68,12 +68,12 @@ export class Chart {
     this.#read(data, when);
   }
 
-  #grid(width, height, yMax, y) {
+  #grid(width, yMax, y) {
     return [0, 0.5, 1].flatMap((part) => {
       const at = Math.round(y(part * yMax)) + 0.5;
       const line = svg('path', { class: 'grid', d: `M0 ${at}H${width}` });
       if (part === 0) return [line];
-      return [line, svg('text', { x: width, y: at - 2, 'text-anchor': 'end' }, this.format(part * yMax))];
+      return [line, svg('text', { x: 0, y: at - 3 }, this.format(part * yMax))];
     });
   }
 
@@ -95,6 +95,7 @@ export class Chart {
     const end = this.steps ? `${path}H${width}` : path;
     const [first, last] = [x(points[0][0]).toFixed(1), x(points.at(-1)[0]).toFixed(1)];
     const area = `${path}L${last} ${y(0)}L${first} ${y(0)}Z`;
+    if (points.length === 1 && !this.steps) return [svg('circle', { class: `line${index}`, cx: first, cy: y(points[0][1]), r: 1.5 })];
     const shapes = [svg('path', { class: `line${index}`, d: end })];
     if (index === 0 && !this.steps) shapes.unshift(svg('path', { class: 'area line0', d: area }));
     return shapes;

@@ -31,6 +31,7 @@ export function millis(seconds) {
   if (seconds === null || seconds === undefined) return '–';
   const ms = seconds * 1000;
   if (ms >= 1000) return `${short(ms / 1000)} s`;
+  if (Number.isInteger(ms)) return `${ms} ms`;
   return `${ms.toFixed(ms >= 100 ? 0 : ms >= 10 ? 1 : 2)} ms`;
 }
 

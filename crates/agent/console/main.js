@@ -7,6 +7,8 @@ import { duration } from './format.js';
 import { connect } from './live.js';
 import { themeButton } from './palette.js';
 import { Store } from './store.js';
+import { openAggregates } from './views/aggregates.js';
+import { openAgreement } from './views/agreement.js';
 import { openCluster } from './views/cluster.js';
 import { openData } from './views/data.js';
 import { openMember } from './views/member.js';
@@ -19,6 +21,8 @@ const VIEWS = [
   { name: 'member', title: 'Member', open: openMember },
   { name: 'rumors', title: 'Rumors', open: openRumors, isTab: true },
   { name: 'data', title: 'Data', open: openData, isTab: true },
+  { name: 'agreement', title: 'Agreement', open: openAgreement, isTab: true },
+  { name: 'aggregates', title: 'Aggregates', open: openAggregates, isTab: true },
   { name: 'traffic', title: 'Traffic', open: openTraffic, isTab: true },
 ];
 

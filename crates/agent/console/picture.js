@@ -96,7 +96,7 @@ export class Picture {
     const { size } = palette();
     const names = n <= NAMED_MAX ? size * 2.4 : size;
     const radius = Math.max(20, Math.min((this.width - names * 2.2) / 2, (this.height - names * 2.2) / 2));
-    const r = n <= 1 ? 9 : Math.max(2.5, Math.min(10, (Math.PI * radius / n) * 0.62));
+    const r = n <= 1 ? size * 0.7 : Math.max(2.5, Math.min(size * 0.7, (Math.PI * radius / n) * 0.62));
     this.#layout = { ring: true, r, radius };
     const places = [];
     for (let i = 0; i < n; i += 1) {

@@ -234,6 +234,7 @@ impl Agent {
                     preset: preset.as_str().to_owned(),
                     view: word(&node.config().view),
                     mode: word(&node.config().mode),
+                    fanout: node.config().fanout,
                     sealed: is_sealed,
                     durable: is_durable,
                     data_dir,

@@ -202,7 +202,7 @@ fn hints(fleet: &Fleet, flags: &cli::Dev) -> Vec<String> {
     let victim = &fleet.nodes[last.min(2)].ready;
     vec![
         String::new(),
-        "Type in another terminal, in this folder:".to_owned(),
+        format!("Open {}/ , or type in another terminal, in this folder:", http(0)),
         format!("  {program} members{first}"),
         format!("  {program} subscribe news --agent {}", http(last)),
         format!("  {program} publish news 'hello, rumor' --trace{first}"),

@@ -188,6 +188,8 @@ pub(crate) struct Info {
     pub(crate) preset: String,
     pub(crate) view: String,
     pub(crate) mode: String,
+    /// How many peers it tells news at once; with a partial view it tells all its neighbours.
+    pub(crate) fanout: usize,
     /// Whether its traffic is encrypted and authenticated.
     pub(crate) sealed: bool,
     /// Whether it keeps its state across restarts.

@@ -1,6 +1,8 @@
-//! The HTTP interface: `/v1` with the documents of the command line, and `/health` and `/ready` for supervisors.
+//! The HTTP interface: `/v1` with the documents of the command line, the console at `/`, and `/health` and `/ready` for
+//! supervisors.
 
 mod agreement;
+mod console;
 mod data;
 mod events;
 mod faults;
@@ -111,6 +113,7 @@ fn router(agent: Agent, guard: Guard) -> Router {
         .route("/openapi.json", get(openapi::document));
     watched()
         .nest("/v1", v1)
+        .merge(console::router())
         .layer(map_response(problem::explain))
         .layer(from_fn_with_state(Arc::new(guard), guard::check))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

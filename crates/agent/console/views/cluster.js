@@ -25,7 +25,7 @@ const COLUMNS = [
     show: (cell, member) => setText(cell, millis(member.rtt)) },
   { key: 'since', label: 'Since', class: 'right', sort: (a, b) => b.since - a.since,
     show: (cell, member) => setText(cell, ago(member.since)) },
-  { key: 'incarnation', label: 'Incarn.', class: 'right fold', sort: (a, b) => Number(BigInt(a.incarnation) - BigInt(b.incarnation)),
+  { key: 'incarnation', label: 'Incarn.', class: 'right fold', sort: (a, b) => compareNames(a.incarnation, b.incarnation),
     show: (cell, member) => setText(cell, member.incarnation) },
   { key: 'tags', label: 'Tags', class: 'fold', make: () => said('', { class: 'muted' }), sort: (a, b) => compareNames(tags(a.tags), tags(b.tags)),
     show: (cell, member) => setText(cell.firstChild, tags(member.tags)) },

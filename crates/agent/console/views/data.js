@@ -22,10 +22,10 @@ export function valueText(entry) {
 
 const COLUMNS = [
   { key: 'key', label: 'Key', class: 'mono', make: () => said(''), sort: byBytes, show: (cell, entry) => setText(cell.firstChild, entry.key) },
-  { key: 'kind', label: 'Kind', class: 'kind', sort: (a, b) => a.kind.localeCompare(b.kind), show: (cell, entry) => setText(cell, entry.kind) },
+  { key: 'kind', label: 'Kind', class: 'kind fold', sort: (a, b) => a.kind.localeCompare(b.kind), show: (cell, entry) => setText(cell, entry.kind) },
   { key: 'value', label: 'Value', class: 'mono', make: () => said(''), sort: (a, b) => valueText(a).localeCompare(valueText(b), 'en', { numeric: true }),
     show: (cell, entry) => setText(cell.firstChild, valueText(entry).slice(0, SHOWN_MAX)) },
-  { key: 'expires', label: 'Expires', class: 'right', sort: (a, b) => (a.expires_at ?? Infinity) - (b.expires_at ?? Infinity) || 0,
+  { key: 'expires', label: 'Expires', class: 'right fold', sort: (a, b) => (a.expires_at ?? Infinity) - (b.expires_at ?? Infinity) || 0,
     show: (cell, entry) => {
       setText(cell, entry.expires_at === null ? '–' : duration(entry.expires_at - Date.now() / 1000));
       cell.classList.toggle('flash', Date.now() - (entry.changedAt ?? 0) < FLASH_FOR);

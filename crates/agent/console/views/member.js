@@ -1,9 +1,9 @@
 // One member: what it says of itself, why it is held for what it is, and what can be done about it.
 
 import { encode, get, request, sendJson } from '../api.js';
-import { attempt, confirm, toast } from '../dialog.js';
+import { attempt, confirm } from '../dialog.js';
 import { Chart } from '../chart.js';
-import { card, h, icon, said, setState, setText, state } from '../dom.js';
+import { card, h, said, setState, setText, state } from '../dom.js';
 import { ago, clock, millis } from '../format.js';
 import { Happenings } from '../words.js';
 
@@ -97,7 +97,8 @@ function tagEditor() {
 }
 
 export function openMember({ store, rest: id, go, watch, onClose }) {
-  const heading = h('h1', null, state('left'), said(id));
+  const heading = h('h1', null, said(id));
+  const standing = state('left');
   const fact = facts();
   const tags = tagEditor();
   const story = h('ol', { class: 'story in' }, h('li', null, h('div', { class: 'muted' }, 'Asking the agent…')));
@@ -117,8 +118,8 @@ export function openMember({ store, rest: id, go, watch, onClose }) {
     remove.classList.toggle('hidden', !known || known.self);
     goodbye.classList.toggle('hidden', !known?.self);
     if (!member) return;
-    setState(heading.firstChild, member.state);
-    setText(heading.lastChild, member.name);
+    setState(standing, member.state);
+    setText(heading.firstChild, member.name);
     document.title = `${member.name} · ${store.info?.name ?? 'rumor'}`;
     showFacts(fact, member);
     tags.show(member);
@@ -140,7 +141,7 @@ export function openMember({ store, rest: id, go, watch, onClose }) {
   const back = h('a', { href: '#/cluster', class: 'muted' }, '← All members');
   const events = card('What happens', happenings.node);
   return [
-    back, h('div', { class: 'head' }, heading, goodbye, remove), gone,
+    back, h('div', { class: 'head' }, heading, standing, h('div', { class: 'buttons' }, goodbye, remove)), gone,
     h('div', { class: 'columns' },
       h('div', { class: 'columns' }, card('Facts', h('div', { class: 'in' }, fact.node)), card('Tags', tags.node)),
       h('div', { class: 'columns' }, card('Why', story), chart.node, events)),

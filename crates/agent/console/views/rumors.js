@@ -78,8 +78,8 @@ function tail(choose) {
 }
 
 function curves() {
-  const byHop = new Chart({ title: 'Who had it, by hop', lines: ['measured', 'theory'], format: percent, xFormat: (hop) => `hop ${Math.round(hop)}`, isTall: true, isShare: true });
-  const byTime = new Chart({ title: 'Who had it, by time', lines: ['measured'], format: percent, xFormat: millis, isTall: true, isShare: true, steps: true });
+  const byHop = new Chart({ title: 'Who had it, by hop', lines: ['measured', 'theory'], format: percent, xFormat: (hop) => `hop ${Math.round(hop)}`, isShare: true });
+  const byTime = new Chart({ title: 'Who had it, by time', lines: ['measured'], format: percent, xFormat: millis, isShare: true, steps: true });
   const note = h('small');
   byHop.node.querySelector('header').append(note);
   const show = (trace, info) => {
@@ -212,19 +212,18 @@ export function openRumors({ store, watch, onClose }) {
     h('div', { class: 'some' }, field('Topic', topic)), h('div', { class: 'grow' }, field('Message', text)),
     h('button', { type: 'submit', class: 'primary' }, 'Publish'));
   const say = card('Publish', form);
-  say.classList.add('say');
   const pictured = card('How it spread', h('div', { class: 'in' }, one.words, one.hops.node), one.picture.node);
   pictured.classList.add('picture');
   pictured.querySelector('header').append(one.again);
   const tailed = card('Messages', messages.node);
   tailed.classList.add('tail');
   tailed.querySelector('header').append(messages.status);
-  const charts = h('div', { class: 'columns curves' }, one.curve.nodes);
+  const charts = h('div', { class: 'curves' }, one.curve.nodes);
 
   watch(['members'], () => one.picture.show(store.ordered().filter((member) => member.state !== 'left')));
   const onHidden = () => (document.hidden ? messages.close() : messages.open(heard));
   document.addEventListener('visibilitychange', onHidden);
   onClose(() => { document.removeEventListener('visibilitychange', onHidden); messages.close(); one.close(); });
   listen();
-  return [h('div', { class: 'head' }, h('h1', null, 'Rumors')), h('div', { class: 'rumors' }, say, pictured, tailed, charts)];
+  return [h('div', { class: 'head' }, h('h1', null, 'Rumors')), h('div', { class: 'rumors' }, h('div', null, say, pictured), h('div', null, charts, tailed))];
 }

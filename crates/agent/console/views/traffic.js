@@ -13,14 +13,14 @@ const value = (name) => ({ name, isRate: false });
 const growth = (name) => ({ name, isRate: true });
 
 const CHARTS = [
-  { title: 'Bytes', lines: ['sent', 'received'], of: [growth('rumor_sent_bytes_total'), growth('rumor_received_bytes_total')], format: byteRate },
+  { title: 'Bytes', lines: ['sent', 'received', 'limit'], of: [growth('rumor_sent_bytes_total'), growth('rumor_received_bytes_total'), value('rumor_bandwidth_limit')], format: byteRate },
   { title: 'Datagrams', lines: ['sent', 'received'], of: [growth('rumor_datagrams_sent_total'), growth('rumor_datagrams_received_total')], format: rate },
   { title: 'Updates that came in', lines: ['new', 'known already'], of: [growth('rumor_updates_received_total.new'), growth('rumor_updates_received_total.known')], format: rate },
   { title: 'Payloads of messages', lines: ['received'], of: [growth('rumor_payloads_received_total')], format: rate },
   { title: 'Suspicions and refutations', lines: ['raised', 'contradicted'], of: [growth('rumor_suspicions_total'), growth('rumor_refutations_total')], format: rate },
   { title: 'Processor', lines: ['of one core'], of: [growth('process_cpu_seconds_total')], format: percent },
   { title: 'Memory', lines: ['resident'], of: [value('process_resident_memory_bytes')], format: bytes },
-  { title: 'Records', lines: ['not on disk yet'], of: [value('rumor_unsaved')], format: short },
+  { title: 'Queues', lines: ['hot updates', 'open streams', 'not on disk yet'], of: [value('rumor_hot_updates'), value('rumor_open_streams'), value('rumor_unsaved')], format: short },
 ];
 
 const FIGURES = [
@@ -30,6 +30,7 @@ const FIGURES = [
   ['Sent in all', (now) => bytes(now.rumor_sent_bytes_total ?? 0)],
   ['Received in all', (now) => bytes(now.rumor_received_bytes_total ?? 0)],
   ['Database', (now) => bytes(now.rumor_data_bytes ?? 0)],
+  ['Bandwidth limit', (now) => (now.rumor_bandwidth_limit ? byteRate(now.rumor_bandwidth_limit) : 'none')],
   ['Open files and sockets', (now) => count(now.process_open_fds ?? 0)],
 ];
 
@@ -40,7 +41,9 @@ const CAUSES = {
 };
 
 function series(samples, { name, isRate }) {
-  if (!isRate) return samples.filter((sample) => name in sample.values).map((sample) => [sample.at, sample.values[name]]);
+  // No limit is said as 0.
+  const isSaid = (sample) => name in sample.values && !(name === 'rumor_bandwidth_limit' && sample.values[name] === 0);
+  if (!isRate) return samples.filter(isSaid).map((sample) => [sample.at, sample.values[name]]);
   const points = [];
   for (let i = 1; i < samples.length; i += 1) {
     const [before, after] = [samples[i - 1], samples[i]];
