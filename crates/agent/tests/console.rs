@@ -35,7 +35,9 @@ fn main() -> ExitCode {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
     let tests: Vec<_> = TESTS.iter().filter(|(name, _)| is_wanted(name)).collect();
     if std::env::args().any(|word| word == "--list") {
-        tests.iter().for_each(|(name, _)| println!("{name}: test"));
+        for (name, _) in tests {
+            println!("{name}: test");
+        }
         return ExitCode::SUCCESS;
     }
     if tests.is_empty() {
@@ -209,8 +211,10 @@ fn a_page_recovers_when_its_agent_returns(driver: &Driver, dev: &Dev) {
     agent.process.kill();
     page.wait_for_text("#link", "the agent is gone");
     // The same address, where the page looks for it.
-    let mut command = Agent::command_line("n7", &["--join", dev.field(0, "gossip"), "--key-file", &dev.key_file()]);
-    command.args(["--http", &address]);
+    let agent =
+        ["agent", "--json", "--name", "n7", "--bind", "127.0.0.1:0", "--http", &address, "--log-level", "error"];
+    let mut command = rumor(&agent);
+    command.args(["--join", dev.field(0, "gossip"), "--key-file", &dev.key_file()]);
     let _agent = Agent::of(command);
     page.wait_for_text("#link", "live");
     page.wait_for_text(".happenings", "the agent is back");

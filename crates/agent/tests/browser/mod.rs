@@ -1,4 +1,4 @@
-//! A browser that tests drive: headless Chromium by way of `chromedriver`, over WebDriver's plain JSON.
+//! A browser that tests drive: headless Chromium by way of `chromedriver`, over the plain JSON of `WebDriver`.
 #![expect(clippy::unwrap_used, reason = "a failure here fails the test that asked")]
 
 use std::io::{BufRead, BufReader};
