@@ -11,6 +11,7 @@ import { openAggregates } from './views/aggregates.js';
 import { openAgreement } from './views/agreement.js';
 import { openCluster } from './views/cluster.js';
 import { openData } from './views/data.js';
+import { openFaults } from './views/faults.js';
 import { openMember } from './views/member.js';
 import { openRumors } from './views/rumors.js';
 import { openTraffic } from './views/traffic.js';
@@ -24,6 +25,8 @@ const VIEWS = [
   { name: 'agreement', title: 'Agreement', open: openAgreement, isTab: true },
   { name: 'aggregates', title: 'Aggregates', open: openAggregates, isTab: true },
   { name: 'traffic', title: 'Traffic', open: openTraffic, isTab: true },
+  // Only where `rumor dev` started the agent.
+  { name: 'faults', title: 'Faults', open: openFaults, isTab: true, isHidden: true },
 ];
 
 const store = new Store();
@@ -74,8 +77,8 @@ function show() {
 }
 
 function drawTabs() {
-  const links = VIEWS.filter((view) => view.isTab).map(({ name, title }) => {
-    return h('li', null, h('a', { href: `#/${name}`, 'data-name': name }, icon(`i-${name}`), h('span', null, title)));
+  const links = VIEWS.filter((view) => view.isTab).map(({ name, title, isHidden }) => {
+    return h('li', { class: isHidden ? 'hidden' : null }, h('a', { href: `#/${name}`, 'data-name': name }, icon(`i-${name}`), h('span', null, title)));
   });
   document.getElementById('tabs').append(h('ul', null, links));
 }
@@ -113,6 +116,11 @@ function drawLink() {
   main.classList.toggle('gone', state !== 'live' && state !== 'connecting');
 }
 
+function offerFaults() {
+  const item = document.querySelector('#tabs a[data-name=faults]').parentNode;
+  item.classList.toggle('hidden', !store.info?.dev);
+}
+
 let link = null;
 let isAsking = false;
 
@@ -133,6 +141,7 @@ document.getElementById('skip').addEventListener('click', (event) => {
   main.focus();
 });
 store.watch(['info'], drawAgent);
+store.watch(['info'], offerFaults);
 store.watch(['link'], drawLink);
 drawLink();
 setInterval(drawLink, 1_000);

@@ -7,6 +7,7 @@ pub(crate) mod gauges;
 mod handlers;
 mod teller;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,8 @@ pub(crate) struct Agent {
     pub(crate) handled: Arc<Outcomes>,
     /// Turns true when the process is about to end.
     pub(crate) ending: watch::Receiver<bool>,
+    /// Where the `rumor dev` that started it takes orders, if one did.
+    pub(crate) dev_control: Option<Arc<Path>>,
     preset: Preset,
     started: Instant,
 }
@@ -63,7 +66,8 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
     let reason = runtime.block_on(async {
         let (voters, handlers) = (settings.agreement_voters.clone(), settings.on.clone());
         let doors = Doors::open(&settings).await?;
-        let (agent, events, end) = start(settings, logs, &doors).await?;
+        let (mut agent, events, end) = start(settings, logs, &doors).await?;
+        agent.dev_control = flags.dev_control.as_deref().map(Arc::from);
         greet(&agent);
         tokio::spawn(teller::tell(agent.clone(), events, json));
         tokio::spawn(answers::info(agent.clone()));
@@ -117,7 +121,8 @@ async fn start(settings: Settings, logs: Logs, doors: &Doors) -> Result<(Agent, 
     let (end, ending) = watch::channel(false);
     let (http, metrics) = (doors.url.clone(), doors.metrics_url.clone());
     let (handled, started) = (Arc::default(), Instant::now());
-    let agent = Agent { cluster, logs, http, metrics, has_contacts, handled, ending, preset, started };
+    let dev_control = None;
+    let agent = Agent { cluster, logs, http, metrics, has_contacts, handled, ending, dev_control, preset, started };
     Ok((agent, events, end))
 }
 
@@ -209,6 +214,7 @@ impl Agent {
         let (preset, uptime) = (self.preset, self.uptime());
         let (name, address) = (cluster.name().to_owned(), cluster.advertised());
         let (is_durable, data_dir) = (cluster.is_durable(), cluster.data_dir().map(|dir| dir.display().to_string()));
+        let is_dev = self.dev_control.is_some();
         let (is_sealed, sockets) = (cluster.is_sealed(), cluster.socket_counts());
         let unsealed = cluster.seal_counts().map(|counts| {
             let handshakes = ("handshakes", counts.handshakes);
@@ -234,6 +240,7 @@ impl Agent {
                     preset: preset.as_str().to_owned(),
                     view: word(&node.config().view),
                     mode: word(&node.config().mode),
+                    dev: is_dev,
                     fanout: node.config().fanout,
                     sealed: is_sealed,
                     durable: is_durable,

@@ -1,6 +1,7 @@
 //! The documents of the command line and of HTTP, which are the same. Absent is `null`, never missing.
 
 mod data;
+mod dev;
 mod gauges;
 mod keys;
 mod leases;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 pub(crate) use data::{EntryDocument, Imported, Misfit, WatchLine, WrittenDocument, beginning};
+pub(crate) use dev::{DevDocument, DevNode, DevOrder, DevState};
 pub(crate) use gauges::{AggregateDocument, Function, GaugeDocument};
 pub(crate) use keys::{KeyChangeDocument, KeyDocument, KeygenDocument, SealingInfo};
 pub(crate) use leases::{ElectionDocument, LeaseDocument, LeaseRequest};
@@ -171,6 +173,7 @@ impl Ready {
 
 /// What an agent is and how it fares.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "a document says what holds, each by its name")]
 pub(crate) struct Info {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -188,6 +191,8 @@ pub(crate) struct Info {
     pub(crate) preset: String,
     pub(crate) view: String,
     pub(crate) mode: String,
+    /// Whether a `rumor dev` started it, and takes orders through it.
+    pub(crate) dev: bool,
     /// How many peers it tells news at once; with a partial view it tells all its neighbours.
     pub(crate) fanout: usize,
     /// Whether its traffic is encrypted and authenticated.

@@ -4,6 +4,7 @@
 mod agreement;
 mod console;
 mod data;
+mod dev;
 mod events;
 mod faults;
 mod gauges;
@@ -109,6 +110,7 @@ fn router(agent: Agent, guard: Guard) -> Router {
         .route("/gauges/{name}", get(gauges::get).put(gauges::put).delete(gauges::delete))
         .route("/aggregates/{name}", get(gauges::aggregate))
         .route("/faults", get(faults::show).patch(faults::change).delete(faults::heal))
+        .route("/dev", get(dev::show).post(dev::order))
         .route("/logs", get(logs::follow))
         .route("/openapi.json", get(openapi::document));
     watched()

@@ -24,6 +24,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_write_shows_on_the_console_of_another_agent", a_write_shows_on_the_console_of_another_agent),
     ("what_others_say_stays_text", what_others_say_stays_text),
     ("every_page_opens_without_a_complaint", every_page_opens_without_a_complaint),
+    ("faults_are_made_and_undone", faults_are_made_and_undone),
     ("an_agent_that_is_gone_is_said_so", an_agent_that_is_gone_is_said_so),
     ("a_page_recovers_when_its_agent_returns", a_page_recovers_when_its_agent_returns),
     ("a_member_that_was_killed_is_suspect_and_then_dead", a_member_that_was_killed_is_suspect_and_then_dead),
@@ -183,6 +184,7 @@ fn every_page_opens_without_a_complaint(driver: &Driver, dev: &Dev) {
         let is_narrow = page.run("return document.documentElement.scrollWidth <= innerWidth");
         assert_eq!(is_narrow, true, "{view} is wider than the window");
     }
+    page.go(&dev.page(0, "traffic"));
     page.wait_for_text("h1", "Traffic");
     page.wait_for_text(".figure", "Sent in all");
     page.wait_for("document.querySelectorAll('.chart path.line0').length > 0");
@@ -191,6 +193,41 @@ fn every_page_opens_without_a_complaint(driver: &Driver, dev: &Dev) {
     // What the agent refuses is said by the browser too; nothing else is.
     let complaints = page.complaints();
     assert!(complaints.iter().all(|line| line.contains("/v1/why/0000000000000000")), "{complaints:?}");
+}
+
+fn faults_are_made_and_undone(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "faults"));
+    let has = |node: &str, state: &str| page.wait_for_text(&format!("tr[data-node={node}] .state"), state);
+    has("n5", "alive");
+    page.click("tr[data-node=n5] button", "Pause");
+    page.wait_for_text("tr[data-node=n5]", "paused");
+    has("n5", "suspect");
+    page.click("tr[data-node=n5] button", "Resume");
+    page.wait_for_text("tr[data-node=n5]", "runs");
+    has("n5", "alive");
+
+    page.click("tr[data-node=n4] button", "Kill");
+    page.wait_for_text("tr[data-node=n4]", "ended");
+    page.click("tr[data-node=n4] button", "Restart");
+    page.wait_for_text("tr[data-node=n4]", "runs");
+    has("n4", "alive");
+    // It is the same member as before, in its next life.
+    let incarnation = "document.querySelector('.facts').textContent.includes('Incarnation2')";
+    page.go(&dev.page(0, &format!("member/{}", dev.field(3, "id"))));
+    page.wait_for(incarnation);
+
+    page.go(&dev.page(0, "faults"));
+    page.click("button", "Cut in two");
+    page.wait_for_text(".card p", "n1, n2 apart from n3, n4, n5");
+    for node in ["n3", "n4", "n5"] {
+        has(node, "suspect");
+    }
+    page.click("button", "Heal everything");
+    for node in ["n3", "n4", "n5"] {
+        has(node, "alive");
+    }
+
+    assert_eq!(page.complaints(), [] as [&str; 0]);
 }
 
 fn an_agent_that_is_gone_is_said_so(driver: &Driver, dev: &Dev) {

@@ -5,7 +5,7 @@ use utoipa::openapi::RefOr;
 use utoipa::{OpenApi, openapi};
 
 use super::{
-    agreement, data, events, faults, gauges, import, info, keys, leases, listing, logs, members, metrics, queries,
+    agreement, data, dev, events, faults, gauges, import, info, keys, leases, listing, logs, members, metrics, queries,
     registers, rtt, topics, watch, why,
 };
 
@@ -66,6 +66,8 @@ use super::{
         faults::show,
         faults::change,
         faults::heal,
+        dev::show,
+        dev::order,
         logs::follow,
         document,
     )
