@@ -69,8 +69,12 @@ function show() {
   document.title = `${view.title} · ${store.info?.name ?? 'rumor'}`;
   for (const link of document.querySelectorAll('#tabs a')) {
     const isHere = link.dataset.name === view.name || (view.name === 'member' && link.dataset.name === 'cluster');
-    if (isHere) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
+    if (isHere) {
+      link.setAttribute('aria-current', 'page');
+      link.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+    } else {
+      link.removeAttribute('aria-current');
+    }
   }
   scrollTo(0, 0);
   if (!isFirst) main.focus({ preventScroll: true });

@@ -1,4 +1,6 @@
 // All members at once: a ring of up to 200, a grid above. Of a rumor it shows who has it, and from whom.
+//
+// Two canvases: the members on top, of which only those are drawn again that changed, and beneath them what moves.
 
 import { h, said } from './dom.js';
 import { onPalette, palette } from './palette.js';
@@ -14,6 +16,10 @@ const still = matchMedia('(prefers-reduced-motion: reduce)');
 export class Picture {
   #members = [];
   #places = [];
+  // How each member was drawn last.
+  #painted = [];
+  // Where members are, by id and by name; made anew when somebody asks after they changed.
+  #known = null;
   #layout = { ring: true, r: 6, cell: 0, columns: 1, left: 0, top: 0 };
   #pulses = [];
   #spread = null;
@@ -27,7 +33,8 @@ export class Picture {
     this.tell = tell;
     this.canvas = h('canvas', { tabindex: '0', role: 'application', 'aria-label': label });
     this.tip = h('div', { class: 'tip hidden', role: 'status' });
-    this.node = h('div', { class: isTall ? 'canvas tall live' : 'canvas live' }, this.canvas, this.tip);
+    this.under = h('canvas', { 'aria-hidden': 'true' });
+    this.node = h('div', { class: isTall ? 'canvas tall live' : 'canvas live' }, this.under, this.canvas, this.tip);
     this.label = label;
     this.#listen();
   }
@@ -41,7 +48,7 @@ export class Picture {
     canvas.addEventListener('keydown', (event) => this.#onKey(event));
     const seen = new ResizeObserver(() => this.#resize());
     seen.observe(this.node);
-    this.#closers.push(() => seen.disconnect(), onPalette(() => this.draw()));
+    this.#closers.push(() => seen.disconnect(), onPalette(() => this.#resize()));
   }
 
   close() {
@@ -52,6 +59,7 @@ export class Picture {
   show(members) {
     const isSameCount = members.length === this.#members.length;
     this.#members = members;
+    this.#known = null;
     if (!isSameCount) this.#arrange();
     this.canvas.setAttribute('aria-label', `${this.label}: ${members.length}. Arrow keys choose one, Enter opens it.`);
     this.draw();
@@ -86,8 +94,11 @@ export class Picture {
     this.height = height;
     const dpr = devicePixelRatio || 1;
     this.dpr = dpr;
-    this.canvas.width = Math.round(width * dpr);
-    this.canvas.height = Math.round(height * dpr);
+    for (const canvas of [this.canvas, this.under]) {
+      canvas.width = Math.round(width * dpr);
+      canvas.height = Math.round(height * dpr);
+    }
+    this.#painted = [];
     const n = this.#members.length;
     this.#places = n <= RING_MAX ? this.#ring(n) : this.#grid(n);
   }
@@ -178,8 +189,8 @@ export class Picture {
 
   #paint(now) {
     this.#frame = 0;
-    const context = this.canvas.getContext('2d');
-    context.setTransform(this.dpr, 0, 0, this.dpr, 0, 0);
+    const [top, context] = [this.canvas, this.under].map((canvas) => canvas.getContext('2d'));
+    for (const each of [top, context]) each.setTransform(this.dpr, 0, 0, this.dpr, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
     const colours = palette();
     if (this.#layout.ring) this.#paintRing(context, colours);
@@ -187,7 +198,8 @@ export class Picture {
     if (this.#pulses.length > 0) this.#paintPulses(context, colours, now);
     const cursor = this.#spread ? this.#cursor() : 0;
     if (this.#spread) this.#paintSpread(context, colours, cursor);
-    this.#members.forEach((member, index) => this.#paintMember(context, colours, member, index, cursor));
+    this.#members.forEach((member, index) => this.#paintMember(top, colours, member, index, cursor));
+    this.#paintOwn(context, colours);
     if (this.#layout.ring && this.#members.length <= NAMED_MAX) this.#paintNames(context, colours);
     this.#paintPicked(context, colours);
     const isPlaying = this.#spread && cursor < this.#spread.took;
@@ -204,9 +216,9 @@ export class Picture {
   }
 
   #paintPulses(context, colours, now) {
-    const index = new Map(this.#members.map((member, at) => [member.id, at]));
+    const known = this.#index();
     for (const { id, fromName, colour, at } of this.#pulses) {
-      const place = this.#places[index.get(id)];
+      const place = this.#places[known.ids.get(id)];
       if (!place) continue;
       const age = (now - at) / PULSE_FOR;
       context.globalAlpha = 1 - age;
@@ -214,7 +226,7 @@ export class Picture {
       context.lineWidth = 2;
       context.beginPath();
       context.arc(place.x, place.y, this.#layout.r + 4 + age * 18, 0, 2 * Math.PI);
-      const from = this.#places[this.#members.findIndex((member) => member.name === fromName)];
+      const from = this.#places[known.names.get(fromName)];
       if (from && from !== place) {
         context.moveTo(from.x, from.y);
         context.lineTo(place.x, place.y);
@@ -222,6 +234,14 @@ export class Picture {
       context.stroke();
     }
     context.globalAlpha = 1;
+  }
+
+  #index() {
+    this.#known ??= {
+      ids: new Map(this.#members.map((member, at) => [member.id, at])),
+      names: new Map(this.#members.map((member, at) => [member.name, at])),
+    };
+    return this.#known;
   }
 
   // How far into the rumor's own time the picture is.
@@ -232,7 +252,8 @@ export class Picture {
   }
 
   #paintSpread(context, colours, cursor) {
-    const places = new Map(this.#members.map((member, index) => [member.name, this.#places[index]]));
+    const { names } = this.#index();
+    const places = { get: (name) => this.#places[names.get(name)] };
     const { steps } = this.#spread;
     context.lineWidth = this.#members.length > 60 ? 1 : 1.6;
     for (const [name, step] of steps) {
@@ -262,9 +283,22 @@ export class Picture {
       colour = has ? colours[`hop${Math.min(5, step.hop)}`] : colours.edge;
       if (!has && shape === 'alive') shape = 'left';
     }
-    const { canvas, size } = sprite(shape, r, colour, this.dpr);
+    const made = sprite(shape, r, colour, this.dpr);
+    const before = this.#painted[index];
+    if (before === made) return;
+    const { canvas, size } = made;
+    const reach = this.#layout.ring ? r + 4 : this.#layout.cell / 2;
+    if (before) context.clearRect(x - reach, y - reach, 2 * reach, 2 * reach);
+    this.#painted[index] = made;
     context.drawImage(canvas, x - size / 2, y - size / 2, size, size);
-    if (!member.self) return;
+  }
+
+  // The agent that serves this page.
+  #paintOwn(context, colours) {
+    const index = this.#members.findIndex((member) => member.self);
+    if (index < 0) return;
+    const { x, y } = this.#places[index];
+    const { r } = this.#layout;
     context.strokeStyle = colours.accent;
     context.lineWidth = 2;
     context.beginPath();

@@ -104,11 +104,13 @@ impl Dev {
 fn the_picture_and_the_table_show_five_members(driver: &Driver, dev: &Dev) {
     let page = driver.open(&dev.page(0, "cluster"));
     page.wait_for("document.querySelectorAll('.members .line').length === 5");
-    page.wait_for("document.querySelector('.picture canvas').getAttribute('aria-label').startsWith('Members: 5.')");
+    page.wait_for(
+        "document.querySelector('.picture canvas[tabindex]').getAttribute('aria-label').startsWith('Members: 5.')",
+    );
     page.wait_for_text(".chip[data-state=alive]", "5");
     // The picture is drawn, not only described.
-    let is_drawn = "(() => { const c = document.querySelector('.picture canvas'); \
-        return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((part) => part > 0); })()";
+    let is_drawn = "(() => { const c = document.querySelector('.picture canvas[tabindex]'); \
+        return c.width > 0 && c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((part) => part > 0); })()";
     page.wait_for(is_drawn);
     page.write(".list input[type=search]", "n3");
     page.wait_for("document.querySelectorAll('.members .line').length === 1");

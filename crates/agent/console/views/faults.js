@@ -130,7 +130,7 @@ export function openFaults({ store, go, watch, onClose }) {
   });
   onClose(() => { isClosed = true; clearTimeout(timer); picture.close(); });
   ask();
-  const agents = card('Agents of this rumor dev', nothing, h('table', { class: 'plain' }, body));
+  const agents = card('Agents of this rumor dev', nothing, h('table', { class: 'plain agents' }, body));
   const happened = card('What happens', happenings.node);
   happened.classList.add('happened');
   return [

@@ -36,10 +36,15 @@ function showFacts(fact, member) {
   fact.show('View', member.view);
 }
 
+// A moment beyond today's hours would read as one of today.
+function nextTime(moment) {
+  return moment === null || moment - Date.now() / 1000 > 3600 ? 'next' : clock(moment);
+}
+
 function drawStory(list, story) {
   const steps = story.steps.map((step) => h('li', { class: KEY_STEPS.has(step.what) ? 'key' : null },
     h('time', null, clock(step.at)), h('div', null, said(step.detail))));
-  const next = h('li', { class: 'next' }, h('time', null, story.next.at === null ? 'next' : clock(story.next.at)),
+  const next = h('li', { class: 'next' }, h('time', null, nextTime(story.next.at)),
     h('div', { class: 'muted' }, said(story.next.detail)));
   const quiet = steps.length === 0 ? [h('li', null, h('time', null, clock(story.since ?? 0)),
     h('div', null, `${story.state ?? 'gone'}, and nothing has happened to it since`))] : [];
