@@ -2,7 +2,7 @@
 
 import { h } from './dom.js';
 
-const NAMES = ['ink', 'muted', 'line', 'edge', 'panel', 'raised', 'accent', 'on-accent', 'alive', 'suspect', 'dead', 'left',
+const NAMES = ['ink', 'muted', 'line', 'edge', 'panel', 'raised', 'accent', 'on-accent', 'alive', 'suspect', 'dead', 'left', 'revoked',
   'hop0', 'hop1', 'hop2', 'hop3', 'hop4', 'hop5'];
 
 let colours = null;

@@ -19,6 +19,12 @@ function outline(context, state, r) {
     context.moveTo(r * 0.75, -r * 0.75);
     context.lineTo(-r * 0.75, r * 0.75);
     context.stroke();
+  } else if (state === 'revoked') {
+    context.lineWidth = Math.max(1, r * 0.35);
+    context.arc(0, 0, r * 0.9, 0, 2 * Math.PI);
+    context.moveTo(-r * 0.6, -r * 0.6);
+    context.lineTo(r * 0.6, r * 0.6);
+    context.stroke();
   } else if (state === 'left') {
     context.lineWidth = Math.max(1, r * 0.35);
     context.arc(0, 0, r * 0.8, 0, 2 * Math.PI);

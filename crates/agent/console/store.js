@@ -95,7 +95,7 @@ export class Store {
   }
 
   counts() {
-    const counts = { alive: 0, suspect: 0, dead: 0, left: 0 };
+    const counts = { alive: 0, suspect: 0, dead: 0, left: 0, revoked: 0 };
     for (const member of this.members.values()) counts[member.state] += 1;
     return counts;
   }

@@ -3,7 +3,7 @@
 import { h, icon, said } from './dom.js';
 import { clock, tags } from './format.js';
 
-const STATES = { joined: 'alive', updated: 'alive', suspected: 'suspect', refuted: 'alive', failed: 'dead', left: 'left', removed: 'left', replaced: 'alive' };
+const STATES = { joined: 'alive', updated: 'alive', suspected: 'suspect', refuted: 'alive', failed: 'dead', left: 'left', removed: 'left', replaced: 'alive', revoked: 'revoked' };
 
 export function stateOf(event) {
   return STATES[event] ?? 'left';
@@ -25,6 +25,8 @@ function detail({ event, by, member }) {
       return ['is dead'];
     case 'left':
       return ['left: said goodbye'];
+    case 'revoked':
+      return ['is revoked: its key is no longer accepted'];
     case 'removed':
       return ['was removed'];
     case 'replaced':

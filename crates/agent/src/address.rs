@@ -11,6 +11,9 @@ pub(crate) const HTTP_PORT: u16 = 4748;
 /// Where metrics have an address of their own, unless told otherwise.
 pub(crate) const METRICS_PORT: u16 = 4749;
 
+/// Where servers of names are asked unless told otherwise.
+pub(crate) const DNS_PORT: u16 = 53;
+
 /// The address that `text`, the value of `field`, names on this machine.
 pub(crate) fn local(field: &str, text: &str, default_port: u16) -> Result<SocketAddr, Failure> {
     let rule = "an address of this machine: host, host:port or [v6]:port";

@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what each word means.
 
 mod agreement;
+mod authority;
 mod data;
 mod keys;
 
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 pub(crate) use agreement::{Agree, Elect, Lock, Name, Register};
+pub(crate) use authority::{Admit, Authority, Identity, Revoke};
 use clap::{Args, Parser, Subcommand};
 pub(crate) use data::{Add, Delete, Export, Get, Import, List, Manner, Put, SetChange, Watch};
 pub(crate) use keys::{Keygen, Keys};
@@ -40,6 +42,12 @@ pub(crate) enum Command {
     Agent(Box<Agent>),
     /// Make the key of a new cluster, or the next one of a cluster that has one
     Keygen(Keygen),
+    /// Decide who may be a member, where identity is signed
+    #[command(subcommand)]
+    Authority(Authority),
+    /// Look at the identity of a node
+    #[command(subcommand)]
+    Identity(Identity),
     /// Look at the settings: which there are, what they mean, and where a value comes from
     #[command(subcommand)]
     Config(Config),
@@ -47,6 +55,8 @@ pub(crate) enum Command {
     Members(Members),
     /// Join a cluster through any of its nodes
     Join(Join),
+    /// Have the agent read its settings again, as SIGHUP does, and tell what it took over
+    Reload(Reload),
     /// Leave the cluster and stop the agent
     Leave(Leave),
     /// Strike a dead or left member from the list, everywhere
@@ -169,7 +179,7 @@ pub(crate) struct Dev {
 }
 
 /// `rumor agent`. What is not given here comes from `RUMOR_*`, the config file, the preset, in this order.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Agent {
     /// Read settings from this TOML file
     #[arg(long, value_name = "F", env = "RUMOR_CONFIG", hide_env_values = true)]
@@ -186,7 +196,7 @@ pub(crate) struct Agent {
     /// Where others reach this node [default: the address that it binds]
     #[arg(long, value_name = "A")]
     pub(crate) advertise: Option<String>,
-    /// Nodes to join through: `host`, `host:port` or `[v6]:port`
+    /// Nodes to join through: `host`, `host:port`, `[v6]:port`, `srv:NAME` or `file:PATH`
     #[arg(long, value_name = "A", value_delimiter = ',')]
     pub(crate) join: Vec<String>,
     /// Where to serve HTTP [default: 127.0.0.1:4748]
@@ -198,6 +208,9 @@ pub(crate) struct Agent {
     /// Seal everything with the cluster's key in this file, as `rumor keygen` writes it
     #[arg(long, value_name = "F")]
     pub(crate) key_file: Option<String>,
+    /// Be a member by this certificate, as `rumor authority admit` makes it, where identity is signed
+    #[arg(long, value_name = "F")]
+    pub(crate) certificate: Option<String>,
     /// What this node says about itself; may be given often
     #[arg(long = "tag", value_name = "K=V")]
     pub(crate) tags: Vec<String>,
@@ -275,7 +288,7 @@ pub(crate) struct Members {
     #[command(flatten)]
     pub(crate) target: Target,
     /// Only those in this state
-    #[arg(long, value_name = "S", value_parser = ["alive", "suspect", "dead", "left"])]
+    #[arg(long, value_name = "S", value_parser = ["alive", "suspect", "dead", "left", "revoked"])]
     pub(crate) state: Option<String>,
     /// Only those with this tag; may be given often
     #[arg(long = "tag", value_name = "K=V", value_parser = key_value)]
@@ -293,6 +306,13 @@ pub(crate) struct Join {
     /// Any nodes of the cluster: `host`, `host:port` or `[v6]:port`
     #[arg(value_name = "ADDR", required = true)]
     pub(crate) contacts: Vec<String>,
+}
+
+/// `rumor reload`
+#[derive(Args, Debug)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    pub(crate) target: Target,
 }
 
 /// `rumor leave`

@@ -1,6 +1,7 @@
 //! The commands: each is a client of one agent, or needs none.
 
 mod agreement;
+pub(crate) mod authority;
 mod config;
 mod data;
 mod elect;
@@ -12,6 +13,7 @@ mod lease;
 mod lock;
 mod members;
 mod queries;
+mod reload;
 mod rtt;
 mod tags;
 mod terminal;
@@ -48,10 +50,13 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::Dev(flags) => dev::run(&flags, json),
         Command::Agent(flags) => daemon::run(&flags, json),
         Command::Keygen(flags) => keys::generate(&flags, output),
+        Command::Authority(command) => authority::run(command, output),
+        Command::Identity(command) => authority::identity(&command, output),
         Command::Config(command) => config::run(command, output),
         Command::Members(flags) if flags.watch => watch::run(&flags, output),
         Command::Members(flags) => members::list(&flags, output),
         Command::Join(flags) => members::join(flags, output),
+        Command::Reload(flags) => reload::run(&flags, output),
         Command::Leave(flags) => members::leave(&flags, output),
         Command::Remove(flags) => members::remove(&flags, output),
         Command::Publish(flags) => topics::publish(flags, output),

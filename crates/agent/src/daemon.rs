@@ -1,10 +1,13 @@
 //! The agent: one node of the cluster, its HTTP interface and its log, until it leaves or is stopped.
 
 mod answers;
+mod discovery;
+mod dns;
 mod doors;
 mod founding;
 pub(crate) mod gauges;
 mod handlers;
+mod reloading;
 mod teller;
 
 use std::path::Path;
@@ -12,24 +15,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rumormill::{Cluster, Events, KeyId, Node, SealCounts, StartError, StopReason};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, oneshot, watch};
 
 use crate::cli;
-use crate::commands::keys;
+use crate::commands::{authority, keys};
 use crate::documents::{DataInfo, Info, Protocol, ReadyNode, SealingInfo, Traffic};
 use crate::failure::{Failure, Kind};
 use crate::logs::Logs;
-use crate::settings::{Preset, Settings};
+use crate::settings::{Layers, Preset, Settings};
 
+use discovery::Wanted;
 use doors::Doors;
+use reloading::Reloader;
 
 pub(crate) use answers::{BUILT_IN, find};
 pub(crate) use founding::{choices, meant, without_disk};
 pub(crate) use handlers::{Handler, Outcomes};
 pub(crate) use teller::document;
 
-/// How long answers under way may take to reach their clients once the node has stopped.
+/// How long answers under way may take to reach their clients at the end, and what there is to tell to reach others: two rounds of
+/// the lan.
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What the parts of a running agent share.
@@ -41,8 +47,9 @@ pub(crate) struct Agent {
     pub(crate) http: String,
     /// Where metrics are served a second time.
     metrics: Option<String>,
-    /// Whether contacts were given, so that being alone means not having joined yet.
-    pub(crate) has_contacts: bool,
+    /// The contacts that are looked for.
+    wanted: watch::Receiver<Wanted>,
+    reloader: Arc<Mutex<Reloader>>,
     /// How the commands of its handlers ended.
     pub(crate) handled: Arc<Outcomes>,
     /// Turns true when the process is about to end.
@@ -55,51 +62,68 @@ pub(crate) struct Agent {
 
 /// Runs an agent until it has stopped.
 pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
-    let settings = Settings::of_agent(flags)?;
+    let written = Layers::of_agent(flags)?.resolve()?;
+    let settings = Settings::of(written.0.clone(), written.1.clone())?;
     let logs = Logs::new(settings.log, settings.log_level);
     logs.install().map_err(|error| Failure::new(Kind::Refused, "log", error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Refused, "system", format!("the system gives no event queue: {error}")))?;
-    let leave_on_terminate = settings.node.leave_on_terminate;
     let reason = runtime.block_on(async {
-        let (voters, handlers) = (settings.agreement_voters.clone(), settings.on.clone());
+        // Before anybody knows this process: a signal that is not caught ends it.
+        let reloads = catch(SignalKind::hangup())?;
+        let voters = settings.agreement_voters.clone();
         let doors = Doors::open(&settings).await?;
-        let (mut agent, events, end) = start(settings, logs, &doors).await?;
+        let (wanted, seen) = watch::channel(Wanted::of(&settings));
+        let reloader = Reloader::new(flags.clone(), written, doors.keys(), wanted);
+        let (mut agent, events, end) = start(settings, logs, &doors, (reloader, seen)).await?;
         agent.dev_control = flags.dev_control.as_deref().map(Arc::from);
         greet(&agent);
+        agent.reloader.lock().await.begin(&agent);
+        tokio::spawn(reloading::reload_at(reloads, agent.clone()));
+        tokio::spawn(discovery::discover(agent.cluster.clone(), agent.wanted.clone()));
         tokio::spawn(teller::tell(agent.clone(), events, json));
         tokio::spawn(answers::info(agent.clone()));
         tokio::spawn(answers::member(agent.clone()));
         tokio::spawn(gauges::measure(agent.clone()));
-        for handler in handlers {
-            tokio::spawn(handlers::attend(agent.clone(), handler));
-        }
         if !voters.is_empty() {
             tokio::spawn(founding::name_voters(agent.clone(), voters));
         }
-        let serving = doors.serve(&agent);
+        let mut serving = doors.serve(&agent);
         let starter_gone = flags.until_stdin_closes.then(standard_input_closed);
-        let reason = until_stopped(&agent.cluster, leave_on_terminate, starter_gone).await?;
+        let close_doors = async {
+            end.send_replace(true);
+            // A client that does not read its answer in time loses it.
+            tokio::time::timeout(FAREWELL, &mut serving).await.ok();
+        };
+        let reason = until_stopped(&agent.cluster, starter_gone, close_doors).await?;
         end.send_replace(true);
-        // A client that does not read its answer in time loses it.
-        tokio::time::timeout(FAREWELL, serving).await.ok();
+        if !serving.is_finished() {
+            tokio::time::timeout(FAREWELL, serving).await.ok();
+        }
         Ok::<_, Failure>(reason)
     })?;
     // Reads of standard input and the like must not hold up the end.
     runtime.shutdown_background();
     match reason {
         StopReason::Left | StopReason::Stopped => Ok(()),
-        StopReason::SharedIdentity | StopReason::BootNotStored | StopReason::Aborted => {
-            Err(Failure::new(Kind::No, "stopped", format!("the agent had to stop: {reason}")))
-        }
+        StopReason::SharedIdentity
+        | StopReason::BootNotStored
+        | StopReason::Revoked
+        | StopReason::CertificateExpired
+        | StopReason::Aborted => Err(Failure::new(Kind::No, "stopped", format!("the agent had to stop: {reason}"))),
     }
 }
 
-async fn start(settings: Settings, logs: Logs, doors: &Doors) -> Result<(Agent, Events, watch::Sender<bool>), Failure> {
-    let Settings { node, preset, name, bind, advertise, join, data_dir, tags, .. } = settings;
-    let has_contacts = !join.is_empty();
+async fn start(
+    settings: Settings,
+    logs: Logs,
+    doors: &Doors,
+    (reloader, wanted): (Reloader, watch::Receiver<Wanted>),
+) -> Result<(Agent, Events, watch::Sender<bool>), Failure> {
+    let join = wanted.borrow().at_once();
+    let Settings { node, preset, name, bind, advertise, data_dir, tags, .. } = settings;
     let mut builder = Cluster::builder(name).bind(bind.to_string()).join(join).config((*node).clone());
     for (key, value) in tags {
         builder = builder.tag(key, value);
@@ -116,13 +140,16 @@ async fn start(settings: Settings, logs: Logs, doors: &Doors) -> Result<(Agent, 
     if let Some(path) = settings.key_file {
         builder = builder.keyring(keys::read("key_file", &path)?);
     }
+    if let Some(path) = settings.certificate {
+        builder = builder.certificate(authority::certificate(&path)?);
+    }
     let events = builder.events();
     let cluster = builder.start().await?;
     let (end, ending) = watch::channel(false);
     let (http, metrics) = (doors.url.clone(), doors.metrics_url.clone());
-    let (handled, started) = (Arc::default(), Instant::now());
+    let (handled, started, reloader) = (Arc::default(), Instant::now(), Arc::new(Mutex::new(reloader)));
     let dev_control = None;
-    let agent = Agent { cluster, logs, http, metrics, has_contacts, handled, ending, dev_control, preset, started };
+    let agent = Agent { cluster, logs, http, metrics, wanted, reloader, handled, ending, dev_control, preset, started };
     Ok((agent, events, end))
 }
 
@@ -131,6 +158,8 @@ impl From<StartError> for Failure {
         let failure = Self::value(error.field(), error.value(), error.rule());
         match error {
             StartError::PortInUse { .. } | StartError::DataDirInUse { .. } => failure.with_code("in_use"),
+            StartError::NoCertificate { .. } => failure.with_code("no_certificate"),
+            StartError::Revoked => failure.with_code("revoked"),
             StartError::Invalid(_)
             | StartError::Bind { .. }
             | StartError::DataDir { .. }
@@ -160,13 +189,21 @@ fn greet(agent: &Agent) {
     }
 }
 
+/// How an agent ends.
+enum End {
+    /// For good, as far as the cluster is concerned.
+    Leave,
+    /// It is expected back.
+    HandOver,
+    AtOnce,
+}
+
 /// Waits for the end: a signal, the starter's end, or the node's own.
 async fn until_stopped(
     cluster: &Cluster,
-    leave_on_terminate: bool,
     starter_gone: Option<oneshot::Receiver<()>>,
+    close_doors: impl Future<Output = ()>,
 ) -> Result<StopReason, Failure> {
-    let catch = |kind| signal(kind).map_err(|error| Failure::new(Kind::Refused, "system", error.to_string()));
     let mut interrupted = catch(SignalKind::interrupt())?;
     let mut terminated = catch(SignalKind::terminate())?;
     let starter_gone = async {
@@ -175,23 +212,43 @@ async fn until_stopped(
             None => std::future::pending().await,
         }
     };
-    let leaves = tokio::select! {
+    let end = tokio::select! {
         reason = cluster.stopped() => return Ok(reason),
-        _ = interrupted.recv() => true,
-        _ = terminated.recv() => leave_on_terminate,
-        () = starter_gone => false,
+        _ = interrupted.recv() => End::Leave,
+        // An error says that the node has stopped already.
+        _ = terminated.recv() => match cluster.inspect(|node| node.config().leave_on_terminate).await {
+            Ok(true) => End::Leave,
+            Ok(false) | Err(_) => End::HandOver,
+        },
+        () = starter_gone => End::AtOnce,
     };
-    if leaves {
-        tracing::info!("leaving; a second signal stops at once");
-        tokio::select! {
-            // An error says that the node has stopped already.
-            result = cluster.leave() => drop(result),
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
+    let end = async {
+        match end {
+            End::Leave => {
+                tracing::info!("leaving; a second signal stops at once");
+                cluster.leave().await.ok();
+            }
+            End::HandOver => {
+                // What comes from here on is not taken: whoever was told that it was must not be told wrong.
+                close_doors.await;
+                if let Ok(false) = cluster.hand_over(FAREWELL).await {
+                    tracing::warn!("not everything could be told to others before the end");
+                }
+            }
+            End::AtOnce => {}
         }
+    };
+    tokio::select! {
+        () = end => {}
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
     }
     cluster.clone().stop().await;
     Ok(cluster.stopped().await)
+}
+
+fn catch(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::new(Kind::Refused, "system", error.to_string()))
 }
 
 /// Resolves when standard input closes. A thread reads it, as it may be anything; it needs no memory of its own.
@@ -259,6 +316,11 @@ impl Agent {
                 }
             })
             .await
+    }
+
+    /// Whether contacts were given, so that being alone means not having joined yet.
+    pub(crate) fn has_contacts(&self) -> bool {
+        self.wanted.borrow().is_any()
     }
 
     /// For how long it has been up.

@@ -1,5 +1,6 @@
 //! The documents of the command line and of HTTP, which are the same. Absent is `null`, never missing.
 
+mod authority;
 mod data;
 mod dev;
 mod gauges;
@@ -10,6 +11,7 @@ mod why;
 
 use std::collections::BTreeMap;
 
+pub(crate) use authority::{AuthorityDocument, CertificateDocument, IdentityDocument, RevocationDocument};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 pub(crate) use data::{EntryDocument, Imported, Misfit, WatchLine, WrittenDocument, beginning};
@@ -469,6 +471,15 @@ pub(crate) struct QuestionDocument {
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub(crate) struct TagsDocument {
     pub(crate) tags: BTreeMap<String, String>,
+}
+
+/// What became of settings that an agent read again.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub(crate) struct ReloadDocument {
+    /// The settings that it goes by from now on; those that name a file also where the file says something else.
+    pub(crate) changed: Vec<String>,
+    /// The settings that take a restart: they stay as they are.
+    pub(crate) kept: Vec<String>,
 }
 
 /// Contacts to join through.

@@ -125,6 +125,11 @@ impl Failure {
         &self.problem.detail
     }
 
+    /// What is known of it, for other forms of saying it.
+    pub(crate) fn into_problem(self) -> Problem {
+        *self.problem
+    }
+
     /// Says it on stderr and gives the exit code.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         if !matches!(self.kind, Kind::NobodyReads | Kind::Command(_)) {

@@ -2,6 +2,7 @@
 //! supervisors.
 
 mod agreement;
+mod authority;
 mod console;
 mod data;
 mod dev;
@@ -22,6 +23,7 @@ mod openapi;
 mod problem;
 mod queries;
 mod registers;
+mod reload;
 mod rtt;
 mod stream;
 mod topics;
@@ -29,7 +31,7 @@ mod watch;
 mod why;
 
 pub(crate) use guard::Guard;
-pub(crate) use listener::{Listener, tls};
+pub(crate) use listener::{Listener, Tls};
 pub(crate) use listing::LINES;
 
 use std::sync::Arc;
@@ -51,7 +53,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves all that the agent offers, until it ends.
-pub(crate) async fn serve(agent: Agent, listener: Listener, guard: Guard) {
+pub(crate) async fn serve(agent: Agent, listener: Listener, guard: Arc<Guard>) {
     let ending = agent.ending.clone();
     listener.serve(router(agent, guard), ending).await;
 }
@@ -71,7 +73,7 @@ fn watched() -> Router<AppState> {
         .route("/metrics", get(metrics::metrics))
 }
 
-fn router(agent: Agent, guard: Guard) -> Router {
+fn router(agent: Agent, guard: Arc<Guard>) -> Router {
     let lease = post(leases::acquire).put(leases::renew).delete(leases::release);
     let data = get(data::get).put(data::put).delete(data::delete).post(data::change);
     let v1 = Router::new()
@@ -83,7 +85,9 @@ fn router(agent: Agent, guard: Guard) -> Router {
         .route("/keys", get(keys::list).post(keys::add))
         .route("/keys/{id}", delete(keys::remove))
         .route("/keys/{id}/use", post(keys::switch))
+        .route("/revocations", post(authority::revoke))
         .route("/leave", post(members::leave))
+        .route("/reload", post(reload::reload))
         .route("/tags", get(members::tags).patch(members::change_tags))
         .route("/topics/{topic}", get(topics::subscribe).post(topics::publish))
         .route("/topics/{topic}/{origin}/{sequence}/trace", get(topics::trace))
@@ -117,7 +121,7 @@ fn router(agent: Agent, guard: Guard) -> Router {
         .nest("/v1", v1)
         .merge(console::router())
         .layer(map_response(problem::explain))
-        .layer(from_fn_with_state(Arc::new(guard), guard::check))
+        .layer(from_fn_with_state(guard, guard::check))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .with_state(AppState::of(agent))

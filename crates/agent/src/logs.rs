@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
@@ -93,9 +93,8 @@ pub(crate) struct Logs(Arc<Log>);
 
 #[derive(Debug)]
 struct Log {
-    format: Format,
-    /// The least important lines that go to stderr. Clients may follow down to [`KEPT_LEVEL`] at any time.
-    level: Level,
+    /// How lines look on stderr, and the least important that go there. Clients may follow down to [`KEPT_LEVEL`] at any time.
+    shown: RwLock<(Format, Level)>,
     kept: Mutex<VecDeque<Arc<Kept>>>,
     live: broadcast::Sender<Arc<Kept>>,
 }
@@ -118,7 +117,18 @@ pub(crate) struct Follower {
 impl Logs {
     pub(crate) fn new(format: Format, level: Level) -> Self {
         let live = broadcast::Sender::new(WAITING_MAX);
-        Self(Arc::new(Log { format, level, kept: Mutex::default(), live }))
+        Self(Arc::new(Log { shown: RwLock::new((format, level)), kept: Mutex::default(), live }))
+    }
+
+    /// From the next line on, shows lines so.
+    pub(crate) fn show(&self, format: Format, level: Level) {
+        *self.0.shown.write().unwrap_or_else(PoisonError::into_inner) = (format, level);
+        // Which places in the program log anything at all was asked once.
+        tracing::callsite::rebuild_interest_cache();
+    }
+
+    fn shown(&self) -> (Format, Level) {
+        *self.0.shown.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes this the log of the process.
@@ -148,8 +158,8 @@ impl Logs {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, line: &LogLine) {
-        match self.0.format {
+    fn write(format: Format, line: &LogLine) {
+        match format {
             Format::Text => print::note(text(line)),
             Format::Json => print::note(serde_json::to_string(line).unwrap_or_default()),
         }
@@ -186,7 +196,7 @@ pub(crate) fn text(line: &LogLine) -> String {
 
 impl Subscriber for Logs {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        Level::of(*metadata.level()) <= self.0.level.max(KEPT_LEVEL)
+        Level::of(*metadata.level()) <= self.shown().1.max(KEPT_LEVEL)
     }
 
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
@@ -199,8 +209,9 @@ impl Subscriber for Logs {
         event.record(&mut words);
         let Words { message, fields } = words;
         let line = LogLine { at: print::now(), level: level.as_str().to_owned(), message, fields };
-        if level <= self.0.level {
-            self.write(&line);
+        let (format, least) = self.shown();
+        if level <= least {
+            Self::write(format, &line);
         }
         self.keep(Kept { level, line });
     }

@@ -4,6 +4,7 @@ mod address;
 mod cli;
 mod client;
 mod commands;
+mod contact;
 mod daemon;
 mod dev;
 mod documents;

@@ -5,25 +5,33 @@
 
 mod catalogue;
 mod layers;
+mod reload;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rumormill_core::{Config, Tags};
+use rumormill_core::identity::check_tags;
+use rumormill_core::{Config, ConfigBuilder, Tags, duration};
 use serde::{Deserialize, Serialize};
 
-use crate::address::{self, GOSSIP_PORT, HTTP_PORT, METRICS_PORT};
+use crate::address::{self, DNS_PORT, GOSSIP_PORT, HTTP_PORT, METRICS_PORT};
 use crate::cli;
+use crate::contact::Contact;
 use crate::daemon::Handler;
 use crate::failure::Failure;
 use crate::logs::{Format, Level};
 
 pub(crate) use catalogue::{catalogue, default_file, rows};
 pub(crate) use layers::Layers;
+pub(crate) use reload::Reload;
 pub(crate) use rumormill_lab::settings::Preset;
 
+/// How often names and services may be looked up.
+const DISCOVERY_INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
+
 /// The settings that the node does not know of, as they are written. Empty text is "not given".
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct AgentSettings {
     pub(crate) preset: Preset,
@@ -31,6 +39,9 @@ pub(crate) struct AgentSettings {
     pub(crate) bind: String,
     pub(crate) advertise: String,
     pub(crate) join: Vec<String>,
+    #[serde(with = "duration::text")]
+    pub(crate) discovery_interval: Duration,
+    pub(crate) dns_server: String,
     pub(crate) agreement_voters: Vec<String>,
     pub(crate) http: String,
     pub(crate) http_token_file: String,
@@ -39,6 +50,7 @@ pub(crate) struct AgentSettings {
     pub(crate) metrics: String,
     pub(crate) data_dir: String,
     pub(crate) key_file: String,
+    pub(crate) certificate: String,
     pub(crate) log: Format,
     pub(crate) log_level: Level,
     pub(crate) allow_faults: bool,
@@ -55,6 +67,8 @@ impl Default for AgentSettings {
             bind: String::new(),
             advertise: String::new(),
             join: Vec::new(),
+            discovery_interval: Duration::from_mins(1),
+            dns_server: String::new(),
             agreement_voters: Vec::new(),
             http: SocketAddr::from(([127, 0, 0, 1], HTTP_PORT)).to_string(),
             http_token_file: String::new(),
@@ -63,6 +77,7 @@ impl Default for AgentSettings {
             metrics: String::new(),
             data_dir: String::new(),
             key_file: String::new(),
+            certificate: String::new(),
             log: Format::default(),
             log_level: Level::default(),
             allow_faults: false,
@@ -81,7 +96,9 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) bind: SocketAddr,
     pub(crate) advertise: Option<SocketAddr>,
-    pub(crate) join: Vec<String>,
+    pub(crate) join: Vec<Contact>,
+    pub(crate) discovery_interval: Duration,
+    pub(crate) dns_server: Option<SocketAddr>,
     pub(crate) agreement_voters: Vec<String>,
     pub(crate) http: SocketAddr,
     pub(crate) http_token_file: Option<PathBuf>,
@@ -90,6 +107,7 @@ pub(crate) struct Settings {
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) key_file: Option<PathBuf>,
+    pub(crate) certificate: Option<PathBuf>,
     pub(crate) log: Format,
     pub(crate) log_level: Level,
     pub(crate) allow_faults: bool,
@@ -100,8 +118,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// The settings of `rumor agent` with these flags.
     pub(crate) fn of_agent(flags: &cli::Agent) -> Result<Self, Failure> {
-        let layers = Layers::of_machine(flags.config.as_deref())?.with_flags(flags)?;
-        Self::from_layers(&layers)
+        Self::from_layers(&Layers::of_agent(flags)?)
     }
 
     /// The settings that a config file alone gives.
@@ -112,6 +129,11 @@ impl Settings {
     /// Checks each value, then how they relate.
     pub(crate) fn from_layers(layers: &Layers) -> Result<Self, Failure> {
         let (agent, node) = layers.resolve()?;
+        Self::of(agent, node)
+    }
+
+    /// The same, of settings as they are written.
+    pub(crate) fn of(agent: AgentSettings, node: ConfigBuilder) -> Result<Self, Failure> {
         let AgentSettings { preset, name, advertise, join, http, data_dir, log, log_level, .. } = agent;
         let key_file = given(&agent.key_file).map(PathBuf::from);
         let settings = Self {
@@ -125,7 +147,11 @@ impl Settings {
                 None => SocketAddr::from(([127, 0, 0, 1], GOSSIP_PORT)),
             },
             advertise: given(&advertise).map(|text| address::local("advertise", text, GOSSIP_PORT)).transpose()?,
-            join,
+            join: join.iter().map(|text| Contact::parse(text)).collect::<Result<_, _>>()?,
+            discovery_interval: agent.discovery_interval,
+            dns_server: given(&agent.dns_server)
+                .map(|text| address::local("dns_server", text, DNS_PORT))
+                .transpose()?,
             agreement_voters: agent.agreement_voters,
             http: address::local("http", &http, HTTP_PORT)?,
             http_token_file: given(&agent.http_token_file).map(PathBuf::from),
@@ -133,6 +159,7 @@ impl Settings {
             metrics: given(&agent.metrics).map(|text| address::local("metrics", text, METRICS_PORT)).transpose()?,
             data_dir: given(&data_dir).map(PathBuf::from),
             key_file,
+            certificate: given(&agent.certificate).map(PathBuf::from),
             log,
             log_level,
             allow_faults: agent.allow_faults,
@@ -145,6 +172,11 @@ impl Settings {
 
     /// What is not sealed stays on this machine, unless somebody takes the risk knowingly.
     fn check(&self, insecure: bool) -> Result<(), Failure> {
+        if !DISCOVERY_INTERVAL.contains(&self.discovery_interval) {
+            let value = duration::format(self.discovery_interval);
+            return Err(Failure::value("discovery_interval", value, "from 1s to 1h"));
+        }
+        check_tags(&self.tags)?;
         self.on.iter().enumerate().try_for_each(|(place, handler)| handler.check(place))?;
         if !self.bind.ip().is_loopback() && self.key_file.is_none() && !insecure {
             let rule = "a loopback address, or with --key-file (`rumor keygen` makes one): without a key nothing is sealed, and \

@@ -34,6 +34,7 @@ pub(crate) fn of_change(event: &str, by: &str, member: &MemberDocument) -> Words
         "refuted" => ("alive", format!("contradicted the suspicion, incarnation {}", member.incarnation)),
         "failed" => ("dead", String::new()),
         "left" => ("left", "said goodbye".to_owned()),
+        "revoked" => ("revoked", "its certificate counts no more".to_owned()),
         "removed" => ("removed", "no longer listed".to_owned()),
         "replaced" => ("renamed", format!("another member holds its name; shown as {}", member.name)),
         _ => ("changed", event.to_owned()),

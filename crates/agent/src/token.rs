@@ -37,6 +37,11 @@ impl Token {
         self.0.as_bytes().ct_eq(given.as_bytes()).into()
     }
 
+    /// Whether it is the same.
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        self.is(&other.0)
+    }
+
     /// As a header of a request says it.
     pub(crate) fn bearer(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("Bearer {}", *self.0))

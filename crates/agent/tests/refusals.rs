@@ -27,6 +27,7 @@ fn every_client_command_without_an_agent_says_so_with_exit_code_3() {
         &["members", "--watch"],
         &["join", "127.0.0.1:1"],
         &["leave"],
+        &["reload"],
         &["remove", "n1"],
         &["publish", "news", "hello"],
         &["trace", "news", "n1:1"],

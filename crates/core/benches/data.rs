@@ -96,6 +96,7 @@ fn node(number: u64, durable: bool, stored: Stored) -> Node {
         stored,
         durable,
         overhead: Overhead::default(),
+        signing: None,
     };
     // No probes: news about members would be counted as well.
     let config = ConfigBuilder { probe_interval: Duration::from_mins(10), ..ConfigBuilder::lan() };

@@ -39,6 +39,7 @@ fn node(number: u32, interner: &Interner) -> Node {
         stored: Stored::default(),
         durable: false,
         overhead: Overhead::default(),
+        signing: None,
     };
     Node::sharing(identity, Config::default(), u64::from(number), now(), interner.clone())
 }

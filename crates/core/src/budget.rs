@@ -63,6 +63,17 @@ impl Budget {
         Self { buckets: (bandwidth_max > 0).then(buckets), overhead }
     }
 
+    /// From now on there is another bound. What was saved under the old one is kept as far as the new one allows, so that no
+    /// second sees more than the larger of the two.
+    pub(crate) fn change(&mut self, bandwidth_max: u64, now: Instant) {
+        let old = std::mem::replace(self, Self::new(bandwidth_max, self.overhead, now));
+        for (bucket, mut old) in self.buckets.iter_mut().flatten().zip(old.buckets.into_iter().flatten()) {
+            old.fill(now);
+            bucket.tokens = bucket.tokens.min(old.tokens);
+            (bucket.aside, bucket.saves) = (old.aside.min(bucket.tokens), old.saves);
+        }
+    }
+
     /// Whether there is a contract.
     pub(crate) const fn is_limited(&self) -> bool {
         self.buckets.is_some()
@@ -209,6 +220,23 @@ mod tests {
             })
             .max();
         assert!(worst.is_some_and(|worst| (7_000..=10_000).contains(&worst)), "{worst:?}");
+    }
+
+    #[test]
+    fn a_bound_that_is_changed_again_and_again_lets_no_second_see_more_than_the_larger() {
+        let mut budget = Budget::new(20_000, Overhead::default(), Instant::ZERO);
+        let mut sent = vec![0; 5_000];
+        for millis in 0..5_000_u64 {
+            let now = Instant::from_micros(millis * 1_000);
+            if millis % 100 == 0 {
+                budget.change(if millis % 200 == 0 { 10_000 } else { 20_000 }, now);
+            }
+            while budget.pay_datagram(Class::Other, 72, now) {
+                sent[usize::try_from(millis).unwrap()] += 100;
+            }
+        }
+        let worst = sent.windows(1_000).map(|second| second.iter().sum::<usize>()).max().unwrap();
+        assert!((8_000..=18_000).contains(&worst), "{worst}: what all but probes may take");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::count::CYCLES;
+use crate::credentials::PublicKey;
 use crate::datum::VALUE_BYTES_MAX;
 use crate::duration;
 use crate::stop::StopRule;
@@ -52,6 +53,26 @@ impl View {
         match self {
             Self::Full => "full",
             Self::Partial => "partial",
+        }
+    }
+}
+
+/// Whose word a claim or a write is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdentityKind {
+    /// Of whoever has the cluster's key.
+    Plain,
+    /// Of the node that signed it, which has a certificate of the cluster's authority.
+    Signed,
+}
+
+impl IdentityKind {
+    /// As it is written in settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Signed => "signed",
         }
     }
 }
@@ -125,6 +146,14 @@ macro_rules! settings {
             pub fn local() -> Self {
                 Self { $($name: $local,)+ }
             }
+
+            /// The first setting in which these differ from others, and what it is here.
+            pub(crate) fn difference(&self, others: &Self) -> Option<(&'static str, String)> {
+                $(if self.$name != others.$name {
+                    return Some((stringify!($name), format!("{:?}", self.$name)));
+                })+
+                None
+            }
         }
 
         /// Every setting, in the order of [`ConfigBuilder`].
@@ -139,6 +168,35 @@ macro_rules! settings {
     };
 }
 
+macro_rules! reloaded {
+    ($($name:ident),+ $(,)?) => {
+        /// The settings that a node takes over while it runs ([`Command::Configure`](crate::Command::Configure)): they are its
+        /// own affair, are asked for whenever they matter, and nothing was built by them. All others take a restart.
+        pub const RELOADED: &[&str] = &[$(stringify!($name)),+];
+
+        impl ConfigBuilder {
+            /// These settings, with those of `others` that a running node takes over.
+            #[must_use]
+            pub fn reloaded(&self, others: &Self) -> Self {
+                Self { $($name: others.$name,)+ ..self.clone() }
+            }
+        }
+    };
+}
+
+reloaded!(
+    mode,
+    fanout,
+    forward,
+    bandwidth_max,
+    leave_timeout,
+    leave_on_terminate,
+    messages_bytes_max,
+    payload_bytes_max,
+    value_bytes_max,
+    data_bytes_max,
+);
+
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -150,6 +208,10 @@ const fn secs(secs: u64) -> Duration {
 settings! {
     /// The name of the cluster; nodes of another name are strangers.
     cluster: String = ["rumor".to_owned(), "rumor".to_owned(), "rumor".to_owned()], "1 to 128 bytes", "convention";
+    /// Whose word a claim or a write is: plain, of whoever has the cluster's key, or signed, of the node that signed it. Shared.
+    identity: IdentityKind = [IdentityKind::Plain, IdentityKind::Plain, IdentityKind::Plain], "word", "design §6: nothing enters without the cluster key";
+    /// The public key of the authority whose certificates let nodes be members, where identity is signed. Shared.
+    authority: String = [String::new(), String::new(), String::new()], "64 hex digits", "none: rumor authority new makes one";
     /// How fresh news travels: push, pull or push-pull.
     mode: Mode = [Mode::PushPull, Mode::PushPull, Mode::PushPull], "word", "Karp et al. 2000: fewest rounds and messages";
     /// Whom a node knows: full, that is every member, or partial, that is a few neighbours. Shared.
@@ -319,6 +381,17 @@ impl ConfigBuilder {
 
     fn check_epidemic(&self) -> Result<(), ConfigError> {
         check("cluster", quoted(&self.cluster), is_name(&self.cluster), "1 to 128 bytes without control characters")?;
+        let (signed, named) = (self.identity == IdentityKind::Signed, !self.authority.is_empty());
+        check(
+            "authority",
+            quoted(&self.authority),
+            if signed { self.authority_key().is_some() } else { !named },
+            if signed {
+                "the 64 hex digits of the authority's public key, as identity is signed"
+            } else {
+                "left out, or used with identity = \"signed\""
+            },
+        )?;
         within("fanout", self.fanout, 1, 64)?;
         check(
             "active_view",
@@ -423,6 +496,18 @@ impl ConfigBuilder {
         within("traces_max", self.traces_max, 0, 1 << 20)
     }
 
+    /// The public key of the authority, if one is named.
+    pub fn authority_key(&self) -> Option<PublicKey> {
+        let mut key = PublicKey::default();
+        if self.authority.len() != 2 * key.len() || !self.authority.is_ascii() {
+            return None;
+        }
+        for (byte, digits) in key.iter_mut().zip(self.authority.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        }
+        Some(key)
+    }
+
     /// A fingerprint of the settings that the whole cluster must share (design §2 rule 4); nodes that differ in it do
     /// not join each other, because their replicas would differ for ever.
     pub(crate) fn shared_fingerprint(&self) -> u64 {
@@ -436,6 +521,10 @@ impl ConfigBuilder {
             self.history_bytes,
             self.history_age
         );
+        let shared = match self.authority_key().filter(|_| self.identity == IdentityKind::Signed) {
+            Some(authority) => format!("{shared} signed {authority:?}"),
+            None => shared,
+        };
         crate::hash::keyed(&[0; 16], shared.as_bytes())
     }
 }
@@ -510,6 +599,18 @@ mod tests {
     fn a_bandwidth_that_would_starve_the_detector_is_refused() {
         let error = ConfigBuilder { bandwidth_max: 1_999, ..ConfigBuilder::lan() }.build().unwrap_err();
         assert_eq!(error.field, "bandwidth_max");
+    }
+
+    #[test]
+    fn what_a_running_node_takes_over_is_taken_and_nothing_else() {
+        let (lan, local) =
+            (ConfigBuilder::lan(), ConfigBuilder { fanout: 7, bandwidth_max: 90_000, ..ConfigBuilder::local() });
+        let reloaded = lan.reloaded(&local);
+        assert_eq!((reloaded.fanout, reloaded.bandwidth_max), (7, 90_000));
+        assert_eq!(reloaded.gossip_interval, lan.gossip_interval);
+        assert_eq!(reloaded.difference(&local), Some(("shuffle_interval", "30s".to_owned())));
+        assert_eq!(lan.difference(&ConfigBuilder::lan()), None);
+        assert!(RELOADED.iter().all(|key| SETTINGS.iter().any(|setting| setting.key == *key)));
     }
 
     #[test]

@@ -76,8 +76,8 @@ impl Contacts {
         contact.tickets
     }
 
-    /// A contact turned out to be this node itself. Returns the commands that wait for nobody else.
-    pub(crate) fn drop_self(&mut self, address: SocketAddr) -> Vec<Ticket> {
+    /// A contact is none any more, or turned out to be this node itself. Returns the commands that wait for nobody else.
+    pub(crate) fn forget(&mut self, address: SocketAddr) -> Vec<Ticket> {
         self.known.retain(|known| *known != address);
         let Some(contact) = self.waiting.remove(&address) else { return Vec::new() };
         let waits = |ticket: &Ticket| self.waiting.values().any(|other| other.tickets.contains(ticket));
@@ -111,6 +111,12 @@ impl Contacts {
     /// A live member has this address.
     pub(crate) fn note_member(&mut self, address: SocketAddr) {
         self.former.retain(|former| *former != address);
+    }
+
+    /// Nobody is to be sought at an address any more.
+    pub(crate) fn strike(&mut self, address: SocketAddr) {
+        self.former.retain(|former| *former != address);
+        self.known.retain(|known| *known != address);
     }
 
     pub(crate) fn former(&self) -> &[SocketAddr] {
@@ -156,6 +162,19 @@ mod tests {
                 "{wait:?} of {longest:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_contact_that_is_none_any_more_is_not_tried_and_whoever_waits_for_it_alone_is_told() {
+        let [first, second] = ["127.0.0.1:1", "127.0.0.1:2"].map(|text| text.parse().unwrap());
+        let mut contacts = Contacts::new(Vec::new(), Vec::new());
+        contacts.add(first, Some(Ticket(1)));
+        contacts.add(second, Some(Ticket(1)));
+        contacts.add(second, Some(Ticket(2)));
+        assert_eq!(contacts.forget(second), [Ticket(2)], "the other command has another contact");
+        assert!(!contacts.is_waiting(second) && contacts.is_waiting(first));
+        assert_eq!(contacts.forget(first), [Ticket(1)]);
+        assert!(!contacts.has_lost(|_| false));
     }
 
     #[test]

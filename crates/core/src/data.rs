@@ -24,6 +24,7 @@ pub use write::{Condition, Edit, Write, Written};
 
 use crate::clock::{Clock, Stamp};
 use crate::config::Config;
+use crate::credentials::{REVOKED_PREFIX, Revocation, Signer, revocation_key};
 use crate::datum::{self, Datum, Standing, Statement, Sums};
 pub use crate::datum::{ELEMENT_BYTES_MAX, KEY_BYTES_MAX, Kind, VALUE_BYTES_MAX};
 use crate::identity::NodeId;
@@ -85,11 +86,14 @@ pub(crate) struct Data {
     touched: BTreeMap<Vec<u8>, Touched>,
     secret: [u8; 16],
     interner: Interner,
+    /// Signs what this node writes, where writes are signed.
+    signer: Option<Signer>,
 }
 
 impl Data {
     pub(crate) fn new(session: u64, secret: [u8; 16], interner: Interner, config: &Config, now: Wall) -> Self {
         Self {
+            signer: None,
             replica: Replica::counting_refused(now),
             shelf: Shelf::default(),
             clock: Clock::default(),
@@ -100,6 +104,58 @@ impl Data {
             secret,
             interner,
         }
+    }
+
+    /// Has everything signed that is made from now on.
+    pub(crate) fn sign_with(&mut self, signer: Signer) {
+        self.signer = Some(signer);
+    }
+
+    /// Whether an update says more than what is held: only then it is looked at whose word it is.
+    pub(crate) fn is_news(&self, update: &UpdateRef<'_>) -> bool {
+        let Head::Data(datum) = update.head else { unreachable!("only data are compared as such") };
+        let index = self.shelf.read();
+        let Some(held) = index.get(&datum.subject) else { return true };
+        match self.compare(update, held).0 {
+            Standing::Older | Standing::Same => false,
+            Standing::Newer | Standing::Joined(_) => true,
+        }
+    }
+
+    /// The revocations that are held.
+    pub(crate) fn revocations(&self) -> Vec<Revocation> {
+        let index = self.shelf.read();
+        let reserved = index.starting_at(REVOKED_PREFIX);
+        let reserved = reserved.take_while(|update| update.subject().key.starts_with(REVOKED_PREFIX));
+        reserved.filter_map(|update| Revocation::of(&update.parts())).collect()
+    }
+
+    /// The revocation of a member, as the update that it came in.
+    pub(crate) fn revocation_of(&self, id: NodeId) -> Option<Arc<Update>> {
+        self.shelf.read().get(&datum::Subject::head(&revocation_key(id))).cloned()
+    }
+
+    /// Everything that is held.
+    pub(crate) fn updates(&self) -> Vec<Arc<Update>> {
+        self.shelf.read().iter().cloned().collect()
+    }
+
+    /// Takes out what must not be held any more.
+    pub(crate) fn expunge(&mut self, update: &Update) {
+        let slot = self.replica.slot_of(update.id).expect("index and replica hold the same");
+        self.touch(update.subject().key, None);
+        self.let_go(update);
+        self.shelf.write().remove(&update.subject());
+        self.replica.remove(slot);
+    }
+
+    /// Sums without what was cleared of them: what is left where the word of whoever cleared it counts no more.
+    pub(crate) fn restored(&self, update: &Update) -> Option<Arc<Update>> {
+        let datum = update.datum();
+        let Statement::Sums(sums) = datum.statement else { return None };
+        let datum = Datum { statement: Statement::Sums(sums.added_half()), ..datum };
+        let parts = update.parts();
+        Some(self.make_beside(Some(&parts), &datum, Seconds::NEVER, Seconds::NEVER, &[]))
     }
 
     pub(crate) const fn replica(&self) -> &Replica {
@@ -151,14 +207,15 @@ impl Data {
             return Taken::Refused;
         }
         let held = self.shelf.read().get(&datum.subject).cloned();
-        let standing = held.as_ref().map(|held| self.compare(update, &datum, held));
+        let standing = held.as_ref().map(|held| self.compare(update, held));
         let update = match standing {
             Some((Standing::Older | Standing::Same, id)) => return Taken::Known(id),
-            Some((Standing::Joined(sums), _)) => self.joined(&datum, sums),
+            Some((Standing::Joined(sums), _)) => self.joined(update, &datum, sums),
             Some((Standing::Newer, _)) | None => {
                 // Deletions make room in the end, so they have some of their own.
                 let times = if datum.is_tombstone() { 2 * OVERRUN } else { OVERRUN };
-                let is_full = self.bytes + update.bytes.len() + UPDATE_OVERHEAD > config.data_bytes_max * times;
+                let is_full = self.bytes + update.bytes.len() + UPDATE_OVERHEAD > config.data_bytes_max * times
+                    && !is_reserved(datum.subject.key);
                 if is_full {
                     let until = (now + FULL_PAUSE).seconds();
                     self.replica.refuse(update.id(&self.secret), until.min(update.forget));
@@ -173,11 +230,11 @@ impl Data {
     }
 
     /// How an update stands to what is held; the id of the latter if they are the same.
-    fn compare(&self, update: &UpdateRef<'_>, datum: &Datum<'_>, held: &Update) -> (Standing, Option<UpdateId>) {
+    fn compare(&self, update: &UpdateRef<'_>, held: &Update) -> (Standing, Option<UpdateId>) {
         if update.bytes == held.bytes() {
             return (Standing::Same, Some(held.id));
         }
-        match datum::compare(&datum.statement, &held.datum().statement) {
+        match update.stands_to(held) {
             Standing::Same => {
                 let id = update.id(&self.secret);
                 match id.cmp(&held.id) {
@@ -190,14 +247,37 @@ impl Data {
         }
     }
 
-    fn joined(&self, datum: &Datum<'_>, sums: Sums) -> Arc<Update> {
+    fn joined(&self, update: &UpdateRef<'_>, datum: &Datum<'_>, sums: Sums) -> Arc<Update> {
         let datum = Datum { statement: Statement::Sums(sums), ..*datum };
-        self.make(&datum, sums.forget(), sums.forget(), &[])
+        self.make_beside(Some(update), &datum, sums.forget(), sums.forget(), &[])
     }
 
     /// An update of this node's making.
     pub(crate) fn make(&self, datum: &Datum<'_>, expires: Seconds, forget: Seconds, value: &[u8]) -> Arc<Update> {
-        let bytes = update::data_bytes(datum, expires, forget, value);
+        self.make_beside(None, datum, expires, forget, value)
+    }
+
+    /// One that may say again what `other` does, by the word that it carries.
+    fn make_beside(
+        &self,
+        other: Option<&UpdateRef<'_>>,
+        datum: &Datum<'_>,
+        expires: Seconds,
+        forget: Seconds,
+        value: &[u8],
+    ) -> Arc<Update> {
+        let mut bytes = update::data_bytes(datum, expires, forget, value);
+        bytes = match (&self.signer, &datum.statement) {
+            (None, _) => bytes,
+            (Some(signer), Statement::Head { .. } | Statement::Element { .. }) => {
+                signer.datum(bytes, value, expires != forget)
+            }
+            (Some(signer), Statement::Sums(sums)) => {
+                let held = self.shelf.read().get(&datum.subject).cloned();
+                let sources: Vec<_> = held.iter().map(|held| held.parts()).chain(other.copied()).collect();
+                signer.sums(bytes, &datum.subject, sums, &sources)
+            }
+        };
         let update = UpdateRef::read(&bytes).expect("own updates make sense");
         self.interner.intern(&update, &self.secret)
     }
@@ -211,7 +291,7 @@ impl Data {
     /// Merges an update of this node's own that is durable now.
     pub(crate) fn take_own(&mut self, update: Arc<Update>) -> Taken {
         let held = self.shelf.read().get(&update.subject()).cloned();
-        let standing = held.as_ref().map(|held| datum::compare(&update.datum().statement, &held.datum().statement));
+        let standing = held.as_ref().map(|held| update.parts().stands_to(held));
         match standing {
             Some(Standing::Older | Standing::Same | Standing::Joined(_)) => Taken::Known(None),
             Some(Standing::Newer) | None => {
@@ -315,6 +395,9 @@ impl Data {
         let index = shelf.read();
         let mut told = Vec::with_capacity(touched.len());
         for (key, Touched { before, author }) in touched {
+            if is_reserved(&key) {
+                continue;
+            }
             let after = index.summary(&key, now.seconds());
             if after == before {
                 // What came is hidden, or adds nothing to what was known.
@@ -366,6 +449,11 @@ impl Data {
 
 /// What the keys of all records of this space begin with.
 pub(crate) const RECORD_PREFIX: &[u8] = b"data/";
+
+/// Whether a key is none of an application's.
+pub(crate) fn is_reserved(key: &[u8]) -> bool {
+    key.starts_with(REVOKED_PREFIX)
+}
 
 fn size(update: &Update) -> usize {
     update.bytes().len() + UPDATE_OVERHEAD

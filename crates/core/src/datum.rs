@@ -224,6 +224,43 @@ impl Sums {
         }
     }
 
+    /// What its author says of it, alone.
+    pub(crate) fn added_half(&self) -> Self {
+        let Self { added, stamp, epoch, .. } = *self;
+        Self { added, stamp, epoch, ..Self::NONE }
+    }
+
+    /// What was cleared of it, alone.
+    pub(crate) fn cleared_half(&self) -> Self {
+        let Self { cleared, cleared_until, epoch, .. } = *self;
+        Self { cleared, cleared_until, epoch, ..Self::NONE }
+    }
+
+    /// Whether anybody ever cleared something of it.
+    pub(crate) fn has_clear(&self) -> bool {
+        self.cleared_half() != Self { epoch: self.epoch, ..Self::NONE }
+    }
+
+    /// The join where each half is somebody's word and is taken whole: of each the greater, which includes the other unless
+    /// an author or a deleter says things that cannot both be. Then the greater of the two sums holds, to everybody alike.
+    pub(crate) fn join_halves(&self, other: &Self) -> Self {
+        match self.epoch.cmp(&other.epoch) {
+            Ordering::Less => return *other,
+            Ordering::Greater => return *self,
+            Ordering::Equal => {}
+        }
+        let by_added = |sums: &&Self| (sums.added.plus, sums.added.minus, sums.stamp);
+        let by_cleared = |sums: &&Self| (sums.cleared.plus, sums.cleared.minus, sums.cleared_until);
+        let greater = |a: bool| if a { self } else { other };
+        let added = greater(by_added(&self) >= by_added(&other));
+        let cleared = greater(by_cleared(&self) >= by_cleared(&other));
+        let joined = Self { cleared: cleared.cleared, cleared_until: cleared.cleared_until, ..*added };
+        if joined.added.join(joined.cleared) == joined.added {
+            return joined;
+        }
+        *greater((by_added(&self), by_cleared(&self)) >= (by_added(&other), by_cleared(&other)))
+    }
+
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let added = Tally { plus: reader.varint()?, minus: reader.varint()? };
         let cleared = Tally { plus: reader.varint()?, minus: reader.varint()? };
@@ -385,9 +422,18 @@ pub(crate) enum Standing {
 
 /// Compares what `new` says with what is `held` about the same subject.
 pub(crate) fn compare(new: &Statement, held: &Statement) -> Standing {
+    compare_by(Sums::join, new, held)
+}
+
+/// The same of signed statements, where sums are joined by halves.
+pub(crate) fn compare_signed(new: &Statement, held: &Statement) -> Standing {
+    compare_by(Sums::join_halves, new, held)
+}
+
+fn compare_by(join: fn(&Sums, &Sums) -> Sums, new: &Statement, held: &Statement) -> Standing {
     let order = match (new, held) {
         (Statement::Sums(new), Statement::Sums(held)) => {
-            let joined = new.join(held);
+            let joined = join(new, held);
             return match (joined == *new, joined == *held) {
                 (true, true) => Standing::Same,
                 (true, false) => Standing::Newer,

@@ -62,6 +62,7 @@ pub(crate) const KIND_LOCATE: u8 = 0x37;
 pub(crate) const KIND_GAUGE: u8 = 0x38;
 pub(crate) const KIND_GAUGED: u8 = 0x39;
 pub(crate) const KIND_LOCATED: u8 = 0x3a;
+pub(crate) const KIND_REFUSED: u8 = 0x40;
 
 /// Which set of updates a frame is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -159,6 +160,8 @@ pub(crate) enum Frame<'a> {
     Join,
     /// That was all I send (`complete`), or a sample: ask one of them for the rest.
     Welcome { complete: bool },
+    /// You are no member here: your claim does not count.
+    Refused,
     /// An answer to a query.
     Answer { sequence: u64, payload: &'a [u8] },
     /// The answer came.
@@ -465,6 +468,7 @@ fn read_sized(kind: u8, mut content: Reader<'_>) -> Option<Frame<'_>> {
         KIND_CHALLENGE => Frame::Challenge { token: content.u64()? },
         KIND_ECHO => Frame::Echo { token: content.u64()? },
         KIND_JOIN => Frame::Join,
+        KIND_REFUSED => Frame::Refused,
         KIND_WELCOME => Frame::Welcome { complete: content.u8()? & 1 != 0 },
         KIND_ANSWER => Frame::Answer { sequence: content.u64()?, payload: content.rest() },
         KIND_ANSWERED => Frame::Answered { sequence: content.u64()? },

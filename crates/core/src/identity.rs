@@ -8,6 +8,7 @@ use std::str::FromStr;
 use crate::agreement::statement::AGREEMENT_PREFIX;
 use crate::apart::Apart;
 use crate::config::{ConfigError, is_name};
+use crate::credentials::{SIGNATURE_BYTES, Signing};
 use crate::data::RECORD_PREFIX;
 use crate::time::Seconds;
 use crate::wire::{Put, Reader};
@@ -151,6 +152,8 @@ pub struct Identity {
     pub durable: bool,
     /// What the driver adds to what this node sends.
     pub overhead: Overhead,
+    /// What it signs with; needed where `identity` is signed.
+    pub signing: Option<Signing>,
 }
 
 /// What a driver that seals adds to what its node sends, at most, in bytes. It counts in `mtu_bytes` and `bandwidth_max`.
@@ -174,13 +177,21 @@ pub(crate) struct Own {
     pub(crate) session: u64,
     pub(crate) durable: bool,
     pub(crate) overhead: Overhead,
+    /// So many bytes of tags fit its claims.
+    pub(crate) tags_bytes_max: usize,
+}
+
+/// What credentials take of a claim: certificate, two signatures, a length.
+const fn credentials_bytes(signing: &Signing) -> usize {
+    signing.certificate.len() + 2 * SIGNATURE_BYTES + 2
 }
 
 impl Identity {
     /// What a node keeps, and what it needs at its start alone: the secret if there is one, and what earlier lives left.
-    pub(crate) fn take_apart(self) -> (Own, Option<[u8; 16]>, Stored) {
-        let Self { id, name, addresses, tags, session, secret, stored, durable, overhead } = self;
-        (Own { id, name, addresses, tags, session, durable, overhead }, secret, stored)
+    pub(crate) fn take_apart(self) -> (Own, Option<[u8; 16]>, Stored, Option<Signing>) {
+        let Self { id, name, addresses, tags, session, secret, stored, durable, overhead, signing } = self;
+        let tags_bytes_max = TAGS_BYTES_MAX - signing.as_ref().map_or(0, credentials_bytes);
+        (Own { id, name, addresses, tags, session, durable, overhead, tags_bytes_max }, secret, stored, signing)
     }
 
     /// Checks name, addresses and tags.
@@ -202,7 +213,13 @@ impl Identity {
         if let Some(address) = self.addresses.iter().find(|a| a.ip().is_unspecified() || a.port() == 0) {
             return refuse("advertise", address.to_string(), "an address that others can reach, with a port");
         }
-        check_tags(&self.tags)
+        check_tags(&self.tags)?;
+        let bytes = tags_bytes(&self.tags);
+        let most = TAGS_BYTES_MAX.saturating_sub(self.signing.as_ref().map_or(0, credentials_bytes));
+        if bytes > most {
+            return refuse("tags", format!("{bytes} bytes"), &tags_rule(most));
+        }
+        Ok(())
     }
 }
 
@@ -217,17 +234,22 @@ pub fn check_tags(tags: &Tags) -> Result<(), ConfigError> {
             return refuse(format!("{key}={value}"), "keys of 1 to 64 bytes with values of up to 255");
         }
     }
-    let bytes: usize = tags.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
+    let bytes = tags_bytes(tags);
     if bytes > TAGS_BYTES_MAX {
-        return refuse(
-            format!("{bytes} bytes"),
-            "at most 750 bytes, keys, values and two bytes a tag, so that a claim fits a datagram",
-        );
+        return refuse(format!("{bytes} bytes"), &tags_rule(TAGS_BYTES_MAX));
     }
     Ok(())
 }
 
-/// The most bytes of all tags of a node.
+pub(crate) fn tags_bytes(tags: &Tags) -> usize {
+    tags.iter().map(|(key, value)| key.len() + value.len() + 2).sum()
+}
+
+pub(crate) fn tags_rule(most: usize) -> String {
+    format!("at most {most} bytes, keys, values and two bytes a tag, so that a claim fits a datagram")
+}
+
+/// The most bytes of all tags of a node; less where claims are signed, by what certificate and signatures take.
 pub const TAGS_BYTES_MAX: usize = 750;
 
 /// What a node keeps across restarts, read back from the records that it asked to persist.

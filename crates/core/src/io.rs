@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::aggregate::Aggregate;
 use crate::agreement::{self, FoundingId, Outcome, Value};
+use crate::config::Config;
+use crate::credentials::Distrust;
 use crate::data::{Change, Revision, Write, Written};
 use crate::datum::Kind;
 use crate::identity::{Incarnation, NodeId, Record, Sequence, Tags};
@@ -104,6 +106,18 @@ pub enum Command {
         /// Addresses of any nodes of the cluster.
         contacts: Vec<SocketAddr>,
     },
+    /// Forget contacts: they are not tried any more, unless they are members. Who joins through nobody else is refused.
+    DropContacts {
+        /// Addresses that were given before.
+        contacts: Vec<SocketAddr>,
+    },
+    /// Write down now whom this node knows, as it does from time to time: it is about to be stopped.
+    Remember,
+    /// Go on with these settings. Refused where they differ in one that takes a restart ([`RELOADED`](crate::config::RELOADED)).
+    Configure {
+        /// All of them.
+        config: Box<Config>,
+    },
     /// Leave for good: tell others for five rounds, at most for `leave_timeout`, then [`Event::Stopped`].
     Leave,
     /// Strike a dead or left member from the list, everywhere.
@@ -112,6 +126,11 @@ pub enum Command {
         member: NodeId,
         /// Also a member that is alive or suspect. If it still runs it comes back.
         force: bool,
+    },
+    /// Pass on an update by which the authority revokes a member's certificate. Ends as [`Reply::Revoked`].
+    Revoke {
+        /// The update.
+        revocation: Vec<u8>,
     },
     /// Replace this node's tags.
     SetTags {
@@ -366,6 +385,8 @@ pub enum State {
     Left,
     /// Struck from the list by an operator.
     Removed,
+    /// The authority has revoked its certificate. No claim says so: nothing that it says of itself, or others do, counts.
+    Revoked,
 }
 
 impl State {
@@ -377,6 +398,7 @@ impl State {
             Self::Dead => "dead",
             Self::Left => "left",
             Self::Removed => "removed",
+            Self::Revoked => "revoked",
         }
     }
 
@@ -454,11 +476,13 @@ pub enum MemberChange {
     Removed,
     /// Its name is now another member's; it is shown as `name~id4`.
     Replaced,
+    /// The authority has revoked its certificate: nobody listens to it any more.
+    Revoked,
 }
 
 impl MemberChange {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Joined,
         Self::Updated,
         Self::Suspected,
@@ -467,6 +491,7 @@ impl MemberChange {
         Self::Left,
         Self::Removed,
         Self::Replaced,
+        Self::Revoked,
     ];
 
     /// The word that documents use.
@@ -480,6 +505,7 @@ impl MemberChange {
             Self::Left => "left",
             Self::Removed => "removed",
             Self::Replaced => "replaced",
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -648,6 +674,11 @@ pub enum Reply {
     Joined {
         /// Which.
         contact: SocketAddr,
+    },
+    /// A member's certificate is revoked.
+    Revoked {
+        /// Whose.
+        id: NodeId,
     },
     /// Others were told for five rounds, or `leave_timeout` passed.
     Left,
@@ -886,9 +917,15 @@ pub enum ContactError {
     },
     /// Settings that a cluster must share differ.
     #[error(
-        "its shared settings differ from ours (view, history limits and certificate times must be the same everywhere)"
+        "its shared settings differ from ours (view, identity, authority, history limits and certificate times must be the same everywhere)"
     )]
     Settings,
+    /// Its certificate was revoked.
+    #[error("the authority has revoked its certificate")]
+    Revoked,
+    /// It does not take this node's certificate.
+    #[error("it takes no certificate of this node: of another authority, run out, or for another key or name")]
+    NotAdmitted,
     /// It is this node itself.
     #[error("it is this node itself")]
     Myself,
@@ -938,6 +975,31 @@ pub enum Warning {
     /// This node is a voter whose disk is behind what it has said: a restored backup. It votes no more.
     #[error("this node has voted on more than its disk remembers, and votes no more: name another voter in its place")]
     VoterStopped,
+    /// Updates that somebody passes on do not count.
+    #[error("{from} at {address} passes on updates that do not count: {reason}")]
+    NotTrusted {
+        /// One of the senders.
+        from: NodeId,
+        /// Where that one is.
+        address: SocketAddr,
+        /// What was wrong with one of them.
+        reason: Distrust,
+    },
+    /// Somebody wants to join who must not.
+    #[error("{peer} at {from} was not let in: {reason}")]
+    NotAdmitted {
+        /// One of them.
+        peer: NodeId,
+        /// Where that one is.
+        from: SocketAddr,
+        /// Why, as it is told.
+        reason: ContactError,
+    },
+    /// The data directory has data of another kind of identity.
+    #[error(
+        "data that were written before identity was changed are not taken up: export them with the old setting, and import them"
+    )]
+    OtherIdentity,
     /// Records could not be stored; what is not durable is not said.
     #[error("the data directory does not take writes: {reason}")]
     PersistFailed {
@@ -958,4 +1020,12 @@ pub enum StopReason {
     /// The boot could not be stored, so this identity must not speak.
     #[error("the boot could not be stored")]
     BootNotStored,
+    /// The authority has revoked this node's certificate.
+    #[error(
+        "the authority has revoked this node's certificate; to come back it needs a new identity, that is an empty data directory, and a certificate for that"
+    )]
+    Revoked,
+    /// This node's certificate has run out.
+    #[error("this node's certificate has run out; have it admitted again, and start with the new certificate")]
+    CertificateExpired,
 }

@@ -327,15 +327,13 @@ impl Members {
         self.rows[slot as usize].place = u32::try_from(place).expect("fewer than 2^32 members");
     }
 
-    /// Takes members out whose certificates ran out, given their slots. Returns their ids.
-    pub(crate) fn forget(&mut self, slots: &[Slot]) -> Vec<NodeId> {
-        let ids: Vec<NodeId> = slots.iter().map(|slot| self.id_at(*slot)).collect();
-        for id in &ids {
+    /// Takes members out whose death certificates ran out.
+    pub(crate) fn forget(&mut self, ids: &[NodeId]) {
+        for id in ids {
             if let Some(slot) = self.slot_of(*id) {
                 self.drop_row(slot);
             }
         }
-        ids
     }
 
     /// Takes a member out, whatever its state: a neighbour of a partial view that is none any more.

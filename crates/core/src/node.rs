@@ -30,6 +30,7 @@ mod returning;
 mod reunion;
 mod saving;
 mod serving;
+mod trusting;
 mod voting;
 mod writing;
 
@@ -41,7 +42,7 @@ use std::time::Duration;
 use crate::apart::Apart;
 use crate::budget::Budget;
 use crate::clock;
-use crate::config::{Config, View};
+use crate::config::{Config, Mode, View};
 use crate::contacts::Contacts;
 use crate::coordinates::{Place, Whereabouts};
 use crate::data::{Change, Data, Position, Shelf};
@@ -64,7 +65,8 @@ use crate::stats::{Counters, MemberCounts};
 use crate::story::Stories;
 use crate::streams::Streams;
 use crate::time::{Instant, Now, Seconds};
-use crate::update::{Interner, UpdateId};
+use crate::update::{Interner, UpdateId, UpdateRef};
+use crate::verifier::Verifier;
 use crate::wire::{HEADER_BYTES, Header, Reader, VERSION, Version};
 
 pub use acquaint::FullView;
@@ -149,6 +151,8 @@ pub struct Node {
     warned: Few<&'static str, Instant>,
     /// Updates are looked through again from this second on.
     fade_at: Seconds,
+    /// Where identity is signed.
+    verifier: Option<Box<Verifier>>,
 }
 
 /// Where a node is in its life.
@@ -190,7 +194,7 @@ impl Node {
         assert_ne!(identity.id, NodeId::NONE, "zero is nobody's id");
         assert!(identity.overhead.datagram <= OVERHEAD_MAX, "every datagram leaves room for a seal, and for a claim");
         let mut fx = Effects::new(now, seed);
-        let (identity, secret, stored) = identity.take_apart();
+        let (identity, secret, stored, signing) = identity.take_apart();
         let secret = secret.unwrap_or_else(|| hash::secret_of_name(&config.cluster));
         let token_key: [u8; 16] =
             std::array::from_fn(|_| u8::try_from(fx.rng.below(256)).expect("a byte is below 256"));
@@ -236,6 +240,7 @@ impl Node {
             wants: Seldom::new(),
             warned: Few::new(),
             fade_at: now.wall.seconds(),
+            verifier: None,
             identity,
             config,
             secret,
@@ -243,15 +248,25 @@ impl Node {
             interner,
             fx,
         };
+        node.begin_signing(signing);
         node.restore_data(shelved);
         node.restore_agreement(agreement);
-        if node.identity.durable {
-            let records = node.boot_records(boot);
-            node.phase = Phase::Storing(node.fx.persist(records));
-        } else {
-            node.start();
-        }
+        node.restore_revocations();
+        node.begin(boot);
         node
+    }
+
+    /// Has the boot stored, or starts at once where nothing is durable.
+    fn begin(&mut self, boot: u64) {
+        if self.has_stopped() {
+            return;
+        }
+        if self.identity.durable {
+            let records = self.boot_records(boot);
+            self.phase = Phase::Storing(self.fx.persist(records));
+        } else {
+            self.start();
+        }
     }
 
     /// Takes one input.
@@ -341,6 +356,7 @@ impl Node {
         }
         let mut letter = self.reply_to(header.sender, from, bytes.len());
         letter.clock = header.clock;
+        self.note_source(from, letter.is_proven());
         if header.target != NodeId::NONE && header.target != self.identity.id {
             self.fx.counters.dropped.misdirected += 1;
             // Who is taken for somebody else says who lives here now.
@@ -365,6 +381,10 @@ impl Node {
         }
         if header.sender == NodeId::NONE || header.sender == self.identity.id {
             self.fx.counters.dropped.misdirected += 1;
+            return false;
+        }
+        if self.is_revoked(header.sender) {
+            self.fx.counters.dropped.revoked += 1;
             return false;
         }
         true
@@ -426,6 +446,7 @@ impl Node {
             Frame::Returned { number } => self.on_returned(number, letter.peer),
             Frame::Locate => self.on_locate(letter),
             Frame::Located(coordinate) => self.on_located(coordinate, letter),
+            Frame::Refused => self.on_refused(letter),
             Frame::Unknown => {}
             Frame::Answered { sequence } => self.on_answered(Sequence(sequence), letter.peer),
         }
@@ -479,9 +500,13 @@ impl Node {
         self.note_sleep(self.fade_at);
         self.fade_at = now.seconds().after();
         let slots = self.members.replica_mut().advance(now);
-        let gone: Vec<Member> =
-            slots.iter().filter_map(|slot| self.members.member(self.members.id_at(*slot))).collect();
-        self.members.forget(&slots);
+        let mut ids: Vec<NodeId> = slots.iter().map(|slot| self.members.id_at(*slot)).collect();
+        self.expel_expired(&mut ids);
+        if self.has_stopped() {
+            return;
+        }
+        let gone: Vec<Member> = ids.iter().filter_map(|id| self.members.member(*id)).collect();
+        self.members.forget(&ids);
         for member in gone {
             self.forget_story(member.id);
             self.tell(crate::io::MemberChange::Removed, self.identity.id, member);
@@ -508,7 +533,13 @@ impl Node {
     /// Takes up the data that an earlier life stored.
     fn restore_data(&mut self, stored: Vec<Box<[u8]>>) {
         let now = self.fx.now.wall;
+        let is_signed = self.verifier.is_some();
         for bytes in stored {
+            if UpdateRef::read(&bytes).is_some_and(|update| update.is_signed() != is_signed) {
+                // It was written before the cluster began, or ceased, to sign: others would refuse it.
+                self.warn("signing", Warning::OtherIdentity);
+                continue;
+            }
             if let Some(forgotten) = self.data.restore(&bytes, now) {
                 self.saving.note_gone(&forgotten);
             }
@@ -678,6 +709,17 @@ impl Node {
     /// How many updates of data are held that the disk did not take yet.
     pub fn unsaved(&self) -> usize {
         self.saving.unsaved()
+    }
+
+    /// How many updates this node has yet to tell `fanout` others, or all if there are fewer: what would be lost with it, or come late.
+    /// In mode pull others ask for them.
+    pub fn untold(&self) -> usize {
+        let peers = self.config.fanout.min(self.members.live());
+        if self.config.mode == Mode::Pull {
+            0
+        } else {
+            self.rumors.told_to_fewer(u32::try_from(peers).unwrap_or(u32::MAX))
+        }
     }
 
     /// How many streams are open and how many updates are hot: for checks of their caps.

@@ -346,6 +346,10 @@ impl Packet {
         self.sized(frame::KIND_WELCOME, |to| to.push(complete.into()));
     }
 
+    pub(crate) fn refused(&mut self) {
+        self.sized(frame::KIND_REFUSED, |_| {});
+    }
+
     pub(crate) fn answer(&mut self, sequence: u64, payload: &[u8]) {
         self.sized(frame::KIND_ANSWER, |to| {
             to.extend_from_slice(&sequence.to_le_bytes());

@@ -87,6 +87,11 @@ impl Rumors {
         }
     }
 
+    /// What becomes hot from now on goes to so many peers at each round.
+    pub(crate) const fn set_fanout(&mut self, fanout: usize) {
+        self.fanout = fanout;
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.hot.len()
     }
@@ -107,6 +112,12 @@ impl Rumors {
 
     pub(crate) fn is_hot(&self, id: UpdateId) -> bool {
         self.hot.contains_key(&id)
+    }
+
+    /// How many were sent to fewer than so many peers.
+    pub(crate) fn told_to_fewer(&self, peers: u32) -> usize {
+        let of = |queue: &BTreeSet<(u32, u64, UpdateId)>| queue.iter().take_while(|(sent, ..)| *sent < peers).count();
+        self.queues.iter().map(of).sum()
     }
 
     /// Makes an update hot in a cluster of `members`. Beyond `hot_max` the one that was sent most cools, of the space that has

@@ -48,11 +48,19 @@ pub struct Dropped {
     pub streams: u64,
     /// Walks and shuffles of a partial view that did not come from a neighbour, were longer than any honest one, or too many.
     pub walks: u64,
+    /// Updates that carry no signature, where they must.
+    pub unsigned: u64,
+    /// Updates whose signature or certificate is not valid, or has run out.
+    pub forged: u64,
+    /// What came from nodes whose certificate was revoked, and updates that such a node signed.
+    pub revoked: u64,
+    /// Updates that were not checked: too much of their sender was invalid within a second.
+    pub unchecked: u64,
 }
 
 impl Dropped {
     /// The causes by name, for documents and metrics.
-    pub const fn by_cause(&self) -> [(&'static str, u64); 10] {
+    pub const fn by_cause(&self) -> [(&'static str, u64); 14] {
         [
             ("foreign", self.foreign),
             ("malformed", self.malformed),
@@ -64,6 +72,10 @@ impl Dropped {
             ("unproven", self.unproven),
             ("streams", self.streams),
             ("walks", self.walks),
+            ("unsigned", self.unsigned),
+            ("forged", self.forged),
+            ("revoked", self.revoked),
+            ("unchecked", self.unchecked),
         ]
     }
 }

@@ -125,6 +125,8 @@ pub enum Outlook {
     Myself,
     /// It has to join again.
     Gone,
+    /// Nothing: its certificate was revoked.
+    Revoked,
 }
 
 /// The stories of all members that have one.

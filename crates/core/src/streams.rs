@@ -114,6 +114,11 @@ impl Streams {
         self.open.get_mut(&id).is_some_and(|stream| stream.sending.insert(update))
     }
 
+    /// The streams with a peer.
+    pub(crate) fn with(&self, peer: NodeId) -> Vec<StreamId> {
+        self.open.iter().filter(|(_, stream)| stream.peer == Some(peer)).map(|(id, _)| *id).collect()
+    }
+
     /// The stream that this node opened to an address for a purpose.
     pub(crate) fn find(&self, address: SocketAddr, purpose: Purpose) -> Option<StreamId> {
         self.open.iter().find(|(_, stream)| stream.address == address && stream.purpose == purpose).map(|(id, _)| *id)

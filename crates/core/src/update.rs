@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::agreement::statement::Statement;
 use crate::config::is_name;
-use crate::datum::{Datum, Subject};
+use crate::credentials::Credentials;
+use crate::datum::{self, Datum, Subject, Sums};
 use crate::frame::Space;
 use crate::hash;
 use crate::identity::{BOOT_MAX, Incarnation, NodeId, Own, Sequence};
@@ -36,6 +37,8 @@ const HAS_FORGET: u8 = 0x10;
 const HAS_EXPIRES: u8 = 0x20;
 /// The value is no longer there: the body is the hash of what it was, and the id is what it was.
 const STRIPPED: u8 = 0x40;
+/// Credentials stand behind the body, and behind them, in two bytes, how long they are.
+const SIGNED: u8 = 0x80;
 /// Bytes of the hash of a body.
 const BODY_HASH_BYTES: usize = 16;
 
@@ -58,6 +61,8 @@ pub(crate) struct UpdateRef<'a> {
     /// Until when it is served. The same moment, but for values that live for a while.
     pub(crate) expires: Seconds,
     body: &'a [u8],
+    /// The credentials; empty where there are none.
+    trailer: &'a [u8],
 }
 
 impl<'a> UpdateRef<'a> {
@@ -69,19 +74,25 @@ impl<'a> UpdateRef<'a> {
             Head::Message { .. } => update.message_body().is_some(),
             Head::Data(datum) => {
                 datum.is_lawful(update.expires, update.forget, update.body.len())
-                    && (!update.is_stripped() || update.body.len() == BODY_HASH_BYTES)
+                    && (!update.is_stripped() || update.body.len() == update.stripped_bytes())
             }
             Head::Agreement(statement) => statement.is_lawful(update.forget, update.body),
         };
-        makes_sense.then_some(update)
+        (makes_sense && (!update.is_signed() || update.credentials().is_some())).then_some(update)
     }
 
     /// The same without a look at the body, for updates that were read before.
     fn read_head(bytes: &'a [u8]) -> Option<Self> {
-        let mut reader = Reader::new(bytes);
+        let kind = *bytes.first()?;
+        let (plain, trailer) = if kind & SIGNED == 0 { (bytes, &bytes[..0]) } else { split_credentials(bytes)? };
+        let mut reader = Reader::new(plain);
         let kind = reader.u8()?;
         let space = Space::from_byte(kind & SPACE_BITS)?;
-        let known = if space == Space::Data { HAS_FORGET | HAS_EXPIRES | STRIPPED } else { HAS_FORGET };
+        let known = match space {
+            Space::Members => HAS_FORGET | SIGNED,
+            Space::Data => HAS_FORGET | HAS_EXPIRES | STRIPPED | SIGNED,
+            Space::Messages | Space::Agreement => HAS_FORGET,
+        };
         let expires_alone = kind & HAS_EXPIRES != 0;
         if kind & !(SPACE_BITS | known) != 0
             || expires_alone && kind & HAS_FORGET == 0
@@ -97,7 +108,75 @@ impl<'a> UpdateRef<'a> {
             Space::Messages => read_message(&mut reader, forget)?,
             Space::Agreement => Head::Agreement(Statement::read(&mut reader)?),
         };
-        Some(Self { bytes, head, forget, expires, body: reader.rest() })
+        Some(Self { bytes, head, forget, expires, body: reader.rest(), trailer })
+    }
+
+    /// Whether it carries credentials.
+    pub(crate) const fn is_signed(&self) -> bool {
+        self.bytes[0] & SIGNED != 0
+    }
+
+    /// What it carries behind its body.
+    pub(crate) fn credentials(&self) -> Option<Credentials<'a>> {
+        Credentials::read(&self.head, self.expires != self.forget, self.trailer)
+    }
+
+    /// The bytes of its credentials.
+    pub(crate) const fn trailer(&self) -> &'a [u8] {
+        self.trailer
+    }
+
+    /// Everything before the body, as it was before it was signed or lost its value.
+    pub(crate) fn plain_header(&self) -> Vec<u8> {
+        let mut header = self.header().to_vec();
+        header[0] &= !(SIGNED | STRIPPED);
+        header
+    }
+
+    fn header(&self) -> &'a [u8] {
+        let behind = if self.is_signed() { self.trailer.len() + 2 } else { 0 };
+        &self.bytes[..self.bytes.len() - self.body.len() - behind]
+    }
+
+    /// The claim as its member made it, alive and without credentials.
+    pub(crate) fn alive_plain(&self) -> Vec<u8> {
+        self.in_state(State::Alive, Seconds::NEVER)
+    }
+
+    /// The claim in another state, without credentials.
+    pub(crate) fn in_state(&self, state: State, forget: Seconds) -> Vec<u8> {
+        let Head::Claim { member, incarnation, .. } = self.head else { unreachable!("only claims have states") };
+        claim_bytes(member, incarnation, state, forget, self.body)
+    }
+
+    /// What it says of sums, if it is about some.
+    pub(crate) const fn sums(&self) -> Option<Sums> {
+        match self.head {
+            Head::Data(Datum { statement: datum::Statement::Sums(sums), .. }) => Some(sums),
+            Head::Data(_) | Head::Claim { .. } | Head::Message { .. } | Head::Agreement(_) => None,
+        }
+    }
+
+    /// How an update of the data space stands to what is held about the same.
+    pub(crate) fn stands_to(&self, held: &Update) -> datum::Standing {
+        let (Head::Data(new), Head::Data(old)) = (self.head, held.parts().head) else {
+            unreachable!("only data are compared as such")
+        };
+        let compare = if self.is_signed() { datum::compare_signed } else { datum::compare };
+        compare(&new.statement, &old.statement)
+    }
+
+    /// When it leaves replicas: a live claim does when its member's certificate runs out.
+    pub(crate) fn leaves(&self) -> Seconds {
+        match self.credentials() {
+            Some(Credentials::Claim { own, .. }) if self.forget == Seconds::NEVER => own.certificate.until,
+            Some(_) | None => self.forget,
+        }
+    }
+
+    /// What is left of a value that ran out: the hash of it, unless the credentials have a digest.
+    const fn stripped_bytes(&self) -> usize {
+        if self.is_signed() { 0 } else { BODY_HASH_BYTES }
     }
 
     /// Whether the value ran out and only its place is left.
@@ -111,26 +190,33 @@ impl<'a> UpdateRef<'a> {
     }
 
     pub(crate) fn id(&self, secret: &[u8; 16]) -> UpdateId {
-        let header = &self.bytes[..self.bytes.len() - self.body.len()];
-        let mut keyed = Vec::with_capacity(header.len() + BODY_HASH_BYTES);
+        let header = self.header();
+        let mut keyed = Vec::with_capacity(header.len() + BODY_HASH_BYTES + self.trailer.len());
         keyed.extend_from_slice(header);
-        if self.is_stripped() {
-            keyed[0] &= !STRIPPED;
+        keyed[0] &= !STRIPPED;
+        if self.is_signed() && self.expires != self.forget {
+            // The credentials have a digest of the body, whether that is there or not.
+        } else if self.is_stripped() {
             keyed.extend_from_slice(self.body);
         } else {
             keyed.extend_from_slice(&hash::keyed_wide(secret, self.body));
         }
+        keyed.extend_from_slice(self.trailer);
         UpdateId(hash::keyed(secret, &keyed))
     }
 
     /// The bytes of the same update without its value, if that makes it shorter.
     pub(crate) fn stripped(&self, secret: &[u8; 16]) -> Option<Vec<u8>> {
-        if self.is_stripped() || self.expires == self.forget || self.body.len() <= BODY_HASH_BYTES {
+        if self.is_stripped() || self.expires == self.forget || self.body.len() <= self.stripped_bytes() {
             return None;
         }
-        let mut bytes = self.bytes[..self.bytes.len() - self.body.len()].to_vec();
+        let mut bytes = self.header().to_vec();
         bytes[0] |= STRIPPED;
-        bytes.extend_from_slice(&hash::keyed_wide(secret, self.body));
+        if self.is_signed() {
+            bytes.extend_from_slice(&self.bytes[bytes.len() + self.body.len()..]);
+        } else {
+            bytes.extend_from_slice(&hash::keyed_wide(secret, self.body));
+        }
         Some(bytes)
     }
 
@@ -147,12 +233,13 @@ impl<'a> UpdateRef<'a> {
         Some(MessageBody { published_at, kept, payload: reader.rest() })
     }
 
-    /// The bytes of a claim about the same member and incarnation, with the same body, in another state.
+    /// The bytes of a claim about the same member and incarnation, with the same body and the member's own word for it, in
+    /// another state.
     pub(crate) fn with_state(&self, state: State, forget: Seconds) -> Vec<u8> {
-        let Head::Claim { member, incarnation, .. } = self.head else {
-            unreachable!("only claims have states");
-        };
-        claim_bytes(member, incarnation, state, forget, self.body)
+        let plain = self.in_state(state, forget);
+        let Some(Credentials::Claim { goodbye, .. }) = self.credentials() else { return plain };
+        let alive = self.trailer.len() - goodbye.map_or(0, |signature| signature.len());
+        with_credentials(plain, &self.trailer[..alive])
     }
 }
 
@@ -171,6 +258,7 @@ impl Update {
     pub(crate) fn forget(&self) -> Seconds {
         match *self.bytes {
             [kind, a, b, c, d, ..] if kind & HAS_FORGET != 0 => Seconds(u32::from_le_bytes([a, b, c, d])),
+            [kind, ..] if kind & SIGNED != 0 && kind & SPACE_BITS == Space::Members as u8 => self.parts().leaves(),
             _ => Seconds::NEVER,
         }
     }
@@ -404,6 +492,21 @@ pub(crate) fn claim_bytes(
     bytes
 }
 
+/// The same update with credentials behind it.
+pub(crate) fn with_credentials(mut plain: Vec<u8>, trailer: &[u8]) -> Vec<u8> {
+    plain[0] |= SIGNED;
+    plain.extend_from_slice(trailer);
+    plain.extend_from_slice(&u16::try_from(trailer.len()).expect("a few certificates and signatures").to_le_bytes());
+    plain
+}
+
+/// What stands before the credentials of a signed update, and these.
+fn split_credentials(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (rest, length) = bytes.split_last_chunk()?;
+    let length = usize::from(u16::from_le_bytes(*length));
+    rest.split_at_checked(rest.len().checked_sub(length)?)
+}
+
 /// A message.
 pub(crate) fn message_bytes(
     origin: NodeId,
@@ -490,6 +593,7 @@ pub(crate) mod tests {
             session: 7,
             durable: false,
             overhead: crate::identity::Overhead::default(),
+            tags_bytes_max: crate::identity::TAGS_BYTES_MAX,
         }
     }
 

@@ -50,6 +50,7 @@ fn voter() -> (Node, FoundingId) {
         stored: Stored::default(),
         durable: true,
         overhead: Overhead::default(),
+        signing: None,
     };
     let mut node = Node::new(identity, Config::default(), 1, now(0));
     settle(&mut node, now(0));

@@ -45,6 +45,7 @@ fn started() -> Node {
         stored: Stored::default(),
         durable: true,
         overhead: Overhead::default(),
+        signing: None,
     };
     let mut node = Node::new(identity, Config::default(), 1, now(0));
     for token in drain(&mut node).asked {

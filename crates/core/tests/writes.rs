@@ -35,6 +35,7 @@ impl Writer {
             stored: Stored::default(),
             durable: true,
             overhead: Overhead::default(),
+            signing: None,
         };
         let mut writer = Self { node: Node::new(identity, config, 1, now()), asked: Vec::new(), done: Vec::new() };
         writer.drain();

@@ -15,6 +15,7 @@ pub(crate) mod options;
 pub(crate) mod place;
 mod queue;
 mod run;
+mod signing;
 mod streams;
 mod trace;
 mod work;
@@ -23,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rumormill_core::config::ConfigBuilder;
+use rumormill_core::config::{ConfigBuilder, IdentityKind};
 use rumormill_core::io::Ticket;
 use rumormill_core::rng::Rng;
 use rumormill_core::{Command, Config, FullView, Identity, Interner, Node, NodeId, Overhead, Refusal, Reply, Tags};
@@ -38,6 +39,7 @@ use self::options::Options;
 use self::place::Place;
 use self::queue::{Queue, Turn};
 use self::run::Due;
+use self::signing::Pair;
 use self::streams::Connections;
 use self::trace::Trace;
 use self::work::Work;
@@ -335,8 +337,12 @@ impl Network {
     /// Adds a machine with a copy of a node's disk, name and identity, as a careless operator would.
     pub fn copy(&mut self, node: usize, contact: usize) -> usize {
         let copy = self.hosts.len();
-        let Host { id, ref name, clock, ref disk, .. } = self.hosts[node];
-        let host = Host { disk: disk.clone(), ..Host::new(id, name.clone(), Place::drawn(self.seed, copy), clock) };
+        let Host { id, ref name, clock, ref disk, ref pair, .. } = self.hosts[node];
+        let host = Host {
+            disk: disk.clone(),
+            pair: pair.clone(),
+            ..Host::new(id, name.clone(), Place::drawn(self.seed, copy), clock)
+        };
         self.hosts.push(host);
         self.by_id.entry(id).or_default().push(copy);
         self.measured.traffic.push(Traffic::default());
@@ -584,6 +590,7 @@ impl Network {
     /// Starts the process of a node.
     pub(crate) fn start(&mut self, node: usize, contact: Option<usize>) {
         let session = self.rng.bits();
+        let signing = self.signing(node);
         let host = &mut self.hosts[node];
         host.life += 1;
         host.started_at = self.now;
@@ -604,6 +611,7 @@ impl Network {
             stored: host.disk.stored(),
             durable,
             overhead: Overhead::default(),
+            signing,
         };
         let seed = derived_seed(self.seed, node, host.life);
         let now = host.clock.read(self.now);
@@ -647,7 +655,12 @@ impl Network {
     }
 
     fn take_new_id(&mut self, node: usize) {
-        let id = NodeId(derived_seed(self.rng.bits(), node, 0).max(1));
+        let mut id = NodeId(derived_seed(self.rng.bits(), node, 0).max(1));
+        if self.options.config.identity == IdentityKind::Signed {
+            let pair = Pair::new(id.0);
+            id = pair.id();
+            self.hosts[node].pair = Some(pair);
+        }
         self.hosts[node].id = id;
         self.by_id.entry(id).or_default().push(node);
     }

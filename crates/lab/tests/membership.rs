@@ -307,6 +307,25 @@ fn clocks_that_are_wrong_by_seconds_disturb_nobody() {
 }
 
 #[test]
+fn a_clock_that_steps_far_ahead_and_back_while_it_runs_makes_nobody_suspect_anybody() {
+    for seed in seeds::chosen(&[1, 2]) {
+        let mut net = joined(seed, 10);
+        // A minute and a half is more than others believe; two days is longer than anything is kept for.
+        for ahead in [secs(90), secs(2 * 86_400), secs(0), secs(3_600), secs(10)] {
+            net.set_clock_ahead(3, ahead);
+            net.run_for(secs(30)).unwrap();
+            assert_eq!((failures(&net).len(), net.measured().false_deaths()), (0, 0), "at {ahead:?} ahead");
+        }
+        net.set_clock_ahead(3, secs(0));
+        net.run_until(Network::everyone_agrees, secs(60)).unwrap();
+        assert!(net.everyone_knows_everyone());
+        let id = net.id(5);
+        net.crash(5);
+        net.run_until(|net| net.everyone_thinks(id, State::Dead), secs(15)).unwrap();
+    }
+}
+
+#[test]
 fn a_node_whose_boot_cannot_be_stored_does_not_speak() {
     for seed in seeds::chosen(&[1]) {
         let mut net = joined(seed, 4);

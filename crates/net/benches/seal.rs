@@ -82,6 +82,7 @@ fn node(sealing: &Sealing) -> Node {
         stored: Stored::default(),
         durable: false,
         overhead: Overhead::default(),
+        signing: None,
     };
     let mut node = Node::new(identity, Config::default(), 1, now());
     while node.poll_output().is_some() {}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rumormill_core::io::Token;
 use rumormill_core::wire::{Header, VERSION};
-use rumormill_core::{Config, Identity, Node, NodeId, Now, Overhead, Record, Stored, Tags, Wall};
+use rumormill_core::{Config, Identity, Node, NodeId, Now, Overhead, Record, Signatures, Stored, Tags, Wall};
 use tokio::sync::watch;
 
 use crate::clock;
@@ -18,6 +18,11 @@ use crate::key;
 use crate::keyring::Keyring;
 use crate::keyring::derived::Ring;
 use crate::seal::{HEADROOM, Sealer};
+
+/// A new key pair of a node, and what it signs with.
+pub fn signatures() -> Arc<dyn Signatures> {
+    Arc::new(key::NodeKey::generate().expect("the system has random numbers").signatures())
+}
 
 /// A data directory to whose store whoever calls commits.
 #[derive(Debug)]
@@ -219,6 +224,7 @@ fn cluster_hash(secret: [u8; 16]) -> u32 {
         stored: Stored::default(),
         durable: false,
         overhead: Overhead::default(),
+        signing: None,
     };
     Node::new(identity, Config::default(), 1, Now::default()).cluster_hash()
 }

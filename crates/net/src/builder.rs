@@ -24,6 +24,7 @@ pub struct Builder {
     pub(crate) tags: Tags,
     pub(crate) config: ConfigBuilder,
     pub(crate) keyring: Option<Keyring>,
+    pub(crate) certificate: Option<Vec<u8>>,
     pub(crate) allow_faults: bool,
     pub(crate) announcer: Announcer,
 }
@@ -41,6 +42,7 @@ impl Builder {
             tags: BTreeMap::new(),
             config: ConfigBuilder::default(),
             keyring: None,
+            certificate: None,
             allow_faults: false,
             announcer: Announcer::new(),
         }
@@ -93,6 +95,13 @@ impl Builder {
     /// port can read, forge and join.
     pub fn keyring(mut self, keyring: Keyring) -> Self {
         self.keyring = Some(keyring);
+        self
+    }
+
+    /// The authority's word that this node may be a member, where identity is signed. It is for the key in the
+    /// [data directory](Self::data_dir).
+    pub fn certificate(mut self, certificate: Vec<u8>) -> Self {
+        self.certificate = Some(certificate);
         self
     }
 

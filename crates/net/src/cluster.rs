@@ -9,16 +9,17 @@ use std::time::Duration;
 use rumormill_core::data::Shelf;
 use rumormill_core::io::{Found, KEYS_QUERY};
 use rumormill_core::story::Story;
-use rumormill_core::{Command, Member, Node, NodeId, Refusal, Reply, Sequence, Tags};
+use rumormill_core::{Command, ConfigBuilder, Member, Node, NodeId, Refusal, Reply, Sequence, Tags};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use crate::address::Address;
 use crate::builder::Builder;
 use crate::data::Data;
 use crate::error::{Closed, RequestError, StopReason};
 use crate::events::{Events, WeakAnnouncer};
 use crate::faults::Faults;
 use crate::gathering::{Answers, Gathering, Traces};
-use crate::join::{self, Joiner};
+use crate::join::{self, Joiner, Standing};
 use crate::keyring::holder::Holder;
 use crate::keys::Keys;
 use crate::leases::LeaseRegister;
@@ -30,6 +31,9 @@ use crate::subscription::{Subscription, subscription};
 
 /// The first and the longest wait before a message that found the store full is offered again.
 const FULL_RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// How often a node that is about to stop looks whether it has told everything.
+const HANDED_OVER_LOOK: Duration = Duration::from_millis(20);
 
 /// A handle to a running node. Clones share it; dropping the last one stops the node without a word to the cluster, as
 /// a crash would, while [`leave`](Self::leave) says goodbye first.
@@ -51,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) events: WeakAnnouncer,
     pub(crate) joiner: Joiner,
+    pub(crate) contacts: Standing,
     pub(crate) stop: watch::Receiver<Option<StopReason>>,
     pub(crate) faults: Option<Faults>,
     pub(crate) counters: Arc<SocketCounters>,
@@ -183,13 +188,29 @@ impl Cluster {
         self.inspect(move |node| node.story(member)).await
     }
 
-    /// Every member that is listed, this node included, by name. With a partial view these are the node itself, its
+    /// Has the whole cluster take a member for none, by the authority's word ([`Authority::revoke`](crate::Authority::revoke)).
+    /// Returns whom.
+    ///
+    /// # Errors
+    /// Where identity is not signed, the word is not the authority's, or the node has stopped.
+    pub async fn revoke(&self, revocation: Vec<u8>) -> Result<NodeId, RequestError> {
+        let Reply::Revoked { id } = self.command(Command::Revoke { revocation }).await? else {
+            unreachable!("a revocation ends as revoked")
+        };
+        Ok(id)
+    }
+
+    /// Every member that is listed, this node included, by name; also those whose certificates were revoked. With a partial view these are the node itself, its
     /// neighbours, and those of whom it knows only where they are.
     ///
     /// # Errors
     /// [`Closed`] if the node has stopped.
     pub async fn members(&self) -> Result<Vec<Member>, Closed> {
-        let mut members = self.inspect(|node| node.members().chain(node.passive_members()).collect::<Vec<_>>()).await?;
+        let mut members = self
+            .inspect(|node| {
+                node.members().chain(node.passive_members()).chain(node.revoked_members()).collect::<Vec<_>>()
+            })
+            .await?;
         members.sort_unstable_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         Ok(members)
     }
@@ -399,12 +420,62 @@ impl Cluster {
         self.0.joiner.join(&contacts).await
     }
 
+    /// Has these contacts take the place of those that the node was started with, or that were set before: what is new among
+    /// them is tried until one answers, unless it is a member already, and what is not among them any more is forgotten.
+    /// Contacts given to [`join`](Self::join) stay.
+    ///
+    /// # Errors
+    /// Where the node is leaving or has stopped.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn set_contacts(&self, contacts: impl IntoIterator<Item = SocketAddr>) -> Result<(), RequestError> {
+        let contacts: Vec<SocketAddr> = contacts.into_iter().collect();
+        let live = self.inspect(|node| {
+            let live = node.members().filter(|member| member.state.is_live());
+            live.flat_map(|member| member.addresses).collect::<Vec<_>>()
+        });
+        let live = live.await?;
+        let wanted = contacts.iter().filter(|contact| !live.contains(contact)).copied().map(Address::from).collect();
+        let gone = self.0.contacts.replace(&self.0.joiner, wanted, &contacts);
+        self.command(Command::DropContacts { contacts: gone }).await.map(drop)
+    }
+
+    /// Goes on with other settings, those that a running node can take over ([`RELOADED`](rumormill_core::config::RELOADED)).
+    ///
+    /// # Errors
+    /// Where a setting breaks its rule or takes a restart, or the node is leaving or has stopped; then nothing has changed.
+    pub async fn configure(&self, config: ConfigBuilder) -> Result<(), RequestError> {
+        let config = Box::new(config.build()?);
+        self.command(Command::Configure { config }).await.map(drop)
+    }
+
     /// Leaves for good: tells everybody, and stops. Returns after telling others for five rounds, at most `leave_timeout`.
     ///
     /// # Errors
     /// [`RequestError::Closed`] if the node has stopped already.
     pub async fn leave(&self) -> Result<(), RequestError> {
         self.command(Command::Leave).await.map(drop)
+    }
+
+    /// Makes ready to be stopped and started again: whom this node knows is written down, and what it has to tell goes to as many
+    /// others as rumors go at a round. Whether all of it did before `timeout` was over; whatever did not is not lost where it is
+    /// kept in a data directory, or others have it.
+    ///
+    /// # Errors
+    /// Where the node is leaving or has stopped.
+    pub async fn hand_over(&self, timeout: Duration) -> Result<bool, RequestError> {
+        self.command(Command::Remember).await?;
+        let all_told = async {
+            while self.inspect(Node::untold).await? > 0 {
+                tokio::time::sleep(HANDED_OVER_LOOK).await;
+            }
+            Ok::<_, Closed>(())
+        };
+        match tokio::time::timeout(timeout, all_told).await {
+            Ok(told) => Ok(told.map(|()| true)?),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Stops without a word to the cluster, as dropping the last handle does, and waits until sockets and data directory

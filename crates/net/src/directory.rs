@@ -67,6 +67,11 @@ pub(crate) fn open(path: &Path) -> Result<Opened, StartError> {
     Ok(Opened { directory: DataDir { store, _lock: lock }, key, stored, warning })
 }
 
+/// The key in a directory, also while a node uses it; `None` if there is none yet.
+pub(crate) fn key(path: &Path) -> Result<Option<NodeKey>, StartError> {
+    read_key(&path.join(KEY))
+}
+
 /// Whether there is no store, or no database in it: one was made before the key was.
 fn is_missing(store: &Path) -> io::Result<bool> {
     match fs::metadata(store) {

@@ -314,6 +314,10 @@ impl Driver {
     /// An identity whose boot cannot be stored must not speak: goes on under a new one that ends with the process.
     /// Whether that was possible.
     fn start_in_memory(&mut self) -> bool {
+        if self.identity.signing.is_some() {
+            // Its certificate is for the identity that it cannot use.
+            return false;
+        }
         let (Ok(key), Ok(session), Ok(seed)) = (NodeKey::generate(), key::random_bits(), key::random_bits()) else {
             return false;
         };

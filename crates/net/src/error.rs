@@ -54,6 +54,15 @@ pub enum StartError {
         /// Where the node was to be reached.
         address: SocketAddr,
     },
+    /// Identity is signed, and there is no certificate. The key that it is to be for is in the data directory.
+    #[error("certificate is missing, must be {}", self.rule())]
+    NoCertificate {
+        /// What to do, with the node's public key.
+        rule: String,
+    },
+    /// The authority has revoked this node's certificate.
+    #[error("certificate is revoked, must be {}", self.rule())]
+    Revoked,
     /// The system gives no random numbers.
     #[error("random numbers are not available, must be {}", self.rule())]
     NoRandomness,
@@ -70,6 +79,7 @@ impl StartError {
             Self::PortInUse { .. } | Self::Bind { .. } => "bind",
             Self::DataDirInUse { .. } | Self::DataDir { .. } | Self::DataDirNewer { .. } => "data_dir",
             Self::FaultsNotLoopback { .. } => "allow_faults",
+            Self::NoCertificate { .. } | Self::Revoked => "certificate",
             Self::NoRandomness | Self::NotStarted => "system",
         }
     }
@@ -83,6 +93,8 @@ impl StartError {
             Self::DataDirInUse { path } | Self::DataDir { path, .. } => path.display().to_string(),
             Self::DataDirNewer { path, found } => format!("{} of format {found}", path.display()),
             Self::FaultsNotLoopback { address } => format!("true with bind {address}"),
+            Self::NoCertificate { .. } => "missing".to_owned(),
+            Self::Revoked => "revoked".to_owned(),
             Self::NoRandomness => "no random numbers".to_owned(),
             Self::NotStarted => "stopped early".to_owned(),
         }
@@ -98,6 +110,10 @@ impl StartError {
             Self::DataDir { .. } => "a directory that this process can read and write",
             Self::DataDirNewer { .. } => "of format 2 or older: this version reads no newer one",
             Self::FaultsNotLoopback { .. } => "bound to a loopback address: faults are for experiments",
+            Self::NoCertificate { rule } => rule,
+            Self::Revoked => {
+                "one that counts: the authority has revoked it, so this node needs an empty data directory and a certificate for the key that it makes there"
+            }
             Self::NoRandomness => "a system with random numbers",
             Self::NotStarted => "able to store a boot or to make a new identity",
         }
@@ -173,6 +189,14 @@ pub enum StopReason {
     /// The boot could not be stored, so that this identity must not speak.
     #[error("the boot could not be stored")]
     BootNotStored,
+    /// The authority has revoked its certificate.
+    #[error(
+        "the authority has revoked this node's certificate; to come back it needs an empty data directory, and a certificate for the key that it makes there"
+    )]
+    Revoked,
+    /// Its certificate has run out.
+    #[error("this node's certificate has run out; have its key admitted again, and start with the new certificate")]
+    CertificateExpired,
     /// Its task ended early: an invariant was broken, or the runtime was shut down.
     #[error("its task ended early")]
     Aborted,
@@ -185,6 +209,8 @@ impl From<rumormill_core::io::StopReason> for StopReason {
             Core::Left => Self::Left,
             Core::SharedIdentity => Self::SharedIdentity,
             Core::BootNotStored => Self::BootNotStored,
+            Core::Revoked => Self::Revoked,
+            Core::CertificateExpired => Self::CertificateExpired,
         }
     }
 }

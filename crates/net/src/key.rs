@@ -4,6 +4,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use rumormill_core::NodeId;
 
+use crate::authority::Ed25519;
 use crate::error::StartError;
 
 /// An Ed25519 key in PKCS#8, as it is stored.
@@ -29,13 +30,18 @@ impl NodeKey {
         &self.pkcs8
     }
 
+    /// What signs with it.
+    pub(crate) fn signatures(&self) -> Ed25519 {
+        Ed25519::new(Ed25519KeyPair::from_pkcs8(&self.pkcs8).expect("it was read before"))
+    }
+
     pub(crate) const fn id(&self) -> NodeId {
         self.id
     }
 }
 
 /// The first 64 bits of the hash of the public key.
-fn id_of(public_key: &[u8]) -> NodeId {
+pub(crate) fn id_of(public_key: &[u8]) -> NodeId {
     let digest = ring::digest::digest(&ring::digest::SHA256, public_key);
     let (first, _) = digest.as_ref().split_first_chunk().expect("SHA-256 has 32 bytes");
     NodeId(u64::from_be_bytes(*first))

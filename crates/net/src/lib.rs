@@ -20,6 +20,7 @@
 //! nothing: whatever an operator should know is an [`Event`].
 
 mod address;
+pub mod authority;
 #[doc(hidden)]
 pub mod bench;
 mod builder;
@@ -51,6 +52,7 @@ mod store;
 mod streams;
 mod subscription;
 
+pub use authority::Authority;
 pub use builder::Builder;
 pub use cluster::{Cluster, RoundTrip, SocketCounts};
 pub use data::Data;

@@ -1,8 +1,8 @@
 //! Files that hold a secret: what others can read is none.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -55,6 +55,18 @@ impl PrivateFileError {
 /// The mode that an owner should give such a file.
 const fn mend(owner: u32) -> &'static str {
     if owner == 0 { "0640" } else { "0600" }
+}
+
+/// Writes a new file that only its owner can read, and never over another.
+pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
+    let failed = |source| PrivateFileError::Io { path: path.to_owned(), source };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    written.map_err(|source| {
+        // Half a file serves nobody.
+        fs::remove_file(path).ok();
+        failed(source)
+    })
 }
 
 /// Reads a file that only its owner can read, or the group of one that is root's. What is no text is read as empty.

@@ -7,23 +7,27 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rumormill_core::config::IdentityKind;
 use rumormill_core::io::KEYS_QUERY;
-use rumormill_core::{Config, ConfigError, Identity, Node, NodeId, Overhead, Stored};
+use rumormill_core::{
+    Certificate, Config, ConfigError, Identity, Node, NodeId, Overhead, Signatures as _, Signing, Stored,
+};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::address::{self, Address};
+use crate::authority;
 use crate::builder::Builder;
 use crate::clock::{self, Clock};
 use crate::cluster::{Cluster, Shared, SocketCounters};
 use crate::desk::Desk;
 use crate::directory;
 use crate::driver::{Driver, Started};
-use crate::error::StartError;
+use crate::error::{StartError, StopReason};
 use crate::events::{Announcer, EventKind, Warning};
 use crate::faults::Faults;
-use crate::join::{self, Joiner};
+use crate::join::{self, Joiner, Standing};
 use crate::keeper::Keeper;
 use crate::key::{self, NodeKey};
 use crate::keyring::Keyring;
@@ -40,8 +44,20 @@ use crate::streams::Streams;
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
-    let Builder { name, cluster, bind, advertise, join, data_dir, tags, mut config, keyring, allow_faults, announcer } =
-        builder;
+    let Builder {
+        name,
+        cluster,
+        bind,
+        advertise,
+        join,
+        data_dir,
+        tags,
+        mut config,
+        keyring,
+        certificate,
+        allow_faults,
+        announcer,
+    } = builder;
     if let Some(cluster) = cluster {
         config.cluster = cluster;
     }
@@ -60,19 +76,20 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         stored: Stored::default(),
         durable: false,
         overhead: if keyring.is_some() { Sealer::overhead() } else { Overhead::default() },
+        signing: None,
     };
     identity.check()?;
-    let keeper = remember(&mut identity, data_dir.clone(), &announcer).await?;
+    let (keeper, key) = remember(&mut identity, data_dir.clone(), &announcer).await?;
+    if config.identity == IdentityKind::Signed {
+        identity.signing = Some(signing(&key, certificate, &config, &identity)?);
+        identity.check()?;
+    }
     let sealing = match keyring {
         Some(keyring) => Some(Arc::new(hold(keyring, data_dir.clone().filter(|_| identity.durable)).await?)),
         None => None,
     };
     let cluster = launch(Parts { identity, config, sockets, sealing, keeper, data_dir, announcer }).await?;
-    if !contacts.is_empty() {
-        let joiner = cluster.0.joiner.clone();
-        // It ends when a contact has answered, or with the node.
-        tokio::spawn(async move { joiner.join(&contacts).await });
-    }
+    cluster.0.contacts.replace(&cluster.0.joiner, contacts, &[]);
     Ok(cluster)
 }
 
@@ -148,11 +165,13 @@ async fn remember(
     identity: &mut Identity,
     data_dir: Option<PathBuf>,
     announcer: &Announcer,
-) -> Result<Keeper, StartError> {
-    let Some(path) = data_dir else {
-        identity.id = NodeKey::generate()?.id();
-        return Ok(Keeper::memory());
+) -> Result<(Keeper, NodeKey), StartError> {
+    let passing = |identity: &mut Identity| {
+        let key = NodeKey::generate()?;
+        identity.id = key.id();
+        Ok((Keeper::memory(), key))
     };
+    let Some(path) = data_dir else { return passing(identity) };
     let directory = path.clone();
     let opened = tokio::task::spawn_blocking(move || directory::open(&directory)).await;
     match opened.expect("opening a directory neither panics nor is cancelled") {
@@ -161,15 +180,56 @@ async fn remember(
             if let Some(warning) = opened.warning {
                 announcer.announce(clock::wall(), EventKind::Warning(warning));
             }
-            Keeper::disk(opened.directory).map_err(|source| StartError::DataDir { path, source })
+            let keeper = Keeper::disk(opened.directory).map_err(|source| StartError::DataDir { path, source })?;
+            Ok((keeper, opened.key))
         }
         Err(StartError::DataDir { source, .. }) if takes_no_writes(source.kind()) => {
-            identity.id = NodeKey::generate()?.id();
             announcer.announce(clock::wall(), EventKind::Warning(Warning::NotDurable { reason: source.to_string() }));
-            Ok(Keeper::memory())
+            passing(identity)
         }
         Err(error) => Err(error),
     }
+}
+
+/// What a node signs with, if its certificate is one that others will take.
+fn signing(
+    key: &NodeKey,
+    certificate: Option<Vec<u8>>,
+    config: &Config,
+    identity: &Identity,
+) -> Result<Signing, StartError> {
+    let signatures = key.signatures();
+    let public_key = authority::hex(&signatures.public_key());
+    let Some(certificate) = certificate else {
+        let rule = if identity.durable {
+            format!(
+                "given, as identity is signed: `rumor authority admit FILE {public_key}` makes one, where FILE is the authority's; then start with --certificate"
+            )
+        } else {
+            "given, as identity is signed, with a data directory that keeps the key which it is for".to_owned()
+        };
+        return Err(StartError::NoCertificate { rule });
+    };
+    let refuse = |value: &str, rule: String| Err(StartError::from(refusal(value, rule)));
+    let authority = config.authority_key().expect("checked: who signs has an authority");
+    let Some(read) = Certificate::read(&certificate, &authority, &signatures) else {
+        return refuse("of another authority", "signed by the authority in the settings".to_owned());
+    };
+    if read.key != signatures.public_key() {
+        return refuse("for another key", format!("for this node's key, {public_key}"));
+    }
+    if read.name.as_deref().is_some_and(|name| name != identity.name) {
+        let name = read.name.unwrap_or_default();
+        return refuse(&format!("for the name {name:?}"), format!("for this node's name, {:?}", identity.name));
+    }
+    if read.until.is_some_and(|until| until <= clock::wall().seconds()) {
+        return refuse("run out", format!("one that counts: have {public_key} admitted again"));
+    }
+    Ok(Signing { signatures: Arc::new(signatures), certificate })
+}
+
+fn refusal(value: &str, rule: String) -> ConfigError {
+    ConfigError { field: "certificate", value: value.to_owned(), rule }
 }
 
 /// Takes up the keys that an earlier life kept, or those that were given.
@@ -221,7 +281,10 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
         config: config.clone(),
     };
     tokio::spawn(driver.run());
-    let Ok(Started { id, is_durable, shelf }) = is_started.await else { return Err(StartError::NotStarted) };
+    let Ok(Started { id, is_durable, shelf }) = is_started.await else {
+        let is_revoked = *stopped.borrow() == Some(StopReason::Revoked);
+        return Err(if is_revoked { StartError::Revoked } else { StartError::NotStarted });
+    };
     Ok(Cluster(Arc::new(Shared {
         id,
         name,
@@ -235,6 +298,7 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
         requests,
         events,
         joiner,
+        contacts: Standing::default(),
         stop: stopped,
         faults,
         counters,
@@ -281,6 +345,7 @@ mod tests {
             stored: Stored::default(),
             durable: true,
             overhead: Overhead::default(),
+            signing: None,
         };
         let announcer = Announcer::new();
         let mut events = announcer.listen();

@@ -6,8 +6,8 @@ import { Picture } from '../picture.js';
 import { Table } from '../table.js';
 import { Happenings, stateOf } from '../words.js';
 
-const STATES = ['alive', 'suspect', 'dead', 'left'];
-const RANKS = { suspect: 0, dead: 1, left: 2, alive: 3 };
+const STATES = ['alive', 'suspect', 'dead', 'left', 'revoked'];
+const RANKS = { suspect: 0, dead: 1, revoked: 2, left: 3, alive: 4 };
 // Times move on, if nothing else does.
 const REDRAW_EVERY = 1_000;
 // A large list is put in order no more often than that, in milliseconds.
@@ -52,8 +52,15 @@ function filterChips(onChange) {
     } }, icon(`s-${word}`, { class: `shape ${word}` }), number, word);
     return [word, { chip, number }];
   }));
+  // Few clusters revoke anybody.
+  const show = (counts) => {
+    for (const [word, { chip, number }] of chips) {
+      setText(number, count(counts[word]));
+      chip.classList.toggle('hidden', word === 'revoked' && counts[word] === 0);
+    }
+  };
   const node = h('div', { class: 'filters', role: 'group', 'aria-label': 'Show only' }, [...chips.values()].map(({ chip }) => chip));
-  return { node, wanted, show: (counts) => STATES.forEach((word) => setText(chips.get(word).number, count(counts[word]))) };
+  return { node, wanted, show };
 }
 
 export function openCluster({ store, go, watch, onClose }) {

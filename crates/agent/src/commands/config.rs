@@ -47,7 +47,7 @@ fn list(layers: &Layers, output: Output) -> Result<(), Failure> {
     if output.json {
         return Ok(print::json(&settings)?);
     }
-    let header = ["SETTING", "VALUE", "DEFAULT", "UNIT", "SET BY", "SOURCE OF THE DEFAULT"];
+    let header = ["SETTING", "VALUE", "DEFAULT", "UNIT", "SET BY", "A CHANGE TAKES", "SOURCE OF THE DEFAULT"];
     for line in print::table(&header, &settings::rows(&settings)) {
         print::line(line)?;
     }

@@ -64,7 +64,7 @@ fn table(members: &[MemberDocument]) -> Vec<String> {
 /// `4 alive, 1 dead, full view`, or `5 active, 30 passive, partial view`.
 fn summary(members: &[MemberDocument]) -> String {
     let count = |state: &str| members.iter().filter(|member| member.state == state).count();
-    let others = ["suspect", "dead", "left"].map(|state| (count(state), state));
+    let others = ["suspect", "dead", "left", "revoked"].map(|state| (count(state), state));
     let words = others.iter().filter(|(count, _)| *count > 0).map(|(count, state)| format!(", {count} {state}"));
     let is_full = members.iter().all(|member| member.view == "full");
     if is_full {

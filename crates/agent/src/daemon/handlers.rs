@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::{Agent, document};
@@ -143,19 +144,42 @@ impl Occasion {
     }
 }
 
-/// Runs the command of one entry whenever its time has come, until the node has stopped.
-pub(super) async fn attend(agent: Agent, handler: Handler) {
-    let outcomes = Arc::clone(&agent.handled);
-    if handler.topic.is_empty() {
-        attend_members(&agent, &handler, &outcomes).await;
-    } else {
-        attend_topic(&agent, &handler, &outcomes).await;
+/// The entries that are attended to. Each ends when what is kept of it here is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Attended(Vec<(Handler, oneshot::Sender<()>)>);
+
+impl Attended {
+    /// Attends to these from now on. Entries that stay go on with what waits for them; one that is there no more ends once its
+    /// command has.
+    pub(super) fn change(&mut self, agent: &Agent, handlers: Vec<Handler>) {
+        let mut before = std::mem::take(&mut self.0);
+        for handler in handlers {
+            let present = before.iter().position(|(present, _)| *present == handler);
+            let attended = present.map_or_else(|| Self::begin(agent, handler), |place| before.swap_remove(place));
+            self.0.push(attended);
+        }
+    }
+
+    fn begin(agent: &Agent, handler: Handler) -> (Handler, oneshot::Sender<()>) {
+        let (stay, gone) = oneshot::channel();
+        tokio::spawn(attend(agent.clone(), handler.clone(), gone));
+        (handler, stay)
     }
 }
 
-async fn attend_members(agent: &Agent, handler: &Handler, outcomes: &Outcomes) {
+/// Runs the command of one entry whenever its time has come, until the node has stopped or the entry is gone.
+async fn attend(agent: Agent, handler: Handler, gone: oneshot::Receiver<()>) {
+    let outcomes = Arc::clone(&agent.handled);
+    if handler.topic.is_empty() {
+        attend_members(&agent, &handler, &outcomes, gone).await;
+    } else {
+        attend_topic(&agent, &handler, &outcomes, gone).await;
+    }
+}
+
+async fn attend_members(agent: &Agent, handler: &Handler, outcomes: &Outcomes, mut gone: oneshot::Receiver<()>) {
     let mut events = agent.cluster.events();
-    while let Some(event) = events.next().await {
+    while let Some(event) = unless(&mut gone, events.next()).await {
         match event {
             Ok(event) => {
                 let EventKind::Member { change, member, .. } = &event.kind else { continue };
@@ -170,13 +194,22 @@ async fn attend_members(agent: &Agent, handler: &Handler, outcomes: &Outcomes) {
     }
 }
 
-async fn attend_topic(agent: &Agent, handler: &Handler, outcomes: &Outcomes) {
+async fn attend_topic(agent: &Agent, handler: &Handler, outcomes: &Outcomes, mut gone: oneshot::Receiver<()>) {
     let Ok(mut messages) = agent.cluster.subscribe(handler.topic.clone()).await else { return };
-    while let Some(delivery) = messages.next().await {
+    while let Some(delivery) = unless(&mut gone, messages.next()).await {
         match delivery {
             Delivery::Message(message) => run(handler, Occasion::of_message(&message), outcomes).await,
             Delivery::Missed { count, .. } => outcomes.drop_some(count, &handler.command),
         }
+    }
+}
+
+/// What comes next, or nothing once the entry is gone.
+async fn unless<T>(gone: &mut oneshot::Receiver<()>, next: impl Future<Output = Option<T>>) -> Option<T> {
+    tokio::select! {
+        biased;
+        _ = gone => None,
+        next = next => next,
     }
 }
 

@@ -64,7 +64,9 @@ fn log(event: &Event) {
 fn log_change(change: MemberChange, by: &str, member: &Member) {
     let words = story::of_change(change.as_str(), by, &member.into());
     match change {
-        MemberChange::Suspected | MemberChange::Failed => tracing::warn!("{} is {words}", member.name),
+        MemberChange::Suspected | MemberChange::Failed | MemberChange::Revoked => {
+            tracing::warn!("{} is {words}", member.name);
+        }
         MemberChange::Joined
         | MemberChange::Updated
         | MemberChange::Refuted

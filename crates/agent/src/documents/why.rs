@@ -108,6 +108,7 @@ fn changed(change: MemberChange, incarnation: &str, by: &str) -> String {
         MemberChange::Failed => format!("dead, by {by}"),
         MemberChange::Left => format!("it said goodbye, heard from {by}"),
         MemberChange::Removed => format!("removed by an operator, heard from {by}"),
+        MemberChange::Revoked => format!("its certificate was revoked by the authority, heard by {by}"),
         MemberChange::Replaced => format!("its name is another's now, heard from {by}"),
     }
 }
@@ -131,6 +132,11 @@ impl From<Outlook> for WhyNext {
                 ("forgotten", Some(at), detail)
             }
             Outlook::Myself => ("myself", None, "this is the agent itself".to_owned()),
+            Outlook::Revoked => (
+                "revoked",
+                None,
+                "nothing: its certificate is revoked; it would have to be admitted with a new key".to_owned(),
+            ),
             Outlook::Gone => ("gone", None, "it is not listed any more, and would have to join again".to_owned()),
         };
         Self { what: what.to_owned(), at: at.map(Wall::as_secs_f64), detail }

@@ -2,7 +2,7 @@
 //! whoever knows it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, WWW_AUTHENTICATE};
@@ -20,13 +20,24 @@ const OPEN_TO_ALL: [&str; 2] = ["/health", "/ready"];
 /// Who may speak to this agent.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    token: Option<Token>,
+    token: RwLock<Option<Token>>,
 }
 
 impl Guard {
     /// Whoever knows that token; without one, this machine.
     pub(crate) const fn new(token: Option<Token>) -> Self {
-        Self { token }
+        Self { token: RwLock::new(token) }
+    }
+
+    /// From the next request on, whoever knows that token; without one, this machine. Whether that is a change.
+    pub(crate) fn change(&self, token: Option<Token>) -> bool {
+        let mut present = self.token.write().unwrap_or_else(PoisonError::into_inner);
+        let is_same = match (&*present, &token) {
+            (Some(present), Some(token)) => present.equals(token),
+            (present, token) => present.is_none() && token.is_none(),
+        };
+        *present = token;
+        !is_same
     }
 
     fn refusal(&self, request: &Request) -> Option<Refused> {
@@ -39,7 +50,7 @@ impl Guard {
             let sentence = format!("pages of {origin} may not speak to this agent");
             return Some(Refused::new(StatusCode::FORBIDDEN, "foreign_origin", sentence));
         }
-        if let Some(token) = &self.token {
+        if let Some(token) = &*self.token.read().unwrap_or_else(PoisonError::into_inner) {
             // Who opens a page in a browser cannot send a header with that; the page asks for the token.
             if console::is_page(request.uri().path()) {
                 return None;

@@ -26,7 +26,7 @@ pub(super) async fn health(State(app): State<AppState>) -> Result<&'static str, 
 #[utoipa::path(get, path = "/ready", responses((status = 200, body = String), (status = 503, body = String)))]
 pub(super) async fn ready(State(app): State<AppState>) -> Result<Response, Refused> {
     let counts = app.agent.cluster.inspect(rumormill::Node::member_counts).await?;
-    if app.agent.has_contacts && counts.alive + counts.suspect <= 1 {
+    if app.agent.has_contacts() && counts.alive + counts.suspect <= 1 {
         return Ok((StatusCode::SERVICE_UNAVAILABLE, Extension(OneWord), "joining").into_response());
     }
     Ok("ready".into_response())

@@ -1,7 +1,7 @@
 //! The doors of HTTP: who knocks is let in, up to a cap, with or without TLS, and is sent away when it keeps still.
 
+use std::fmt;
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 
@@ -38,13 +39,27 @@ const BREATH: Duration = Duration::from_millis(100);
 /// A place where HTTP is served.
 pub(crate) struct Listener {
     tcp: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<watch::Receiver<Tls>>,
+}
+
+/// What TLS takes.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    config: Arc<rustls::ServerConfig>,
+    certificates: Vec<u8>,
+    key: Arc<Zeroizing<String>>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls")
+    }
 }
 
 impl Listener {
     /// Listens there, with TLS if it has what that takes.
-    pub(crate) fn new(tcp: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
-        Self { tcp, tls: tls.map(TlsAcceptor::from) }
+    pub(crate) const fn new(tcp: TcpListener, tls: Option<watch::Receiver<Tls>>) -> Self {
+        Self { tcp, tls }
     }
 
     /// Serves until `ending` turns true, and then what was begun.
@@ -67,7 +82,8 @@ impl Listener {
                 continue;
             };
             watch_silence(&stream);
-            let (tls, router, watcher) = (self.tls.clone(), router.clone(), graceful.watcher());
+            let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.borrow().config)));
+            let (router, watcher) = (router.clone(), graceful.watcher());
             tokio::spawn(async move {
                 match tls {
                     None => converse(stream, router, watcher).await,
@@ -113,24 +129,32 @@ fn watch_silence(stream: &TcpStream) {
     }
 }
 
-/// What TLS takes: a chain of certificates and the private key of the first, as PEM files.
-pub(crate) fn tls(certificates: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>, Failure> {
-    let refused = |field: &str, path: &Path, rule: &str, reason: &str| {
-        Failure::value(field, path.display(), format!("{rule} ({reason})"))
-    };
-    let chain = fs::read(certificates)
-        .and_then(|text| CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(io::Error::other))
-        .map_err(|error| refused("http_cert_file", certificates, "certificates as PEM", &error.to_string()))?;
-    let secret =
-        private_file::read(key).map_err(|error| Failure::value("http_key_file", key.display(), error.rule()))?;
-    let secret = PrivateKeyDer::from_pem_slice(secret.as_bytes())
-        .map_err(|error| refused("http_key_file", key, "a private key as PEM", &error.to_string()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|config| config.with_no_client_auth().with_single_cert(chain, secret))
-        .map_err(|error| {
-            refused("http_cert_file", certificates, "certificates that fit http_key_file", &error.to_string())
-        })?;
-    Ok(Arc::new(config))
+impl Tls {
+    /// Reads a chain of certificates and the private key of the first, as PEM files.
+    pub(crate) fn read(certificates: &Path, key: &Path) -> Result<Self, Failure> {
+        let refused = |field: &str, path: &Path, rule: &str, reason: &str| {
+            Failure::value(field, path.display(), format!("{rule} ({reason})"))
+        };
+        let bad_chain = |reason: &str| refused("http_cert_file", certificates, "certificates as PEM", reason);
+        let text = fs::read(certificates).map_err(|error| bad_chain(&error.to_string()))?;
+        let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(|error| bad_chain(&error.to_string()))?;
+        let secret =
+            private_file::read(key).map_err(|error| Failure::value("http_key_file", key.display(), error.rule()))?;
+        let private = PrivateKeyDer::from_pem_slice(secret.as_bytes())
+            .map_err(|error| refused("http_key_file", key, "a private key as PEM", &error.to_string()))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|config| config.with_no_client_auth().with_single_cert(chain, private))
+            .map_err(|error| {
+                refused("http_cert_file", certificates, "certificates that fit http_key_file", &error.to_string())
+            })?;
+        Ok(Self { config: Arc::new(config), certificates: text, key: Arc::new(secret) })
+    }
+
+    /// Whether it was read from files that said the same.
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        self.certificates == other.certificates && self.key == other.key
+    }
 }

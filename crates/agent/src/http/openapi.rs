@@ -5,8 +5,8 @@ use utoipa::openapi::RefOr;
 use utoipa::{OpenApi, openapi};
 
 use super::{
-    agreement, data, dev, events, faults, gauges, import, info, keys, leases, listing, logs, members, metrics, queries,
-    registers, rtt, topics, watch, why,
+    agreement, authority, data, dev, events, faults, gauges, import, info, keys, leases, listing, logs, members,
+    metrics, queries, registers, reload, rtt, topics, watch, why,
 };
 
 #[derive(OpenApi)]
@@ -22,6 +22,7 @@ use super::{
         members::remove,
         members::join,
         members::leave,
+        reload::reload,
         members::tags,
         members::change_tags,
         events::watch,
@@ -59,6 +60,7 @@ use super::{
         gauges::put,
         gauges::delete,
         gauges::aggregate,
+        authority::revoke,
         keys::list,
         keys::add,
         keys::switch,

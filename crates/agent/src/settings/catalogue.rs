@@ -8,6 +8,7 @@ use serde::Serialize;
 use toml::Value;
 
 use super::layers::{Layers, of_preset};
+use super::reload::is_reloaded;
 use super::{Preset, Settings};
 use crate::failure::Failure;
 
@@ -37,7 +38,24 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
         source: "what it binds where empty",
         meaning: "Where others reach this node.",
     },
-    Setting { key: "join", unit: "addresses", source: "none", meaning: "Nodes to join through." },
+    Setting {
+        key: "join",
+        unit: "addresses, host names, srv:NAME, file:PATH",
+        source: "none",
+        meaning: "Nodes to join through: addresses, every address of a host, what the DNS says of a service, or what a file has, a line each.",
+    },
+    Setting {
+        key: "discovery_interval",
+        unit: "duration",
+        source: "guess: contacts are for joining and for the hour when all is lost",
+        meaning: "How often names and services of join are looked up again, give or take a tenth.",
+    },
+    Setting {
+        key: "dns_server",
+        unit: "address",
+        source: "as the system does where empty",
+        meaning: "Whom to ask for names and services of join.",
+    },
     Setting {
         key: "agreement_voters",
         unit: "names or ids",
@@ -86,6 +104,12 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
         source: "nothing is sealed where empty",
         meaning: "The cluster's key, as `rumor keygen` writes it.",
     },
+    Setting {
+        key: "certificate",
+        unit: "path",
+        source: "needed where identity is signed",
+        meaning: "The authority's word that this node may be a member, as `rumor authority admit` makes it.",
+    },
     Setting { key: "log", unit: "text or json", source: "convention", meaning: "How the log is written to stderr." },
     Setting {
         key: "log_level",
@@ -127,6 +151,8 @@ pub(crate) struct Described {
     /// Where the default comes from.
     pub(crate) source: &'static str,
     pub(crate) meaning: &'static str,
+    /// Whether a running agent takes over a change when it is told to read its settings again; else it takes a restart.
+    pub(crate) reloaded: bool,
 }
 
 impl Described {
@@ -154,6 +180,7 @@ pub(crate) fn catalogue(layers: &Layers) -> Result<Vec<Described>, Failure> {
                 set_by: layers.origin(key).to_string(),
                 source,
                 meaning: meaning.trim(),
+                reloaded: is_reloaded(key),
             })
         })
         .collect())
@@ -178,7 +205,13 @@ pub(crate) fn default_file(preset: Preset) -> String {
 }
 
 fn comment(setting: &Setting) -> String {
-    format!("# {}\n# Unit: {}. Default from: {}.\n", setting.meaning.trim(), setting.unit, setting.source)
+    let Setting { key, meaning, unit, source } = setting;
+    let takes = takes(is_reloaded(key));
+    format!("# {}\n# Unit: {unit}. Default from: {source}. A change takes a {takes}.\n", meaning.trim())
+}
+
+const fn takes(reloaded: bool) -> &'static str {
+    if reloaded { "reload" } else { "restart" }
 }
 
 /// The catalogue's lines for people.
@@ -186,8 +219,9 @@ pub(crate) fn rows(settings: &[Described]) -> Vec<Vec<String>> {
     settings
         .iter()
         .map(|setting| {
-            let Described { key, value, default, unit, set_by, source, .. } = setting;
-            let words = [*key, &Described::text(value), &Described::text(default), unit, set_by, source];
+            let Described { key, value, default, unit, set_by, source, reloaded, .. } = setting;
+            let (value, default) = (Described::text(value), Described::text(default));
+            let words = [*key, &value, &default, unit, set_by, takes(*reloaded), source];
             words.map(ToOwned::to_owned).into()
         })
         .collect()

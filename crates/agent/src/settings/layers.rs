@@ -53,6 +53,11 @@ impl Layers {
         }))
     }
 
+    /// What an agent with these flags goes by.
+    pub(crate) fn of_agent(flags: &cli::Agent) -> Result<Self, Failure> {
+        Self::of_machine(flags.config.as_deref())?.with_flags(flags)
+    }
+
     /// What a config file says.
     pub(crate) fn of_file(file: &Path) -> Result<Self, Failure> {
         let shown = file.display().to_string();
@@ -89,6 +94,7 @@ impl Layers {
             ("http", &flags.http),
             ("data_dir", &flags.data_dir),
             ("key_file", &flags.key_file),
+            ("certificate", &flags.certificate),
             ("preset", &flags.preset),
             ("mode", &flags.mode),
             ("fanout", &flags.fanout),

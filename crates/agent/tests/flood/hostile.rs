@@ -208,6 +208,7 @@ fn node(number: u64, secret: [u8; 16], now: Now) -> Node {
         stored: Stored::default(),
         durable: false,
         overhead: Overhead::default(),
+        signing: None,
     };
     let mut node = Node::new(identity, Config::default(), number, now);
     while node.poll_output().is_some() {}

@@ -109,6 +109,18 @@ impl Lines {
         }
     }
 
+    /// All lines until the process closes its stdout.
+    pub(crate) fn rest(&self) -> Vec<Value> {
+        let (deadline, mut rest) = (Instant::now() + DEADLINE, Vec::new());
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => rest.push(line),
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return rest,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("the process goes on"),
+            }
+        }
+    }
+
     /// As `kill -9` does.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -214,6 +226,14 @@ impl Agent {
             missing.retain(|id| line["event"] != event || line["member"]["id"] != *id);
             missing.is_empty()
         })
+    }
+
+    /// Asks again and again until something is so.
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !is_so(self) {
+            assert!(Instant::now() < deadline, "never at {}: {what}", self.name);
+        }
     }
 
     /// Sends a raw HTTP request and reads the whole answer: status line, headers, body.

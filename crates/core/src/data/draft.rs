@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::entry::{self, Summary, Value, head_kind};
 use super::index::Index;
 use super::write::{Condition, Edit, Write};
-use super::{Data, Shelf, UPDATE_OVERHEAD};
+use super::{Data, Shelf, UPDATE_OVERHEAD, is_reserved};
 use crate::config::Config;
 use crate::datum::{Datum, ELEMENT_BYTES_MAX, KEY_BYTES_MAX, Kind, Part, Statement, Subject, Sums, Version};
 use crate::identity::NodeId;
@@ -107,6 +107,13 @@ impl Draft {
     fn write_one(&mut self, data: &mut Data, write: &Write) -> Result<(), Refusal> {
         let Write { key, edit, condition } = write;
         within("key", key.len(), 1, KEY_BYTES_MAX)?;
+        if is_reserved(key.as_bytes()) {
+            return Err(invalid(
+                "key",
+                format!("{key:?}"),
+                "a key of an application: the cluster keeps revocations there",
+            ));
+        }
         self.check(key, *condition)?;
         match edit {
             Edit::Put { value, ttl } => {

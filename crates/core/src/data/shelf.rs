@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::entry::{self, Entry, compose};
 use super::index::Index;
+use super::is_reserved;
 use crate::datum::Subject;
 use crate::time::Wall;
 
@@ -39,6 +40,9 @@ impl Eq for Shelf {}
 impl Shelf {
     /// What a key holds at the time `now`, which hides what ran out.
     pub fn get(&self, key: &str, now: Wall) -> Option<Entry> {
+        if is_reserved(key.as_bytes()) {
+            return None;
+        }
         entry::of_key(&self.read(), key.as_bytes(), now.seconds())
     }
 
@@ -57,7 +61,7 @@ impl Shelf {
             }
             let of_key = std::iter::from_fn(|| updates.next_if(|update| update.subject().key == key));
             let of_key = of_key.inspect(|_| seen += 1);
-            if after.is_some_and(|after| key <= after.as_bytes()) {
+            if after.is_some_and(|after| key <= after.as_bytes()) || is_reserved(key) {
                 of_key.for_each(drop);
             } else if let Some(entry) = compose(of_key, now.seconds()) {
                 bytes += entry.key.len() + entry.value.size();

@@ -546,6 +546,7 @@ mod tests {
             stored: Stored::default(),
             durable: false,
             overhead: crate::identity::Overhead::default(),
+            signing: None,
         };
         let mut node = Node::new(identity, Config::default(), 1, now(0));
         let mut give = |at, input| {

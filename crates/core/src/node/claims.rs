@@ -72,8 +72,9 @@ impl Node {
             self.agreeing.ballots.raise(incarnation.boot());
         }
         let body = update::claim_body(&self.identity, self.first_boot);
-        let bytes = update::claim_bytes(self.identity.id, incarnation, State::Alive, Seconds::NEVER, &body);
-        self.merge_own(&bytes);
+        let plain = update::claim_bytes(self.identity.id, incarnation, State::Alive, Seconds::NEVER, &body);
+        let signed = self.verifier.as_ref().map(|verifier| verifier.signer.claim(plain.clone()));
+        self.merge_own(&signed.unwrap_or(plain));
     }
 
     /// Replaces the tags and tells everybody.
@@ -86,8 +87,10 @@ impl Node {
     pub(super) fn claim_left(&mut self) {
         let forget = self.certificate_forget();
         let Some(claim) = self.members.claim(self.identity.id).cloned() else { return };
-        let bytes = claim.parts().with_state(State::Left, forget);
-        self.merge_own(&bytes);
+        let parts = claim.parts();
+        let plain = parts.in_state(State::Left, forget);
+        let signed = self.verifier.as_ref().map(|verifier| verifier.signer.goodbye(plain.clone(), parts.trailer()));
+        self.merge_own(&signed.unwrap_or(plain));
     }
 
     fn merge_own(&mut self, bytes: &[u8]) {
@@ -180,7 +183,7 @@ impl Node {
                     self.maybe_confirm(id);
                 }
             }
-            State::Dead | State::Left | State::Removed => {
+            State::Dead | State::Left | State::Removed | State::Revoked => {
                 self.detector.acquit(id, &mut self.fx);
                 self.forget_place_of(id);
                 if state != State::Removed {
@@ -211,16 +214,17 @@ impl Node {
         let after = merged.after.1;
         let change = match (merged.before.map(|before| before.1), after) {
             (None, State::Alive | State::Suspect) if merged.id == self.identity.id => None,
-            (None | Some(State::Dead | State::Left | State::Removed), State::Alive | State::Suspect) => {
-                Some(MemberChange::Joined)
-            }
+            (
+                None | Some(State::Dead | State::Left | State::Removed | State::Revoked),
+                State::Alive | State::Suspect,
+            ) => Some(MemberChange::Joined),
             (Some(State::Alive), State::Alive) => Some(MemberChange::Updated),
             (Some(State::Alive), State::Suspect) => Some(MemberChange::Suspected),
             (Some(State::Suspect), State::Alive) => Some(MemberChange::Refuted),
             (Some(State::Alive | State::Suspect), State::Dead) => Some(MemberChange::Failed),
             (Some(State::Alive | State::Suspect | State::Dead), State::Left) => Some(MemberChange::Left),
             (Some(before), State::Removed) if before != State::Removed => Some(MemberChange::Removed),
-            (None | Some(_), State::Suspect | State::Dead | State::Left | State::Removed) => None,
+            (None | Some(_), State::Suspect | State::Dead | State::Left | State::Removed | State::Revoked) => None,
         };
         let accuser = self.detector.first_accuser(merged.id).filter(|_| after == State::Suspect);
         if let (Some(change), Some(member)) = (change, self.members.any_member(merged.id)) {
@@ -393,7 +397,7 @@ impl Node {
         match state {
             State::Alive => self.spread_suspicion(member, accuser),
             State::Suspect => {}
-            State::Dead | State::Left | State::Removed => return,
+            State::Dead | State::Left | State::Removed | State::Revoked => return,
         }
         let peers = self.members.live();
         match self.detector.accuse(member, incarnation, Some(accuser), peers, &self.config, &mut self.fx) {

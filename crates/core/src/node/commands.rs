@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::{Node, Phase};
 use crate::agreement::Wish;
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
 use crate::effects::Timer;
 use crate::frame::Space;
-use crate::identity::{NodeId, Sequence, check_tags};
+use crate::identity::{NodeId, Sequence, Tags, check_tags, tags_bytes, tags_rule};
 use crate::io::{Command, Event, Refusal, Reply, State, StopReason, Ticket, TraceStep};
 use crate::update::{self, MessageBody, Update, UpdateRef};
 
@@ -35,9 +35,13 @@ impl Node {
         }
         let result = match command {
             Command::Join { contacts } => return self.try_contacts(ticket, contacts),
+            Command::DropContacts { contacts } => Ok(self.drop_contacts(contacts)),
+            Command::Remember => Ok(self.remember_now()),
+            Command::Configure { config } => self.configure(*config),
             Command::Leave => return self.leave(ticket),
             Command::Remove { member, force } => self.strike(member, force),
-            Command::SetTags { tags } => check_tags(&tags).map_err(Refusal::from).map(|()| {
+            Command::Revoke { revocation } => self.revoke(&revocation),
+            Command::SetTags { tags } => self.check_own_tags(&tags).map_err(Refusal::from).map(|()| {
                 self.change_tags(tags);
                 Reply::Accepted
             }),
@@ -94,9 +98,16 @@ impl Node {
                     self.contacts.add(contact, Some(ticket));
                 }
             }
+            Command::DropContacts { contacts } => {
+                let reply = self.drop_contacts(contacts);
+                self.done(ticket, Ok(reply));
+            }
             Command::Leave
+            | Command::Remember
+            | Command::Configure { .. }
             | Command::Remove { .. }
             | Command::SetTags { .. }
+            | Command::Revoke { .. }
             | Command::Publish { .. }
             | Command::Query { .. }
             | Command::Answer { .. }
@@ -128,6 +139,15 @@ impl Node {
         self.fx.event(Event::Done { ticket, result });
     }
 
+    fn check_own_tags(&self, tags: &Tags) -> Result<(), ConfigError> {
+        check_tags(tags)?;
+        let (bytes, most) = (tags_bytes(tags), self.identity.tags_bytes_max);
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(ConfigError { field: "tags", value: format!("{bytes} bytes"), rule: tags_rule(most) })
+    }
+
     fn try_contacts(&mut self, ticket: Ticket, contacts: Vec<SocketAddr>) {
         if contacts.is_empty() {
             return self.done(ticket, Err(invalid("contacts", "none".to_owned(), "at least one address")));
@@ -136,6 +156,33 @@ impl Node {
             self.contacts.add(contact, Some(ticket));
             self.try_contact(contact);
         }
+    }
+
+    fn drop_contacts(&mut self, contacts: Vec<SocketAddr>) -> Reply {
+        for contact in contacts {
+            self.forget_contact(contact, "a contact that was not taken away since");
+        }
+        Reply::Accepted
+    }
+
+    fn remember_now(&mut self) -> Reply {
+        self.remember();
+        Reply::Accepted
+    }
+
+    /// Takes over settings of which nothing was built.
+    fn configure(&mut self, config: Config) -> Result<Reply, Refusal> {
+        if let Some((field, value)) = config.difference(&self.config.reloaded(&config)) {
+            return Err(invalid(field, value, "as it was when the node started: a change takes a restart"));
+        }
+        if config.bandwidth_max != self.config.bandwidth_max {
+            self.budget.change(config.bandwidth_max, self.fx.now.instant);
+        }
+        self.rumors.set_fanout(config.fanout);
+        self.config = Arc::new(config);
+        // In another mode there may be something to ask.
+        self.hurry();
+        Ok(Reply::Accepted)
     }
 
     fn publish(&mut self, topic: &str, payload: &[u8]) -> Result<Sequence, Refusal> {

@@ -90,8 +90,11 @@ impl Node {
         };
         let (have, theirs) = (answering.symbols.len(), answering.count);
         let replica = self.replica(space);
-        let comparison = replica.compare(&answering.symbols, answering.as_of);
+        let mut comparison = replica.compare(&answering.symbols, answering.as_of);
         let (_, ours) = replica.counted();
+        if let Comparison::Found { theirs, .. } = &mut comparison {
+            theirs.retain(|id| !self.has_rejected(*id));
+        }
         match comparison {
             // Few symbols may cancel by chance; the counts tell.
             Comparison::Found { ours: mine, theirs: lacking } if mine.len() + lacking.len() > 0 || ours == theirs => {

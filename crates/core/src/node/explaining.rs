@@ -13,6 +13,7 @@ impl Node {
     /// Why this node holds a member for what it does. Also of one that is not listed any more, as long as its story is kept.
     pub fn story(&self, id: NodeId) -> Option<Story> {
         let member = self.members.member(id);
+        let member = member.or_else(|| self.revoked_members().find(|member| member.id == id));
         let told = self.stories.name(id).map(str::to_owned);
         let name = member.as_ref().map(|member| member.name.clone()).or(told)?;
         Some(Story {
@@ -34,13 +35,16 @@ impl Node {
         if id == self.identity.id {
             return Outlook::Myself;
         }
+        if self.is_revoked(id) {
+            return Outlook::Revoked;
+        }
         let Some((_, state, forget)) = self.members.version(id) else { return Outlook::Gone };
         let deadline = [Timer::Verdict(id), Timer::Suspicion(id), Timer::Doubt(id)];
         let deadline = deadline.into_iter().find_map(|timer| self.fx.timers.due(timer));
         match (state, deadline) {
             (State::Alive | State::Suspect, Some(due)) => Outlook::Dead { at: self.wall_at(due) },
             (State::Alive | State::Suspect, None) => Outlook::Probed,
-            (State::Dead | State::Left | State::Removed, _) => {
+            (State::Dead | State::Left | State::Removed | State::Revoked, _) => {
                 Outlook::Forgotten { at: Wall::from_micros(u64::from(forget.0) * 1_000_000) }
             }
         }
@@ -85,7 +89,11 @@ impl Node {
             MemberChange::Joined => merged.before.is_some(),
             MemberChange::Updated => merged.before.is_some_and(|before| before.0.boot() < incarnation.boot()),
             MemberChange::Suspected => return self.note(id, by, Happening::Suspected),
-            MemberChange::Refuted | MemberChange::Failed | MemberChange::Left | MemberChange::Removed => true,
+            MemberChange::Refuted
+            | MemberChange::Failed
+            | MemberChange::Left
+            | MemberChange::Removed
+            | MemberChange::Revoked => true,
             MemberChange::Replaced => false,
         };
         if is_story && id != self.identity.id {

@@ -79,8 +79,11 @@ impl Node {
             self.fx.counters.dropped.malformed += 1;
             return true;
         };
-        if update.forget <= self.fx.now.wall.seconds() || self.comes_too_early(&update, from) {
+        if update.leaves() <= self.fx.now.wall.seconds() || self.comes_too_early(&update, from) {
             self.fx.counters.dropped.refused += 1;
+            return true;
+        }
+        if self.distrusts(&update, from) {
             return true;
         }
         let known = match update.head {
@@ -194,7 +197,7 @@ impl Node {
                 let replica = self.replica(space);
                 replica.get(id).is_some() || replica.is_refused(id)
             };
-            let held = [Space::Messages, Space::Data, Space::Agreement].into_iter().any(knows);
+            let held = [Space::Messages, Space::Data, Space::Agreement].into_iter().any(knows) || self.has_rejected(id);
             if held || self.wants.len() >= WANTS_MAX && !self.wants.contains_key(&id) {
                 continue;
             }

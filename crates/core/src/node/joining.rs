@@ -8,7 +8,7 @@ use super::letters::Letter;
 use super::{Node, Phase};
 use crate::effects::Timer;
 use crate::identity::NodeId;
-use crate::io::{ContactError, Event, Output, Reply, StreamId};
+use crate::io::{ContactError, Event, Output, Reply, StreamId, Warning};
 use crate::streams::{self, Greeting, Purpose, Received};
 use crate::time::Instant;
 use crate::update::Update;
@@ -88,6 +88,7 @@ impl Node {
             return;
         };
         let mut letter = Letter::on_stream(stream, peer, to);
+        self.note_source(to, true);
         self.on_frames(packet, &mut letter);
         self.prove_over_stream(peer, to);
         self.post_reply(letter);
@@ -110,6 +111,9 @@ impl Node {
             self.streams.send(stream, reply, &mut self.fx, &mut self.budget);
         }
         if let Err(error) = self.accepts(greeting, to) {
+            if error == ContactError::Revoked && purpose == Purpose::Accepted {
+                self.show_revocation(stream, peer, to);
+            }
             self.streams.close_after(stream, &mut self.fx);
             if purpose == Purpose::Join {
                 self.on_contact_failed(to, error);
@@ -126,6 +130,9 @@ impl Node {
     /// Whether a greeting is one of this cluster, in a version and with settings that fit.
     fn accepts(&mut self, greeting: &Greeting, from: SocketAddr) -> Result<(), ContactError> {
         let Greeting { header, version, settings } = *greeting;
+        if self.is_revoked(header.sender) {
+            return Err(ContactError::Revoked);
+        }
         if !self.admits(from, &header, version) {
             return Err(if header.cluster != self.cluster {
                 ContactError::ForeignCluster
@@ -137,6 +144,10 @@ impl Node {
         }
         if settings != self.settings {
             self.fx.counters.dropped.refused += 1;
+            if self.verifier.is_some() {
+                let (peer, reason) = (header.sender, ContactError::Settings);
+                self.warn("not admitted", Warning::NotAdmitted { from, peer, reason });
+            }
             return Err(ContactError::Settings);
         }
         Ok(())
@@ -195,13 +206,9 @@ impl Node {
         }
     }
 
-    fn on_contact_failed(&mut self, contact: SocketAddr, reason: ContactError) {
+    pub(super) fn on_contact_failed(&mut self, contact: SocketAddr, reason: ContactError) {
         if reason == ContactError::Myself {
-            for ticket in self.contacts.drop_self(contact) {
-                let refusal = invalid("contacts", contact.to_string(), "another node; this is the node itself");
-                self.done(ticket, Err(refusal));
-            }
-            return;
+            return self.forget_contact(contact, "another node; this is the node itself");
         }
         let (min, max) = (self.config.join_retry_min, self.config.join_retry_max);
         if let Some(retry_after) = self.contacts.failed(contact, min, max, &mut self.fx.rng) {
@@ -210,11 +217,22 @@ impl Node {
         }
     }
 
+    /// A contact is tried no more; `rule` is what whoever waits for nobody else is told.
+    pub(super) fn forget_contact(&mut self, contact: SocketAddr, rule: &str) {
+        self.fx.cancel(Timer::Contact(contact));
+        for ticket in self.contacts.forget(contact) {
+            self.done(ticket, Err(invalid("contacts", contact.to_string(), rule)));
+        }
+    }
+
     /// Somebody wants to know who is there.
     pub(super) fn on_join(&mut self, letter: &mut Letter) {
         if !letter.is_stream() {
             self.fx.counters.dropped.unexpected += 1;
             return;
+        }
+        if !self.admits_joiner(letter.peer) {
+            return self.turn_away(letter);
         }
         if self.is_partial() {
             return self.welcome_joiner(letter);

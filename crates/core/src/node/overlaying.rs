@@ -75,7 +75,7 @@ impl Node {
     }
 
     fn keep_passive(&mut self, peer: Peer, is_met: bool) {
-        if peer.id != self.identity.id {
+        if peer.id != self.identity.id && !self.is_revoked(peer.id) {
             let most = self.config.passive_view;
             self.neighbourhood.overlay.keep(peer, is_met, most, &mut self.fx.rng);
         }
@@ -129,6 +129,11 @@ impl Node {
         peer.is_plausible().then_some((peer, claim))
     }
 
+    /// Whether the sender of the present datagram has introduced itself.
+    pub(super) const fn is_introduced(&self) -> bool {
+        self.neighbourhood.introduced.is_some()
+    }
+
     pub(super) fn forget_introduction(&mut self) {
         self.neighbourhood.introduced = None;
     }
@@ -166,6 +171,7 @@ impl Node {
             | MemberChange::Refuted
             | MemberChange::Removed
             | MemberChange::Replaced => State::Removed,
+            MemberChange::Revoked => State::Revoked,
         };
         self.members.release(id);
         self.detector.abandon(id, &mut self.fx);
@@ -247,7 +253,8 @@ impl Node {
     }
 
     fn ask_neighbour(&mut self, peer: Peer, reason: Reason) {
-        if peer.id != self.identity.id && self.neighbourhood.overlay.ask(peer, reason) {
+        let is_barred = peer.id == self.identity.id || self.is_revoked(peer.id);
+        if !is_barred && self.neighbourhood.overlay.ask(peer, reason) {
             self.send_ask(peer, 1);
         }
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::Node;
 use super::letters::Letter;
+use crate::data::is_reserved;
 use crate::datum::{Part, Statement};
 use crate::effects::Timer;
 use crate::frame::{List, Space};
@@ -75,7 +76,8 @@ impl Node {
 
     /// Whether an update comes from a peer with whom data are to be reconciled first.
     pub(super) fn comes_too_early(&self, update: &UpdateRef<'_>, from: NodeId) -> bool {
-        matches!(update.head, Head::Data(_)) && self.withholds_data(from)
+        // A revocation is never too early: nobody deletes one.
+        matches!(update.head, Head::Data(datum) if !is_reserved(datum.subject.key)) && self.withholds_data(from)
     }
 
     /// A member came or went.
@@ -258,7 +260,10 @@ impl Node {
         let lacks = |update: &&Arc<Update>| {
             let datum = update.datum();
             let is_old = datum.stamp().wall().seconds() < parted;
-            is_old && !datum.is_tombstone() && roll.binary_search(&roll_key(update, &secret)).is_err()
+            is_old
+                && !datum.is_tombstone()
+                && !is_reserved(datum.subject.key)
+                && roll.binary_search(&roll_key(update, &secret)).is_err()
         };
         let lacking: Vec<Arc<Update>> = self.data.shelf().read().iter().filter(lacks).cloned().collect();
         let forget = now.seconds().plus(self.config.tombstone_ttl);

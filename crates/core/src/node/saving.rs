@@ -11,7 +11,7 @@ use super::Node;
 use super::letters::Letter;
 use super::writing::record_of;
 use crate::data::Data;
-use crate::datum::{self, Standing};
+use crate::datum::Standing;
 use crate::effects::Timer;
 use crate::frame::Items;
 use crate::identity::{NodeId, Record};
@@ -274,7 +274,7 @@ impl Node {
         let Head::Data(datum) = update.head else { return None };
         let index = self.data.shelf().read();
         let held = index.get(&datum.subject)?;
-        let says_it = match datum::compare(&datum.statement, &held.datum().statement) {
+        let says_it = match update.stands_to(held) {
             Standing::Older | Standing::Same => true,
             Standing::Newer | Standing::Joined(_) => false,
         };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::commands::invalid;
 use super::{Node, Phase};
 use crate::data::{Data, Draft, Edit, Index, Taken, Write, Written};
-use crate::datum::{self, Part, Standing};
+use crate::datum::{Part, Standing};
 use crate::effects::Timer;
 use crate::frame::Space;
 use crate::identity::{NodeId, Record};
@@ -353,10 +353,11 @@ impl Node {
                 self.note_arrival(update.id);
                 self.saving.note(Arc::clone(&update));
                 if hot {
-                    self.spread_datum(update, old, Some(from));
+                    self.spread_datum(Arc::clone(&update), old, Some(from));
                 } else {
                     self.note_superseded(old);
                 }
+                self.note_kept(&update);
                 false
             }
         }
@@ -369,9 +370,7 @@ impl Node {
         let Some(drafted) = self.writing.under_way.updates.get(&datum.subject) else { return false };
         match datum.subject.part {
             Part::Sums(_) => true,
-            Part::Head | Part::Element(_) => {
-                datum::compare(&datum.statement, &drafted.datum().statement) != Standing::Newer
-            }
+            Part::Head | Part::Element(_) => update.stands_to(drafted) != Standing::Newer,
         }
     }
 
@@ -387,8 +386,8 @@ impl Node {
             return false;
         };
         let update = record.value.as_deref().and_then(UpdateRef::read);
-        let Some(Head::Data(datum)) = update.map(|update| update.head) else { return true };
-        datum::compare(&datum.statement, &drafted.datum().statement) != Standing::Newer
+        let Some(update) = update.filter(|update| matches!(update.head, Head::Data(_))) else { return true };
+        update.stands_to(drafted) != Standing::Newer
     }
 
     /// A comparison of data with a peer ended: with how many differences.

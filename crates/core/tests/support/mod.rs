@@ -31,6 +31,7 @@ pub(crate) fn node(number: u8, config: Config) -> Node {
         stored: Stored::default(),
         durable: false,
         overhead: Overhead::default(),
+        signing: None,
     };
     Node::new(identity, config, u64::from(number), now(0))
 }

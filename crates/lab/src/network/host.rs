@@ -12,6 +12,7 @@ use super::clock::Clock;
 use super::disk::Disk;
 use super::place::Place;
 use super::run::Due;
+use super::signing::{Pair, Papers};
 use super::streams::ConnectionId;
 
 /// A machine. Its address stays, its node may die and start again.
@@ -39,6 +40,9 @@ pub(crate) struct Host {
     pub(crate) idle_turns: u32,
     pub(crate) id: NodeId,
     pub(crate) name: String,
+    /// Its key pair, where identity is signed.
+    pub(crate) pair: Option<Pair>,
+    pub(crate) papers: Papers,
     /// Where the machine lies.
     pub(crate) place: Place,
     pub(crate) tags: Tags,
@@ -78,6 +82,8 @@ impl Host {
             idle_turns: 0,
             id,
             name,
+            pair: None,
+            papers: Papers::default(),
             place,
             tags: Tags::new(),
             config: None,

@@ -332,10 +332,12 @@ impl Network {
     }
 
     fn note_change(&mut self, observer: usize, change: rumormill_core::MemberChange, member: rumormill_core::NodeId) {
-        use rumormill_core::MemberChange::{Failed, Joined, Left, Refuted, Removed, Replaced, Suspected, Updated};
+        use rumormill_core::MemberChange::{
+            Failed, Joined, Left, Refuted, Removed, Replaced, Revoked, Suspected, Updated,
+        };
         match change {
             Joined | Updated => {}
-            Suspected | Refuted | Failed | Left | Removed | Replaced => {
+            Suspected | Refuted | Failed | Left | Removed | Replaced | Revoked => {
                 let mistaken = matches!(change, Suspected | Failed)
                     && self.numbers_of(member).any(|n| self.is_up(n) && !self.cuts.cut_either_way(observer, n));
                 let is_well = |n| self.takes_commands(n) && self.hosts[n].slow == 0;

@@ -38,14 +38,7 @@ pub(super) fn read(path: &Path) -> Result<Keyring, KeyFileError> {
 }
 
 pub(super) fn write_new(keyring: &Keyring, path: &Path) -> Result<(), KeyFileError> {
-    let failed = |source| PrivateFileError::Io { path: path.to_owned(), source };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path).map_err(failed)?;
-    let written = file.write_all(to_text(keyring).as_bytes()).and_then(|()| file.sync_all());
-    Ok(written.map_err(|source| {
-        // Half a key file serves nobody.
-        fs::remove_file(path).ok();
-        failed(source)
-    })?)
+    Ok(private_file::write_new(path, to_text(keyring).as_bytes())?)
 }
 
 /// Puts a file that only its owner can read in the place of another, so that a crash leaves all of either.

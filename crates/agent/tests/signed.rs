@@ -1,0 +1,168 @@
+//! Clusters with an authority: who it admits belongs to them, whoever it does not admit or has revoked does not.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use support::{Agent, HASTY, run, text, until_all_know_all, words};
+
+/// A directory with the key and the authority of a cluster, and what its agents need beside them.
+struct Place {
+    directory: tempfile::TempDir,
+    common: Vec<String>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Self { directory, common: Vec::new() };
+        let (key, authority) = (place.path("key"), place.path("authority"));
+        assert!(run(&["keygen", &key]).status.success());
+        let made = run(&["authority", "new", &authority]);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        assert_eq!(fs::metadata(&authority).unwrap().mode() & 0o7777, 0o600);
+        let public = text(&run(&["authority", "show", &authority]).stdout);
+        assert!(text(&made.stdout).contains(public.trim()), "what agents need is printed");
+        let setting = format!("authority={}", public.trim());
+        let common = ["--key-file", &key, "--set", "identity=signed", "--set", &setting, "--set", "log_level=info"];
+        Self { common: [&HASTY[..], &common].concat().into_iter().map(str::to_owned).collect(), ..place }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    /// Makes a certificate for the node whose data directory has that name.
+    fn admit(&self, name: &str, more: &[&str]) -> String {
+        let certificate = self.path(&format!("{name}.cert"));
+        let (authority, directory) = (self.path("authority"), self.path(name));
+        let admit = ["authority", "admit", &authority, "--data-dir", &directory, "--out", &certificate];
+        let made = run(&[&admit[..], more].concat());
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        certificate
+    }
+
+    /// What a node of that name is started with, and a certificate if there is one.
+    fn arguments(&self, name: &str, certificate: Option<&str>) -> Vec<String> {
+        let mut arguments = self.common.clone();
+        arguments.extend(["--data-dir".to_owned(), self.path(name)]);
+        arguments.extend(certificate.into_iter().flat_map(|path| ["--certificate".to_owned(), path.to_owned()]));
+        arguments
+    }
+}
+
+fn borrowed(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+/// Copies the files of a directory.
+fn copy(from: &str, to: &str) {
+    fs::create_dir(to).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let path = file.unwrap().path();
+        fs::copy(&path, Path::new(to).join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+#[test]
+fn a_node_without_a_certificate_is_told_what_to_do_and_one_with_another_s_why_it_is_none() {
+    let place = Place::new();
+    let start = |arguments: &[String]| {
+        words(&Agent::command_line("n1", &borrowed(arguments)).stdin(std::process::Stdio::null()).output().unwrap())
+    };
+    let (code, _, complaint) = start(&place.arguments("n1", None));
+    assert!(code == 2 && complaint.contains("rumor authority admit FILE"), "{complaint}");
+    let shown = text(&run(&["identity", "show", "--data-dir", &place.path("n1")]).stdout);
+    assert!(complaint.contains(shown.trim()), "{complaint} does not name the key {shown}");
+
+    let other = place.admit("n2", &[]);
+    let (code, _, complaint) = start(&place.arguments("n1", Some(&other)));
+    assert!(code == 2 && complaint.contains("for another key"), "{complaint}");
+    let named = place.admit("n1", &["--name", "db1"]);
+    let (code, _, complaint) = start(&place.arguments("n1", Some(&named)));
+    assert!(code == 2 && complaint.contains("db1"), "{complaint}");
+    let brief = place.admit("n1", &["--for", "1ms"]);
+    let (code, _, complaint) = start(&place.arguments("n1", Some(&brief)));
+    assert!(code == 2 && complaint.contains("run out"), "{complaint}");
+    let strange = Place::new();
+    fs::copy(place.path("n1.cert"), strange.path("n1.cert")).unwrap();
+    let certificate = place.admit("n1", &[]);
+    let mut arguments = strange.arguments("n1", Some(&certificate));
+    arguments.extend(["--data-dir".to_owned(), place.path("n1")]);
+    arguments.retain(|argument| *argument != strange.path("n1"));
+    let first = arguments.iter().position(|argument| argument == "--data-dir").unwrap();
+    arguments.remove(first);
+    let (code, _, complaint) = start(&arguments);
+    assert!(code == 2 && complaint.contains("of another authority"), "{complaint}");
+    let (code, _, complaint) = words(&run(&["agent", "--set", "identity=signed"]));
+    assert!(code == 2 && complaint.contains("authority is"), "{complaint}");
+}
+
+#[test]
+fn three_are_admitted_one_is_not_and_one_is_revoked_while_it_runs() {
+    let place = Place::new();
+    let start = |name: &str, contact: Option<&Agent>| {
+        let certificate = place.admit(name, &[]);
+        let mut arguments = place.arguments(name, Some(&certificate));
+        arguments.extend(contact.into_iter().flat_map(|contact| ["--join".to_owned(), contact.gossip.clone()]));
+        Agent::start(name, &borrowed(&arguments))
+    };
+    let first = start("n1", None);
+    let second = start("n2", Some(&first));
+    let mut third = start("n3", Some(&first));
+    until_all_know_all(&[&first, &second, &third]);
+    third.ask(&["put", "color", "green", "--replicas", "2"]);
+    assert_eq!(first.ask(&["get", "color"])["value"], "green");
+
+    // One that has the cluster's key, but nobody's word: both sides say why.
+    let log = first.follow(&["logs"]);
+    let plain = [&HASTY[..], &["--key-file", &place.path("key"), "--join", &first.gossip, "--set", "log_level=warn"]];
+    let stranger = Agent::start("stranger", &plain.concat());
+    let told = stranger.follow(&["logs"]);
+    told.wait_for("the reason", |line| {
+        line["message"].as_str().is_some_and(|said| said.contains("identity, authority"))
+    });
+    log.wait_for("whom it turned away", |line| {
+        line["message"].as_str().is_some_and(|said| said.contains("was not let in"))
+    });
+    assert_eq!(stranger.ask(&["members"]).as_array().unwrap().len(), 1);
+
+    copy(&place.path("n3"), &place.path("backup"));
+    let authority = place.path("authority");
+    let (code, _, complaint) = second.said(&["authority", "revoke", &authority, "n3"]);
+    assert_eq!(code, 0, "{complaint}");
+    for agent in [&first, &second] {
+        agent.wait_for("revoked", &third);
+        let shown = agent.ask(&["members", "--state", "revoked"]);
+        assert_eq!(shown[0]["name"], "n3", "{shown}");
+        assert_eq!(agent.ask(&["why", "n3"])["state"], "revoked");
+    }
+    third.process.wait_for_end();
+    assert_eq!(third.process.child.wait().unwrap().code(), Some(1));
+
+    // It does not come back, neither as it was left nor as it was before it heard of it.
+    let certificate = place.path("n3.cert");
+    for directory in ["n3", "backup"] {
+        let mut arguments = place.arguments(directory, Some(&certificate));
+        arguments.extend(["--join".to_owned(), first.gossip.clone()]);
+        let mut command = Agent::command_line("n3", &borrowed(&arguments));
+        let (code, _, complaint) = words(&command.stdin(std::process::Stdio::null()).output().unwrap());
+        assert!(code != 0 && complaint.contains("revoked"), "{code}: {complaint}");
+    }
+    let (code, _, complaint) = first.said(&["authority", "revoke", &place.path("key"), "n2"]);
+    assert!(code == 2 && complaint.contains("rumor authority new"), "{complaint}");
+    let states = |agent: &Agent| {
+        let members = agent.ask(&["members"]);
+        let state = |member: &serde_json::Value| format!("{} {}", member["name"], member["state"]).replace('"', "");
+        members.as_array().unwrap().iter().map(state).collect::<Vec<_>>()
+    };
+    for agent in [&first, &second] {
+        assert_eq!(states(agent), ["n1 alive", "n2 alive", "n3 revoked"]);
+        assert_eq!(agent.ask(&["get", "color"])["value"], "green", "what it wrote before stays");
+    }
+    // Who knows of it does so after a restart, too.
+    assert_eq!(second.ask(&["put", "color", "blue", "--replicas", "1"])["replicas"], 1);
+}

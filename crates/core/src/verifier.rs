@@ -1,0 +1,276 @@
+//! Whose word counts: checks certificates and signatures, remembers what was checked and who was revoked, and bounds what
+//! invalid ones cost.
+//!
+//! Whether an update counts is a function of its bytes, of the authority's key and of the revocations held, never of a
+//! clock or of who sent it. What does not count is held by nobody, so it does not count as known in sketches either.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::credentials::{self, CertificateRef, Credential, Credentials, Distrust, PublicKey, Revocation, Signer};
+use crate::datum::{Datum, Statement};
+use crate::identity::NodeId;
+use crate::time::{Instant, Seconds, Wall};
+use crate::update::{Head, UpdateId, UpdateRef};
+
+/// Certificates that need not be checked again; then all are forgotten.
+const CERTIFIED_MAX: usize = 4_096;
+/// Ids of updates that do not count, so that they are neither asked for nor checked again; the oldest go first.
+const REJECTED_MAX: usize = 1_024;
+/// Invalid updates that are checked in one second of one address; after that nothing of it is, until the second is over.
+const INVALID_MAX: u32 = 32;
+/// Addresses of which this is counted; after that only what comes from the proven addresses of members is checked.
+const OFFENDERS_MAX: usize = 64;
+
+/// Checks what others say they said.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    pub(crate) signer: Signer,
+    authority: PublicKey,
+    tombstone_ttl: Duration,
+    /// By the id of the key that they are for.
+    certified: BTreeMap<NodeId, Box<[u8]>>,
+    revoked: BTreeMap<NodeId, Revocation>,
+    rejected: BTreeSet<UpdateId>,
+    rejected_in_order: VecDeque<UpdateId>,
+    offenders: BTreeMap<SocketAddr, u32>,
+    /// Since when they are counted.
+    counted_since: Instant,
+    /// Where what is being read came from, and whether that address is proven.
+    pub(crate) source: Option<(SocketAddr, bool)>,
+}
+
+impl Verifier {
+    pub(crate) const fn new(signer: Signer, authority: PublicKey, tombstone_ttl: Duration) -> Self {
+        Self {
+            signer,
+            authority,
+            tombstone_ttl,
+            certified: BTreeMap::new(),
+            revoked: BTreeMap::new(),
+            rejected: BTreeSet::new(),
+            rejected_in_order: VecDeque::new(),
+            offenders: BTreeMap::new(),
+            counted_since: Instant::ZERO,
+            source: None,
+        }
+    }
+
+    pub(crate) fn is_revoked(&self, id: NodeId) -> bool {
+        self.revoked.contains_key(&id)
+    }
+
+    pub(crate) fn revoked(&self) -> impl Iterator<Item = &Revocation> {
+        self.revoked.values()
+    }
+
+    pub(crate) fn note_revoked(&mut self, revocation: Revocation) {
+        self.certified.remove(&revocation.id);
+        self.revoked.insert(revocation.id, revocation);
+    }
+
+    /// Remembers that an update does not count.
+    pub(crate) fn reject(&mut self, id: UpdateId) {
+        if self.rejected.insert(id) {
+            self.rejected_in_order.push_back(id);
+        }
+        if self.rejected_in_order.len() > REJECTED_MAX
+            && let Some(oldest) = self.rejected_in_order.pop_front()
+        {
+            self.rejected.remove(&oldest);
+        }
+        assert_eq!(self.rejected.len(), self.rejected_in_order.len(), "each is remembered once");
+    }
+
+    pub(crate) fn has_rejected(&self, id: UpdateId) -> bool {
+        self.rejected.contains(&id)
+    }
+
+    /// Whether something that came from an address may be checked now.
+    pub(crate) fn affords(&mut self, from: SocketAddr, is_proven: bool, now: Instant) -> bool {
+        if now.since(self.counted_since) >= Duration::from_secs(1) {
+            self.offenders.clear();
+            self.counted_since = now;
+        }
+        match self.offenders.get(&from) {
+            Some(invalid) => *invalid < INVALID_MAX,
+            None => is_proven || self.offenders.len() < OFFENDERS_MAX,
+        }
+    }
+
+    /// Something invalid came from an address.
+    pub(crate) fn charge(&mut self, from: SocketAddr) {
+        *self.offenders.entry(from).or_default() += 1;
+    }
+
+    /// Whether an update counts.
+    pub(crate) fn check(&mut self, update: &UpdateRef<'_>) -> Result<(), Distrust> {
+        let credentials = update.credentials().ok_or(Distrust::Unsigned)?;
+        match (&update.head, credentials) {
+            (Head::Claim { member, .. }, Credentials::Claim { own, goodbye }) => {
+                self.check_claim(update, *member, &own)?;
+                let Some(goodbye) = goodbye else { return Ok(()) };
+                let statement = credentials::goodbye_statement(self.domain(), &plain(update));
+                self.check_signature(own.certificate.key, &statement, goodbye)
+            }
+            (Head::Data(datum), Credentials::Datum { digest, by }) => {
+                if digest.is_some_and(|digest| !update.is_stripped() && self.digest(update.value()) != *digest) {
+                    return Err(Distrust::Forged);
+                }
+                let said: &[u8] = if let Some(digest) = digest { digest } else { update.value() };
+                let statement = credentials::datum_statement(self.domain(), &update.plain_header(), said);
+                let author = (!datum.is_tombstone()).then(|| datum.author());
+                self.check_write(&by, author, self.written_at(datum, update.forget), &statement)
+            }
+            (Head::Data(datum), Credentials::Sums { added, cleared }) => {
+                self.check_sums(datum, &added, cleared.as_ref())
+            }
+            (Head::Data(datum), Credentials::Authority(signature)) => {
+                let author = self.signer.signatures.id_of(&self.authority);
+                if Revocation::of(update).is_none() || datum.author() != author {
+                    return Err(Distrust::Forged);
+                }
+                let authority = self.authority;
+                self.check_signature(&authority, &credentials::revocation_statement(&plain(update)), signature)
+            }
+            _ => Err(Distrust::Forged),
+        }
+    }
+
+    fn check_claim(&mut self, update: &UpdateRef<'_>, member: NodeId, own: &Credential<'_>) -> Result<(), Distrust> {
+        if self.is_revoked(member) {
+            return Err(Distrust::Revoked);
+        }
+        let body = update.claim_body().ok_or(Distrust::Forged)?;
+        let is_other_name = own.certificate.name.is_some_and(|name| name != body.name);
+        if self.certified(&own.certificate)? != member || is_other_name {
+            return Err(Distrust::Forged);
+        }
+        let statement = credentials::claim_statement(self.domain(), &update.alive_plain());
+        self.check_signature(own.certificate.key, &statement, own.signature)
+    }
+
+    fn check_sums(
+        &mut self,
+        datum: &Datum<'_>,
+        added: &Credential<'_>,
+        cleared: Option<&Credential<'_>>,
+    ) -> Result<(), Distrust> {
+        let Statement::Sums(sums) = datum.statement else { return Err(Distrust::Forged) };
+        let statement = credentials::added_statement(self.domain(), &datum.subject, &sums);
+        self.check_write(added, Some(datum.author()), sums.stamp.wall(), &statement)?;
+        let Some(cleared) = cleared else { return Ok(()) };
+        let statement = credentials::cleared_statement(self.domain(), &datum.subject, &sums);
+        self.check_write(cleared, None, self.deleted_at(sums.cleared_until), &statement)
+    }
+
+    /// Whether a statement of the data space is somebody's word: of `author`, or of any member where there is none.
+    fn check_write(
+        &mut self,
+        by: &Credential<'_>,
+        author: Option<NodeId>,
+        at: Wall,
+        statement: &[u8],
+    ) -> Result<(), Distrust> {
+        let id = self.signer.signatures.id_of(by.certificate.key);
+        if self.is_void(id, at) {
+            return Err(Distrust::Revoked);
+        }
+        if at.seconds() > by.certificate.until {
+            return Err(Distrust::Expired);
+        }
+        if author.is_some_and(|author| author != id) {
+            return Err(Distrust::Forged);
+        }
+        self.certified(&by.certificate)?;
+        self.check_signature(by.certificate.key, statement, by.signature)
+    }
+
+    /// Whether what was written then was written by a member that was revoked before.
+    fn is_void(&self, by: NodeId, at: Wall) -> bool {
+        self.revoked.get(&by).is_some_and(|revocation| at > revocation.since)
+    }
+
+    /// Whether an update that counted counts no more, as somebody was revoked; and whether it does without what was cleared.
+    pub(crate) fn outlives(&self, update: &UpdateRef<'_>) -> Outlives {
+        let id = |credential: &Credential<'_>| self.signer.signatures.id_of(credential.certificate.key);
+        // The author is known without a hash: there may be a million updates.
+        match (&update.head, update.credentials()) {
+            (Head::Data(datum), Some(Credentials::Datum { by, .. })) => {
+                let by = if datum.is_tombstone() { id(&by) } else { datum.author() };
+                let is_void = self.is_void(by, self.written_at(datum, update.forget));
+                if is_void { Outlives::Nothing } else { Outlives::All }
+            }
+            (Head::Data(datum), Some(Credentials::Sums { cleared, .. })) => {
+                let Statement::Sums(sums) = datum.statement else { return Outlives::All };
+                if self.is_void(datum.author(), sums.stamp.wall()) {
+                    return Outlives::Nothing;
+                }
+                let is_void = |cleared: &Credential<'_>| self.is_void(id(cleared), self.deleted_at(sums.cleared_until));
+                if cleared.as_ref().is_some_and(is_void) { Outlives::Added } else { Outlives::All }
+            }
+            _ => Outlives::All,
+        }
+    }
+
+    /// When a head or an element was written, or deleted: a deletion may name an older version.
+    fn written_at(&self, datum: &Datum<'_>, forget: Seconds) -> Wall {
+        let written = datum.stamp().wall();
+        if datum.is_tombstone() { written.max(self.deleted_at(forget)) } else { written }
+    }
+
+    /// When something was deleted that is forgotten then.
+    fn deleted_at(&self, forget: Seconds) -> Wall {
+        let ttl = u32::try_from(self.tombstone_ttl.as_secs()).unwrap_or(u32::MAX);
+        Wall::from_micros(u64::from(forget.0.saturating_sub(ttl)) * 1_000_000)
+    }
+
+    /// Whose a certificate is, if it is one of the authority.
+    fn certified(&mut self, certificate: &CertificateRef<'_>) -> Result<NodeId, Distrust> {
+        let id = self.signer.signatures.id_of(certificate.key);
+        if self.certified.get(&id).is_some_and(|known| **known == *certificate.bytes) {
+            return Ok(id);
+        }
+        let authority = self.authority;
+        self.check_signature(&authority, &certificate.statement(), certificate.signature)?;
+        if self.certified.len() >= CERTIFIED_MAX {
+            self.certified.clear();
+        }
+        self.certified.insert(id, certificate.bytes.into());
+        Ok(id)
+    }
+
+    fn check_signature(
+        &self,
+        key: &PublicKey,
+        statement: &[u8],
+        signature: &credentials::Signature,
+    ) -> Result<(), Distrust> {
+        if self.signer.signatures.verify(key, statement, signature) { Ok(()) } else { Err(Distrust::Forged) }
+    }
+
+    fn digest(&self, bytes: &[u8]) -> [u8; credentials::DIGEST_BYTES] {
+        self.signer.signatures.digest(bytes)
+    }
+
+    const fn domain(&self) -> u64 {
+        self.signer.domain()
+    }
+}
+
+/// What is left of an update once somebody was revoked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Outlives {
+    /// All of it.
+    All,
+    /// Sums, without what was cleared of them.
+    Added,
+    /// Nothing.
+    Nothing,
+}
+
+/// An update without its credentials.
+fn plain(update: &UpdateRef<'_>) -> Vec<u8> {
+    [&update.plain_header(), update.value()].concat()
+}
