@@ -26,7 +26,7 @@ function detail({ event, by, member }) {
     case 'left':
       return ['left: said goodbye'];
     case 'revoked':
-      return ['is revoked: its key is no longer accepted'];
+      return ['is revoked: its certificate counts no more'];
     case 'removed':
       return ['was removed'];
     case 'replaced':
