@@ -110,6 +110,8 @@ export class Chart {
         value = y;
       }
       setText(this.values[index], value === null ? '–' : this.format(value));
+      // A line that is nowhere, as a limit that is not set, needs no key.
+      this.values[index].parentNode.classList.toggle('hidden', points.length === 0 && data.length > 1);
     });
   }
 }

@@ -122,7 +122,10 @@ function drawLink() {
 
 function offerFaults() {
   const item = document.querySelector('#tabs a[data-name=faults]').parentNode;
-  item.classList.toggle('hidden', !store.info?.dev);
+  const isHidden = !store.info?.dev;
+  if (item.classList.contains('hidden') === isHidden) return;
+  item.classList.toggle('hidden', isHidden);
+  document.querySelector('#tabs a[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
 }
 
 let link = null;

@@ -25,9 +25,9 @@ const COLUMNS = [
     show: (cell, member) => setText(cell, millis(member.rtt)) },
   { key: 'since', label: 'Since', class: 'right', sort: (a, b) => b.since - a.since,
     show: (cell, member) => setText(cell, ago(member.since)) },
-  { key: 'incarnation', label: 'Incarn.', class: 'right fold', sort: (a, b) => compareNames(a.incarnation, b.incarnation),
+  { key: 'incarnation', label: 'Incarn.', class: 'right more', sort: (a, b) => compareNames(a.incarnation, b.incarnation),
     show: (cell, member) => setText(cell, member.incarnation) },
-  { key: 'tags', label: 'Tags', class: 'fold', make: () => said('', { class: 'muted' }), sort: (a, b) => compareNames(tags(a.tags), tags(b.tags)),
+  { key: 'tags', label: 'Tags', class: 'more', make: () => said('', { class: 'muted' }), sort: (a, b) => compareNames(tags(a.tags), tags(b.tags)),
     show: (cell, member) => setText(cell.firstChild, tags(member.tags)) },
 ];
 
