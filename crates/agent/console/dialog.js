@@ -32,12 +32,12 @@ export async function confirm({ title, text, action, isDanger = false }) {
   return (await ask({ title, content: h('p', null, text), action, isDanger, answer: () => true })) === true;
 }
 
-export function askToken(detail) {
+export function askToken(isWrong) {
   const input = h('input', { type: 'password', autocomplete: 'off', required: true, 'aria-label': 'Token' });
   const content = h('div', null,
-    h('p', null, 'This agent answers only to those who know its token.'),
+    h('p', null, isWrong ? 'That is not its token. Try again.' : 'This agent answers only to those who know its token.'),
     input,
-    h('p', { class: 'muted' }, 'It is kept for this tab until you close it. ', detail));
+    h('p', { class: 'muted' }, 'It is kept for this tab until you close it, and sent to this agent only.'));
   return ask({ title: 'Token', content, action: 'Continue', answer: () => input.value.trim() });
 }
 

@@ -1,7 +1,7 @@
 // The page: its frame, its routes, its link to the agent.
 
-import { setToken } from './api.js';
-import { askToken } from './dialog.js';
+import { setToken, token } from './api.js';
+import { askToken, toast } from './dialog.js';
 import { h, icon, said } from './dom.js';
 import { duration } from './format.js';
 import { connect } from './live.js';
@@ -134,9 +134,12 @@ let isAsking = false;
 async function onLocked() {
   if (isAsking) return;
   isAsking = true;
-  const given = await askToken(store.link.detail);
+  const given = await askToken(token() !== '');
   isAsking = false;
-  if (!given) return;
+  if (!given) {
+    toast('Without the token this page stays empty. Reload it to be asked again.', true);
+    return;
+  }
   setToken(given);
   link.reopen();
 }

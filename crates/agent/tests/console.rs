@@ -5,6 +5,8 @@
 mod browser;
 mod support;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -24,6 +26,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_write_shows_on_the_console_of_another_agent", a_write_shows_on_the_console_of_another_agent),
     ("what_others_say_stays_text", what_others_say_stays_text),
     ("every_page_opens_without_a_complaint", every_page_opens_without_a_complaint),
+    ("an_agent_with_a_token_has_its_page_ask_for_it", an_agent_with_a_token_has_its_page_ask_for_it),
     ("faults_are_made_and_undone", faults_are_made_and_undone),
     ("an_agent_that_is_gone_is_said_so", an_agent_that_is_gone_is_said_so),
     ("a_page_recovers_when_its_agent_returns", a_page_recovers_when_its_agent_returns),
@@ -195,6 +198,26 @@ fn every_page_opens_without_a_complaint(driver: &Driver, dev: &Dev) {
     // What the agent refuses is said by the browser too; nothing else is.
     let complaints = page.complaints();
     assert!(complaints.iter().all(|line| line.contains("/v1/why/0000000000000000")), "{complaints:?}");
+}
+
+fn an_agent_with_a_token_has_its_page_ask_for_it(driver: &Driver, _: &Dev) {
+    let word = "0123456789abcdef0123456789abcdef";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token");
+    fs::write(&path, word).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let agent = Agent::start("n1", &["--set", &format!("http_token_file={}", path.display())]);
+    let page = driver.open(&agent.http);
+    page.wait_for_text("dialog", "who know its token");
+    assert!(!page.text().contains(&agent.id));
+    page.write("dialog input", "another");
+    page.click("dialog button", "Continue");
+    page.wait_for_text("dialog", "That is not its token");
+    page.write("dialog input", word);
+    page.click("dialog button", "Continue");
+    page.wait_for_text("#link", "live");
+    page.wait_for_text(".members .line", "n1");
+    assert!(!page.run("return location.href").to_string().contains(word));
 }
 
 fn faults_are_made_and_undone(driver: &Driver, dev: &Dev) {
