@@ -211,6 +211,9 @@ pub(crate) struct Agent {
     /// Be a member by this certificate, as `rumor authority admit` makes it, where identity is signed
     #[arg(long, value_name = "F")]
     pub(crate) certificate: Option<String>,
+    /// Write what happens to this node to this file, for `rumor lab replay`
+    #[arg(long, value_name = "F")]
+    pub(crate) record: Option<String>,
     /// What this node says about itself; may be given often
     #[arg(long = "tag", value_name = "K=V")]
     pub(crate) tags: Vec<String>,

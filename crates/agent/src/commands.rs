@@ -19,7 +19,7 @@ mod tags;
 mod terminal;
 mod topics;
 mod watch;
-mod why;
+pub(crate) mod why;
 
 use std::io;
 

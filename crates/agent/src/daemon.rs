@@ -77,7 +77,7 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
         let doors = Doors::open(&settings).await?;
         let (wanted, seen) = watch::channel(Wanted::of(&settings));
         let reloader = Reloader::new(flags.clone(), written, doors.keys(), wanted);
-        let (mut agent, events, end) = start(settings, logs, &doors, (reloader, seen)).await?;
+        let (mut agent, events, end) = Box::pin(start(settings, logs, &doors, (reloader, seen))).await?;
         agent.dev_control = flags.dev_control.as_deref().map(Arc::from);
         greet(&agent);
         agent.reloader.lock().await.begin(&agent);
@@ -143,6 +143,9 @@ async fn start(
     if let Some(path) = settings.certificate {
         builder = builder.certificate(authority::certificate(&path)?);
     }
+    if let Some(file) = settings.record {
+        builder = builder.record(file).record_bytes_max(settings.record_bytes_max);
+    }
     let events = builder.events();
     let cluster = builder.start().await?;
     let (end, ending) = watch::channel(false);
@@ -165,6 +168,7 @@ impl From<StartError> for Failure {
             | StartError::DataDir { .. }
             | StartError::DataDirNewer { .. }
             | StartError::FaultsNotLoopback { .. }
+            | StartError::Record { .. }
             | StartError::NoRandomness
             | StartError::NotStarted => failure,
         }

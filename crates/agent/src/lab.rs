@@ -5,6 +5,7 @@ mod average;
 mod detection;
 mod overlay;
 mod plan;
+mod replay;
 mod run;
 mod sketch;
 mod spectator;
@@ -46,6 +47,8 @@ pub(crate) enum Lab {
     /// Crash a member and see how soon another notices, beside the theory
     #[command(mut_args(signed))]
     Detection(detection::Detection),
+    /// Run the recorded life of a real node again, and check that it does the same
+    Replay(replay::Replay),
     /// Run one of these over many values of its parameters, and draw the curves
     #[command(subcommand)]
     Sweep(sweep::Sweep),
@@ -68,6 +71,7 @@ pub(crate) fn run(command: Lab, output: Output) -> Result<(), Failure> {
         Lab::Overlay(flags) => overlay::run(flags, output),
         Lab::Average(flags) => average::run(flags, output),
         Lab::Detection(flags) => detection::run(flags, output),
+        Lab::Replay(flags) => replay::run(&flags, output),
         Lab::Sweep(sweep) => sweep::run(sweep, output),
         Lab::Plan(flags) => plan::run(flags, output),
     }

@@ -23,7 +23,7 @@ const REUNITED_MAX: usize = 1_024;
 const REUNION_MAX: Duration = Duration::from_mins(10);
 
 /// How this node stands to members that were, or are, out of touch.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Apart {
     /// Members that died or left, since when.
     gone: BTreeMap<NodeId, Seconds>,

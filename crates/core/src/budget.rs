@@ -30,7 +30,7 @@ pub(crate) enum Class {
     Other,
 }
 
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Bucket {
     /// Bytes a second, all in all.
     rate: f64,
@@ -43,7 +43,7 @@ struct Bucket {
 }
 
 /// Bytes that may still be sent; no bound if `bandwidth_max` is off.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Budget {
     buckets: Option<[Bucket; 2]>,
     overhead: Overhead,

@@ -20,7 +20,7 @@ const AHEAD_SECONDS_MAX: u16 = 14 * 3_600 + 900;
 const PEERS_MAX: usize = 32;
 
 /// A moment of a hybrid logical clock.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Stamp(pub(crate) u64);
 
 impl Stamp {
@@ -36,7 +36,7 @@ impl Stamp {
 }
 
 /// The hybrid logical clock of one node.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Clock {
     last: Stamp,
     /// By how many seconds this node's clock is ahead of a peer's; the latest of each, the oldest first.

@@ -349,8 +349,23 @@ pub struct ConfigError {
 }
 
 /// The checked settings of a node. Read them through its fields; they do not change.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(into = "ConfigBuilder", try_from = "ConfigBuilder")]
 pub struct Config(ConfigBuilder);
+
+impl From<Config> for ConfigBuilder {
+    fn from(config: Config) -> Self {
+        config.0
+    }
+}
+
+impl TryFrom<ConfigBuilder> for Config {
+    type Error = ConfigError;
+
+    fn try_from(builder: ConfigBuilder) -> Result<Self, ConfigError> {
+        builder.build()
+    }
+}
 
 impl Deref for Config {
     type Target = ConfigBuilder;

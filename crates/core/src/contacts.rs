@@ -14,7 +14,7 @@ const FORMER_MAX: usize = 64;
 const CONTACTS_MAX: usize = 256;
 
 /// An address that this node was given to join through.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
 struct Contact {
     /// The commands that wait for it.
     tickets: Vec<Ticket>,
@@ -22,7 +22,7 @@ struct Contact {
 }
 
 /// Whom a node could ask for the cluster.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Contacts {
     /// Not answered yet.
     waiting: Few<SocketAddr, Contact>,

@@ -48,7 +48,7 @@ const KNOWN_MAX: usize = 1_024;
 pub(crate) const COORDINATE_BYTES_MAX: usize = 4 * DIMENSIONS + 4 + 1;
 
 /// Where a node is. The round trip between two nodes is estimated from their coordinates alone.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Coordinate {
     /// In microseconds.
     point: [f32; DIMENSIONS],
@@ -112,7 +112,7 @@ impl Coordinate {
 }
 
 /// This node's own place, as it finds it out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Place {
     own: Coordinate,
     /// How far samples are from what is predicted, usually, in microseconds; zero before the first.
@@ -202,7 +202,7 @@ impl Place {
 }
 
 /// What a node with a full view knows of where others are.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Whereabouts {
     known: Few<NodeId, Coordinate>,
     /// Pings of this interval beside those of probes: number, whom, when.

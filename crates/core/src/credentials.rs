@@ -68,7 +68,9 @@ pub struct Signing {
 }
 
 /// Why somebody's word does not count.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(
+    Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize, thiserror::Error,
+)]
 pub enum Distrust {
     /// It carries no signature.
     #[error("it is not signed")]

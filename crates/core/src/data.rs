@@ -64,7 +64,7 @@ pub(crate) struct Faded {
 }
 
 /// A key may have changed.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Touched {
     /// What it held when that was last told.
     before: Option<Summary>,
@@ -73,9 +73,10 @@ struct Touched {
 }
 
 /// The data space of one node.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Data {
     replica: Replica,
+    /// The same updates by what they are about.
     shelf: Shelf,
     clock: Clock,
     bytes: usize,
@@ -87,6 +88,7 @@ pub(crate) struct Data {
     secret: [u8; 16],
     interner: Interner,
     /// Signs what this node writes, where writes are signed.
+    #[serde(skip)]
     signer: Option<Signer>,
 }
 
@@ -181,6 +183,13 @@ impl Data {
     /// Bytes of all updates held, with what each takes beside its own.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// After this was read from a snapshot: the shelf is filled from the replica, and others that read it get it again.
+    pub(crate) fn relink(&mut self) {
+        let updates: Vec<Arc<Update>> = self.replica.iter().cloned().collect();
+        *self.shelf.write() = Index::from(updates);
+        self.changes.relink(&self.shelf);
     }
 
     /// Takes in what an earlier life stored: it changes nothing that anybody watches. What has been forgotten meanwhile is

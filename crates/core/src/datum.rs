@@ -25,7 +25,7 @@ const TAG_SUMS: u8 = 1;
 const TAG_ELEMENT: u8 = 2;
 
 /// What a key holds.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub enum Kind {
     /// A value; the last writer wins.
     Register,
@@ -56,7 +56,7 @@ impl Kind {
 }
 
 /// Which write it was: the later one wins.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Version {
     pub(crate) stamp: Stamp,
     pub(crate) author: NodeId,
@@ -143,7 +143,7 @@ impl<'a> Subject<'a> {
 }
 
 /// Two sums that only grow: what came and what went.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Tally {
     pub(crate) plus: u64,
     pub(crate) minus: u64,
@@ -170,7 +170,7 @@ impl Tally {
 }
 
 /// What one author added to a counter, and how much of that was deleted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Sums {
     pub(crate) added: Tally,
     /// What deleters had seen: never more than was added.

@@ -29,7 +29,7 @@ const HEARD_MAX: usize = 16;
 const RELAYS_MAX: usize = 256;
 
 /// Why somebody is probed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub(crate) enum Purpose {
     /// It is its turn.
     Turn,
@@ -74,7 +74,7 @@ pub(crate) struct Acked {
     pub(crate) rtt: Option<Duration>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Probe {
     target: NodeId,
     address: SocketAddr,
@@ -86,7 +86,7 @@ struct Probe {
 }
 
 /// The second half of a probe.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Indirect {
     relays: Vec<NodeId>,
     nacks: BTreeSet<NodeId>,
@@ -94,7 +94,7 @@ struct Indirect {
 }
 
 /// A ping on behalf of another node.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Relay {
     pub(crate) asker: SocketAddr,
     pub(crate) asker_id: NodeId,
@@ -105,7 +105,7 @@ pub(crate) struct Relay {
 }
 
 /// A suspicion as this node holds it.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Suspicion {
     incarnation: Incarnation,
     started: Instant,
@@ -125,7 +125,7 @@ pub(crate) enum Heard {
 }
 
 /// The failure detector of one node.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Detector {
     /// By the number of their pings: few at any time, mostly one.
     probes: Few<u16, Probe>,
@@ -480,7 +480,7 @@ pub(crate) fn suspicion_timeout(confirmed: usize, confirmations: usize, members:
 }
 
 /// Smoothed round trip and its deviation over all peers, as TCP has it (RFC 6298 §2).
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 struct RoundTrip {
     smoothed: Option<Duration>,
     deviation: Duration,

@@ -14,7 +14,7 @@ use crate::time::{Instant, Now};
 use crate::update::UpdateId;
 
 /// Everything that can come due.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub(crate) enum Timer {
     /// The next probe of the pass.
     ProbeInterval,
@@ -83,11 +83,13 @@ pub(crate) enum Timer {
 }
 
 /// The shared part of a node.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Effects {
     pub(crate) now: Now,
     pub(crate) rng: Rng,
     pub(crate) timers: Timers,
+    /// Empty between inputs, when a node is written.
+    #[serde(skip)]
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) counters: Counters,
     tokens: u64,
@@ -139,7 +141,7 @@ const NEVER: Instant = Instant::from_micros(u64::MAX);
 ///
 /// Those of which a node has one each are in an array: they come and go all the time, and there are always some. Those
 /// about somebody are in a heap, which may hold some that were cancelled or moved since; the first never is.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Timers {
     single: [Instant; SINGLE.len()],
     queue: BinaryHeap<Reverse<(Instant, Timer)>>,

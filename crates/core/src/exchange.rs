@@ -27,7 +27,7 @@ const STREAM_FROM: usize = 254;
 const EXCHANGES_MAX: usize = 256;
 
 /// A sketch that this node sends, batch by batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Asked {
     pub(crate) exchange: u64,
     /// The change number that all its symbols are as of.
@@ -42,7 +42,7 @@ pub(crate) struct Asked {
 }
 
 /// A sketch that a peer sends.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Answering {
     exchange: u64,
     pub(crate) as_of: Seconds,
@@ -63,7 +63,7 @@ pub(crate) enum Next {
 }
 
 /// All comparisons of one node.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Exchanges {
     asked: Few<(NodeId, Space), Asked>,
     answering: Few<(NodeId, Space), Answering>,

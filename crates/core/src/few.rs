@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
 
 /// Values by key, in the order of the keys.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Few<K, V> {
     entries: VecDeque<(K, V)>,
 }

@@ -65,7 +65,7 @@ pub(crate) const KIND_LOCATED: u8 = 0x3a;
 pub(crate) const KIND_REFUSED: u8 = 0x40;
 
 /// Which set of updates a frame is about.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub(crate) enum Space {
     Members = 0,
     Data = 1,
@@ -94,7 +94,7 @@ impl Space {
 }
 
 /// Somebody could not reach a suspect either: a line passed on while hot, not an update.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Accusation {
     pub(crate) member: NodeId,
     pub(crate) incarnation: u64,

@@ -14,7 +14,7 @@ use crate::time::Seconds;
 use crate::wire::{Put, Reader};
 
 /// The identity of a node: the first 64 bits of the hash of its public key. Shown as 16 hex digits.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct NodeId(pub u64);
 
 impl NodeId {
@@ -42,7 +42,7 @@ pub type Tags = BTreeMap<String, String>;
 /// How often a member was started (`boot`) and how often it had to contradict a suspicion since then.
 ///
 /// Only the member itself raises it. Design rule 1: one durable number, the boot, makes it rise across restarts.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Incarnation(pub u64);
 
 impl Incarnation {
@@ -92,7 +92,7 @@ impl fmt::Display for Incarnation {
 pub const BOOT_MAX: u64 = u32::MAX as u64 - 1;
 
 /// The place of a message among those of one origin on one topic: boot, then a count from 1.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Sequence(pub u64);
 
 impl Sequence {
@@ -157,7 +157,7 @@ pub struct Identity {
 }
 
 /// What a driver that seals adds to what its node sends, at most, in bytes. It counts in `mtu_bytes` and `bandwidth_max`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Overhead {
     /// To a datagram.
     pub datagram: usize,
@@ -168,7 +168,7 @@ pub struct Overhead {
 }
 
 /// What a running node keeps of its [`Identity`].
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Own {
     pub(crate) id: NodeId,
     pub(crate) name: String,
@@ -319,7 +319,7 @@ pub(crate) fn write_addresses(addresses: &[SocketAddr]) -> Vec<u8> {
 }
 
 /// One change to what a node keeps: `value` under `key`, or the removal of `key`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Record {
     /// Short, unique to what it names; the driver does not look inside.
     pub key: Vec<u8>,

@@ -11,19 +11,20 @@ use crate::credentials::Distrust;
 use crate::data::{Change, Revision, Write, Written};
 use crate::datum::Kind;
 use crate::identity::{Incarnation, NodeId, Record, Sequence, Tags};
+use crate::recording::bytes;
 use crate::time::Wall;
 
 /// A stream between two nodes, reliable and in order. The core numbers those that it opens with even numbers
 /// from 2, the driver those that it accepts with odd ones.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct StreamId(pub u64);
 
 /// What a command is known by until its [`Event::Done`]. The driver picks it.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Ticket(pub u64);
 
 /// What a [`Output::Persist`] is known by until its answer.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Token(pub u64);
 
 /// The name of the query by which drivers that seal change the cluster's keys. The node carries it like any other, and cannot
@@ -31,13 +32,14 @@ pub struct Token(pub u64);
 pub const KEYS_QUERY: &str = ">keys";
 
 /// Everything that can happen to a node.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub enum Input<'a> {
     /// A datagram came in.
     Datagram {
         /// Its source address, which anybody may have forged.
         from: SocketAddr,
         /// The whole payload.
+        #[serde(borrow, serialize_with = "bytes::serialize")]
         bytes: &'a [u8],
     },
     /// Another node opened a stream to this one.
@@ -52,6 +54,7 @@ pub enum Input<'a> {
         /// Which stream.
         stream: StreamId,
         /// At least one byte.
+        #[serde(borrow, serialize_with = "bytes::serialize")]
         bytes: &'a [u8],
     },
     /// All that was transmitted on the stream so far has been handed to the network; the next piece may follow.
@@ -99,7 +102,7 @@ pub enum Input<'a> {
 }
 
 /// What an application asks of its node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub enum Command {
     /// Try these contacts, now and with back-off until one of them answers. Done once one has.
     Join {
@@ -142,6 +145,7 @@ pub enum Command {
         /// 1 to 255 bytes, without `*` and `>`.
         topic: String,
         /// Up to `payload_bytes_max`.
+        #[serde(with = "bytes")]
         payload: Vec<u8>,
     },
     /// Ask all members, or those that have all of `filter`'s tags. Answers come as [`Event::Answer`], the end as
@@ -150,6 +154,7 @@ pub enum Command {
         /// What handlers select by; 1 to 255 bytes.
         name: String,
         /// For the handlers; up to 1 KiB.
+        #[serde(with = "bytes")]
         payload: Vec<u8>,
         /// Only members with these tags are asked.
         filter: Tags,
@@ -164,6 +169,7 @@ pub enum Command {
         /// Which query.
         query: QueryId,
         /// Up to 64 KiB; above 1 KiB it travels by stream.
+        #[serde(with = "bytes")]
         payload: Vec<u8>,
     },
     /// Change data: all of `writes` or none of them. Done once that is durable here, and then, if `replicas` is not zero,
@@ -301,7 +307,7 @@ pub enum Command {
 }
 
 /// What an epoch of a gauge has found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Found {
     /// The gauge.
     pub gauge: String,
@@ -316,7 +322,7 @@ pub struct Found {
 }
 
 /// The number below which a part of the values lies, as far as it is known.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Quantile {
     /// The part.
     pub part: f64,
@@ -327,7 +333,7 @@ pub struct Quantile {
 }
 
 /// A query: who asked, and a number of the asker's own.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct QueryId {
     /// Who asked.
     pub origin: NodeId,
@@ -336,7 +342,7 @@ pub struct QueryId {
 }
 
 /// How bytes leave.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub enum Channel {
     /// One datagram, which may get lost.
     Datagram,
@@ -345,7 +351,7 @@ pub enum Channel {
 }
 
 /// What a node wants done.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 pub enum Output {
     /// Send bytes.
     Transmit {
@@ -354,6 +360,7 @@ pub enum Output {
         /// How.
         channel: Channel,
         /// What: a whole datagram, or a piece of a stream.
+        #[serde(with = "bytes")]
         bytes: Vec<u8>,
     },
     /// Send what was handed over, then end the stream. No [`Input::StreamClosed`] follows.
@@ -373,7 +380,7 @@ pub enum Output {
 }
 
 /// The state of a member. The order is the order of precedence within one incarnation.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub enum State {
     /// Answers, as far as anybody knows.
     Alive,
@@ -409,7 +416,7 @@ impl State {
 }
 
 /// What a node knows of a member: a copy that an application may keep.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
 pub struct Member {
     /// Who.
     pub id: NodeId,
@@ -436,7 +443,7 @@ pub struct Member {
 }
 
 /// In which view of a node a member is.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum InView {
     /// The full one: the node knows every member.
     Full,
@@ -458,7 +465,7 @@ impl InView {
 }
 
 /// What changed about a member.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub enum MemberChange {
     /// It is there: new, or back from being dead or left.
     Joined,
@@ -511,7 +518,7 @@ impl MemberChange {
 }
 
 /// A message as a subscriber gets it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
 pub struct Message {
     /// Where it was published.
     pub topic: String,
@@ -520,6 +527,7 @@ pub struct Message {
     /// Which of its messages on this topic.
     pub sequence: Sequence,
     /// What it says.
+    #[serde(with = "bytes")]
     pub payload: Vec<u8>,
     /// How many nodes it went through on its way: 0 at the origin itself.
     pub hops: u8,
@@ -530,7 +538,7 @@ pub struct Message {
 }
 
 /// When and from whom a member got a message.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct TraceStep {
     /// Whose step this is.
     pub node: NodeId,
@@ -545,7 +553,7 @@ pub struct TraceStep {
 }
 
 /// What a node tells its application.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub enum Event {
     /// The boot is durable: the node speaks from now on.
     Started {
@@ -601,6 +609,7 @@ pub enum Event {
         /// What is asked.
         name: String,
         /// With what.
+        #[serde(with = "bytes")]
         payload: Vec<u8>,
     },
     /// An answer to a query of this node.
@@ -612,6 +621,7 @@ pub enum Event {
         /// What that one is called.
         name: String,
         /// What.
+        #[serde(with = "bytes")]
         payload: Vec<u8>,
         /// How long after the question.
         after: Duration,
@@ -666,7 +676,7 @@ pub enum Event {
 }
 
 /// What a command that succeeded gives back.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub enum Reply {
     /// A query or trace is on its way, or an answer, a tag change, a removal is accepted.
     Accepted,
@@ -716,7 +726,7 @@ pub enum Reply {
 }
 
 /// Why a command was refused. Nothing was changed, except where it says that this is not known.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error, serde::Serialize)]
 pub enum Refusal {
     /// Nobody took part in an epoch with whoever began it, and neither did that one to the end.
     #[error("no other node took part")]
@@ -899,7 +909,7 @@ fn revision(revision: Option<Revision>) -> String {
 }
 
 /// Why a contact did not let this node in.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error, serde::Serialize)]
 pub enum ContactError {
     /// No stream could be opened, or it ended early.
     #[error("it does not answer")]
@@ -935,7 +945,7 @@ pub enum ContactError {
 }
 
 /// What an operator should know.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error, serde::Serialize)]
 pub enum Warning {
     /// A node of another cluster speaks to this one.
     #[error("{from} belongs to another cluster and is not listened to")]
@@ -1009,7 +1019,7 @@ pub enum Warning {
 }
 
 /// Why a node stopped.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error, serde::Serialize)]
 pub enum StopReason {
     /// It left, as asked.
     #[error("left")]

@@ -1,9 +1,7 @@
 //! The full view: every member that this node knows, by claims and their order.
 //!
-//! A claim is an update of the members space; of two claims about one member the greater one holds, in the order
-//! (incarnation, alive < suspect < dead < left < removed, forget), the bytes last. This is near SWIM §4.2 and
-//! memberlist. Deviation: in SWIM a confirmed death overrides any incarnation; here a member that was wrongly
-//! declared dead comes back by a higher incarnation (decision 0001).
+//! A claim is an update of the members space; of two claims about one member the greater one holds ([`precedence`]), in the order
+//! (incarnation, alive < suspect < dead < left < removed, forget), the bytes last.
 //!
 //! Ids and rows lie beside the replica's slots, 21 bytes together, because ten thousand of them must cost little. What
 //! is a function of the claims alone is shared by the copies of one view until it changes: a laboratory has ten thousand.
@@ -15,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hash;
-use crate::identity::{Incarnation, NodeId};
+use crate::identity::NodeId;
 use crate::io::{InView, Member, State};
+use crate::precedence::{self, Version};
 use crate::replica::Replica;
 use crate::rng::Rng;
 use crate::slots::{Slot, SlotIndex, reserve_one};
@@ -24,13 +23,10 @@ use crate::stats::MemberCounts;
 use crate::time::{Seconds, Wall};
 use crate::update::{self, ClaimBody, Head, Update, UpdateRef};
 
-/// What makes one claim about a member supersede another.
-pub(crate) type Version = (Incarnation, State, Seconds);
-
 const NOWHERE: u32 = u32::MAX;
 
 /// What this node knows of a member beyond its claim, which lies in the replica at the same slot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 struct Row {
     since: Seconds,
     /// Smoothed round-trip time in microseconds, zero before the first.
@@ -61,7 +57,7 @@ pub(crate) struct Merged {
 }
 
 /// Who lies at which slot of the replica: the same for many copies of one view.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
 struct Roster {
     ids: Vec<NodeId>,
     /// Whether the claimed address has returned a token or spoken over a stream. Asked for each datagram.
@@ -71,7 +67,7 @@ struct Roster {
 }
 
 /// All members, this node among them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Members {
     me: NodeId,
     /// In which view its members are.
@@ -221,9 +217,7 @@ impl Members {
         if held.bytes() == claim.bytes {
             return Standing::Known;
         }
-        let order = |claim: &UpdateRef<'_>| version(claim);
-        let held_parts = held.parts();
-        match order(claim).cmp(&order(&held_parts)).then_with(|| claim.bytes.cmp(held.bytes())) {
+        match precedence::order((version(claim), claim.bytes), (version(&held.parts()), held.bytes())) {
             std::cmp::Ordering::Greater => Standing::News,
             std::cmp::Ordering::Less | std::cmp::Ordering::Equal => Standing::Stale,
         }

@@ -36,7 +36,7 @@ const ENDS_MAX: usize = 16;
 /// A topic and an origin.
 type Key = (String, NodeId);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
 struct Entry {
     id: UpdateId,
     size: usize,
@@ -45,7 +45,7 @@ struct Entry {
 }
 
 /// What is kept of one origin on one topic.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 struct Log {
     entries: Few<Sequence, Entry>,
     bytes: usize,
@@ -84,7 +84,7 @@ pub(crate) enum Delivery {
 }
 
 /// The messages space of one node.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Messages {
     replica: Replica,
     logs: ByTopic<NodeId, Log>,
@@ -380,7 +380,8 @@ fn subject<'a>(update: &UpdateRef<'a>) -> (&'a str, NodeId, Sequence) {
 }
 
 /// Things by topic and something else, found without a copy of the topic. A topic without things is forgotten.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
+#[serde(bound(deserialize = "K: Ord + serde::Deserialize<'de>, V: serde::Deserialize<'de>"))]
 struct ByTopic<K, V> {
     topics: BTreeMap<Arc<str>, BTreeMap<K, V>>,
     len: usize,

@@ -30,6 +30,7 @@ mod returning;
 mod reunion;
 mod saving;
 mod serving;
+mod snapshot;
 mod trusting;
 mod voting;
 mod writing;
@@ -45,6 +46,7 @@ use crate::clock;
 use crate::config::{Config, Mode, View};
 use crate::contacts::Contacts;
 use crate::coordinates::{Place, Whereabouts};
+use crate::credentials::Distrust;
 use crate::data::{Change, Data, Position, Shelf};
 use crate::detector::Detector;
 use crate::effects::{Effects, Timer};
@@ -86,6 +88,7 @@ use replicas::Replicas;
 use reunion::Reunions;
 use saving::Saving;
 use serving::Servings;
+pub use snapshot::{Restored, Snapshot};
 use writing::Writing;
 
 /// No datagram is larger: the largest `mtu_bytes`.
@@ -101,7 +104,8 @@ const WARNING_PAUSE: Duration = Duration::from_mins(1);
 ///
 /// Contract: one input, then [`poll_output`](Self::poll_output) until it is empty, then
 /// [`poll_timeout`](Self::poll_timeout). The same identity, config, seed and inputs give the same outputs.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
+#[serde(remote = "Self")]
 pub struct Node {
     identity: Own,
     /// The nodes of a laboratory share it.
@@ -148,15 +152,30 @@ pub struct Node {
     doubts: Seldom<BTreeMap<NodeId, Doubt>>,
     stories: Seldom<Stories>,
     wants: Seldom<BTreeMap<UpdateId, Want>>,
-    warned: Few<&'static str, Instant>,
+    warned: Few<Worry, Instant>,
     /// Updates are looked through again from this second on.
     fade_at: Seconds,
-    /// Where identity is signed.
+    /// Where identity is signed. Such a node is not recorded: it could not be run again without its key.
+    #[serde(skip)]
     verifier: Option<Box<Verifier>>,
 }
 
+/// Kinds of warnings, of which each has a pause of its own.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
+enum Worry {
+    Foreign,
+    Version,
+    Name,
+    Boot,
+    Disk,
+    Voter,
+    Signing,
+    NotAdmitted,
+    Distrust(Distrust),
+}
+
 /// Where a node is in its life.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 enum Phase {
     /// Its boot is not durable yet: it does not speak.
     Storing(Token),
@@ -371,12 +390,12 @@ impl Node {
     fn admits(&mut self, from: SocketAddr, header: &Header, version: Version) -> bool {
         if header.cluster != self.cluster {
             self.fx.counters.dropped.foreign += 1;
-            self.warn("foreign", Warning::ForeignCluster { from });
+            self.warn(Worry::Foreign, Warning::ForeignCluster { from });
             return false;
         }
         if version.major != VERSION.major {
             self.fx.counters.dropped.version += 1;
-            self.warn("version", Warning::NewerVersion { from, major: version.major });
+            self.warn(Worry::Version, Warning::NewerVersion { from, major: version.major });
             return false;
         }
         if header.sender == NodeId::NONE || header.sender == self.identity.id {
@@ -537,7 +556,7 @@ impl Node {
         for bytes in stored {
             if UpdateRef::read(&bytes).is_some_and(|update| update.is_signed() != is_signed) {
                 // It was written before the cluster began, or ceased, to sign: others would refuse it.
-                self.warn("signing", Warning::OtherIdentity);
+                self.warn(Worry::Signing, Warning::OtherIdentity);
                 continue;
             }
             if let Some(forgotten) = self.data.restore(&bytes, now) {
@@ -556,7 +575,7 @@ impl Node {
     }
 
     /// Tells a warning, unless one of its kind was told within the last minute.
-    fn warn(&mut self, kind: &'static str, warning: Warning) {
+    fn warn(&mut self, kind: Worry, warning: Warning) {
         let now = self.fx.now.instant;
         if self.warned.get(&kind).is_none_or(|told| now.since(*told) >= WARNING_PAUSE) {
             self.warned.insert(kind, now);

@@ -39,7 +39,7 @@ const ASKED_MAX: usize = 4;
 const ASKS_MAX: u32 = 3;
 
 /// Somebody who can be reached.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Peer {
     pub(crate) id: NodeId,
     pub(crate) address: SocketAddr,
@@ -54,14 +54,14 @@ impl Peer {
 }
 
 /// An address without what is only of use on one machine: 20 bytes instead of 32.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
 enum Place {
     V4(Ipv4Addr, u16),
     V6(Ipv6Addr, u16),
 }
 
 /// One of the passive view, of which a node has many more than of all others.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
 struct Known {
     id: NodeId,
     place: Place,
@@ -70,7 +70,7 @@ struct Known {
 }
 
 /// Addresses that take no more memory than they must: there is one of these at each node.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 struct Reserve {
     v4: Vec<SocketAddrV4>,
     v6: Vec<SocketAddrV6>,
@@ -121,7 +121,7 @@ impl Known {
 }
 
 /// Why somebody is asked to be a neighbour.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub(crate) enum Reason {
     /// A place of the active view is free.
     Search,
@@ -141,7 +141,7 @@ pub(crate) enum Yields {
 }
 
 /// Somebody who was asked and has not answered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Asked {
     pub(crate) peer: Peer,
     pub(crate) reason: Reason,
@@ -149,7 +149,7 @@ pub(crate) struct Asked {
 }
 
 /// The two views, and whom this node asks to come into the first.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Overlay {
     /// In the order in which they came.
     active: Vec<Peer>,
@@ -412,7 +412,7 @@ fn sample(mut peers: Vec<Peer>, count: usize, rng: &mut Rng) -> Vec<Peer> {
 }
 
 /// How much others may make this node do: so many at once, then one in each interval.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Allowance {
     most: u32,
     left: u32,

@@ -126,7 +126,7 @@ pub(crate) fn read_trace_step(node: NodeId, bytes: &[u8]) -> Option<TraceStep> {
 }
 
 /// What is made of the answers to a question.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) enum Collects {
     /// They are handed to the application as they come.
     Answers,
@@ -137,7 +137,7 @@ pub(crate) enum Collects {
 }
 
 /// A round trip that waits for coordinates.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Sought {
     pub(crate) ends: [NodeId; 2],
     pub(crate) at: [Option<Coordinate>; 2],
@@ -169,7 +169,7 @@ impl Sought {
 }
 
 /// A question of this node.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Asked {
     pub(crate) ticket: Ticket,
     pub(crate) collects: Collects,
@@ -186,7 +186,7 @@ pub(crate) struct Asked {
 }
 
 /// An answer of this node on its way.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Answer {
     pub(crate) to: SocketAddr,
     pub(crate) payload: Vec<u8>,
@@ -194,7 +194,7 @@ pub(crate) struct Answer {
 }
 
 /// Queries under way, this node's and others'.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Queries {
     /// Ours, by the sequence of the message that carries them.
     asked: BTreeMap<Sequence, Asked>,

@@ -30,7 +30,7 @@ const GONE_SECONDS: u32 = 60;
 const REFUSED_MAX: usize = 4_096;
 
 /// What is large of a replica.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 struct Contents {
     updates: Vec<Arc<Update>>,
     /// By short id.
@@ -53,7 +53,7 @@ static EMPTY: LazyLock<Arc<Contents>> = LazyLock::new(|| Contents::with_symbols(
 static EMPTY_PRIVATE: LazyLock<Arc<Contents>> = LazyLock::new(|| Contents::with_symbols(1));
 
 /// One space of one node. Copies share the contents until one of them changes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Replica {
     contents: Arc<Contents>,
     root: u64,

@@ -31,7 +31,7 @@ const WAITING_BYTES_MAX: usize = 4 << 20;
 const KNOWN_MAX: usize = 16_384;
 
 /// An answer, and whose it is.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Return {
     pub(crate) query: QueryId,
     pub(crate) by: NodeId,
@@ -49,14 +49,14 @@ impl Return {
 }
 
 /// The way that a question came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
 struct Way {
     from: Option<NodeId>,
     until: Wall,
 }
 
 /// An answer that came through here.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Carried {
     number: u32,
     /// How many nodes it had gone through when it came first, and who handed it over.
@@ -76,7 +76,7 @@ struct Carried {
 }
 
 /// Ways of questions, and answers that go back on them.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Returns {
     ways: BTreeMap<QueryId, Way>,
     carried: BTreeMap<(QueryId, NodeId), Carried>,

@@ -4,7 +4,7 @@
 //! and keys come from the driver, which asks the operating system.
 
 /// A seeded generator. Two of the same seed give the same numbers for ever.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub struct Rng {
     state: [u64; 4],
 }

@@ -26,7 +26,7 @@ const LOOK_MAX: usize = 128;
 /// When announcements of a large update end, under a rule that lives on feedback.
 const ANNOUNCE_RULE: StopRule = StopRule::TransmitLimit { lambda: 4.0 };
 
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Hot {
     update: Arc<Update>,
     hop: u8,
@@ -49,7 +49,7 @@ pub(crate) struct Filling {
 }
 
 /// The hot updates of one node, in all spaces.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Rumors {
     /// When an update stops being hot.
     stop: StopRule,

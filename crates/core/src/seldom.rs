@@ -10,7 +10,7 @@ pub(crate) trait Vacant: Sized + 'static {
 }
 
 /// Reads as a vacant one until it is first borrowed to be changed.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Seldom<T>(Option<Box<T>>);
 
 impl<T> Seldom<T> {

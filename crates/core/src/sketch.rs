@@ -22,7 +22,7 @@ pub const SYMBOLS_MAX: usize = 4_096;
 pub const SYMBOL_BYTES: usize = 12;
 
 /// One coded symbol: the ids that belong to it and their checksums, each folded into one by xor.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Symbol {
     /// The xor of the ids.
     pub ids: u64,
@@ -81,7 +81,7 @@ impl BitXorAssign for Symbol {
 /// The first symbols of a set of ids, kept up to date as the set changes.
 ///
 /// It does not hold the set: its owner sees to it that an id is inserted once, and removed only when it is in.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Sketch {
     symbols: Box<[Symbol]>,
     count: u64,

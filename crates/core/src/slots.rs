@@ -10,7 +10,7 @@ pub(crate) type Slot = u32;
 const FREE: Slot = Slot::MAX;
 
 /// Finds slots by hash; the owner of the table tells whether a candidate is the one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(crate) struct SlotIndex {
     /// A power of two of places, or none.
     places: Vec<Slot>,

@@ -1,7 +1,7 @@
 //! What a node counts about itself.
 
 /// Counters that only rise, from the start of the process.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Counters {
     /// Datagrams sent.
     pub datagrams_sent: u64,
@@ -26,7 +26,7 @@ pub struct Counters {
 }
 
 /// Input that was dropped, by cause; nothing else happened because of it.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Dropped {
     /// Of another cluster.
     pub foreign: u64,

@@ -64,7 +64,7 @@ pub enum StopRule {
 
 /// What one holder of a rumor remembers for its stop rule: the sends that are left, the contacts in a row that knew it,
 /// or how far it has counted.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Interest(u32);
 
 impl StopRule {

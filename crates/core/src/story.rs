@@ -18,7 +18,7 @@ const STORIES_MAX: usize = 256;
 const STEPS_MAX: usize = 16;
 
 /// One thing that happened to a member.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Step {
     /// When, by this node's clock.
     pub at: Wall,
@@ -29,7 +29,7 @@ pub struct Step {
 }
 
 /// What can happen to a member.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Happening {
     /// This node's probe of it failed: so many pings brought no ack; of so many others that were asked to ping it, so many
     /// had none either, and the rest did not say.
@@ -130,12 +130,12 @@ pub enum Outlook {
 }
 
 /// The stories of all members that have one.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Stories {
     told: BTreeMap<NodeId, Told>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Told {
     name: Box<str>,
     steps: Vec<Step>,

@@ -24,7 +24,7 @@ const IDLE: Duration = Duration::from_secs(15);
 const OUTBOXES_BYTES_MAX: usize = 64 << 20;
 
 /// Why this node opened a stream.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub(crate) enum Purpose {
     /// To get to know the cluster through this contact.
     Join,
@@ -57,7 +57,7 @@ pub(crate) enum Received {
     Oversized,
 }
 
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Stream {
     pub(crate) address: SocketAddr,
     pub(crate) purpose: Purpose,
@@ -75,7 +75,7 @@ pub(crate) struct Stream {
 }
 
 /// All streams of one node.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Streams {
     open: Few<StreamId, Stream>,
     /// Those whose next piece has to wait for the bandwidth contract.

@@ -8,7 +8,7 @@ use std::ops::{Add, Sub};
 use std::time::Duration;
 
 /// A moment on the driver's monotonic clock: microseconds since an origin that the driver picks.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Instant(u64);
 
 impl Instant {
@@ -47,8 +47,11 @@ impl Sub<Duration> for Instant {
     }
 }
 
+/// Seconds of 13 years: a value's longest time to live and certificates fit into them.
+const LAST_YEARS: u32 = 13 * 366 * 86_400;
+
 /// A time of day: microseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Wall(u64);
 
 impl Wall {
@@ -68,9 +71,10 @@ impl Wall {
         self.0 as f64 / 1e6
     }
 
-    /// The whole second that this moment lies in.
+    /// The whole second that this moment lies in. A clock that is set to the last years before 2106 counts as standing at their
+    /// beginning, so that what it dates has an end.
     pub fn seconds(self) -> Seconds {
-        Seconds(u32::try_from(self.0 / 1_000_000).unwrap_or(u32::MAX))
+        Seconds::real(self.0 / 1_000_000).min(Seconds(u32::MAX - LAST_YEARS))
     }
 }
 
@@ -83,12 +87,17 @@ impl Add<Duration> for Wall {
 }
 
 /// A whole Unix second, as it stands inside updates and sketches. Good until the year 2106.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Seconds(pub u32);
 
 impl Seconds {
     /// Later than every real second: what never happens.
     pub const NEVER: Self = Self(u32::MAX);
+
+    /// A second, or the last real one where a clock is set beyond it.
+    fn real(second: u64) -> Self {
+        Self(u32::try_from(second).map_or(u32::MAX - 1, |second| second.min(u32::MAX - 1)))
+    }
 
     /// The second after this one.
     pub(crate) const fn after(self) -> Self {
@@ -99,22 +108,23 @@ impl Seconds {
     #[must_use]
     pub const fn rounded_up(self, step: u32) -> Self {
         assert!(step > 0);
-        Self(match self.0.checked_next_multiple_of(step) {
-            Some(seconds) => seconds,
-            None => u32::MAX,
-        })
+        match self.0.checked_next_multiple_of(step) {
+            Some(u32::MAX) | None if self.0 != u32::MAX => Self(u32::MAX - 1),
+            Some(seconds) => Self(seconds),
+            None => Self::NEVER,
+        }
     }
 
-    /// This second plus a duration, whose fraction counts as a whole second.
+    /// This second plus a duration, whose fraction counts as a whole second. A real second stays one.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
-        let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
-        Self(self.0.saturating_add(u32::try_from(whole).unwrap_or(u32::MAX)))
+        let whole = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+        if self == Self::NEVER { Self::NEVER } else { Self::real(u64::from(self.0).saturating_add(whole)) }
     }
 }
 
 /// The two clocks at the moment of an input.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Now {
     /// The monotonic clock.
     pub instant: Instant,
@@ -124,4 +134,23 @@ pub struct Now {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_second_never_becomes_never_however_far_ahead_a_clock_is() {
+        let last = Wall::from_micros(u64::MAX).seconds();
+        assert!(last.plus(Duration::from_hours(12 * 366 * 24)) < last.plus(Duration::MAX));
+        for second in
+            [last.plus(Duration::MAX), Seconds(u32::MAX - 1).rounded_up(3_600), Seconds(7).plus(Duration::MAX)]
+        {
+            assert_eq!(second, Seconds(u32::MAX - 1));
+        }
+        assert_eq!(Seconds(7_201).rounded_up(3_600), Seconds(10_800));
+        assert_eq!(Seconds::NEVER.plus(Duration::from_secs(1)), Seconds::NEVER);
+        assert_eq!(Seconds::NEVER.rounded_up(3_600), Seconds::NEVER);
+    }
 }

@@ -27,7 +27,7 @@ const ANNOUNCERS_MAX: usize = 5;
 const UNTOLD_MAX: usize = 4_096;
 
 /// What this node knows of the tree of one origin.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
 struct Tree {
     /// Neighbours to whom payloads are announced only.
     lazy: Vec<NodeId>,
@@ -52,7 +52,7 @@ impl Tree {
 }
 
 /// A message to be announced on lazy links.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
 struct Untold {
     id: UpdateId,
     origin: NodeId,
@@ -61,7 +61,7 @@ struct Untold {
 }
 
 /// The trees of one node.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Trees {
     by_origin: BTreeMap<NodeId, Tree>,
     untold: Vec<Untold>,

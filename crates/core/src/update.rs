@@ -17,7 +17,7 @@ use crate::time::{Seconds, Wall};
 use crate::wire::{Put, Reader, VERSION};
 
 /// The id of an update: a keyed hash of its header and of the hash of its body (design §2 rule 2).
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub(crate) struct UpdateId(pub(crate) u64);
 
 impl UpdateId {
@@ -244,8 +244,10 @@ impl<'a> UpdateRef<'a> {
 }
 
 /// An update as replicas hold it: its id and its bytes, and nothing beside them, for a million of them count.
+#[derive(serde::Deserialize, serde::Serialize)]
 pub(crate) struct Update {
     pub(crate) id: UpdateId,
+    #[serde(with = "crate::recording::bytes")]
     bytes: Box<[u8]>,
 }
 
@@ -326,8 +328,8 @@ impl fmt::Debug for Update {
 
 /// Lets the nodes of one process share the bytes of updates: the laboratory holds a million claims of a thousand
 /// members once each. A node of its own needs none.
-#[derive(Clone, Debug, Default)]
-pub struct Interner(Option<Arc<Mutex<Shared>>>);
+#[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
+pub struct Interner(#[serde(skip)] Option<Arc<Mutex<Shared>>>);
 
 type Shared = Map<UpdateId, Weak<Update>>;
 

@@ -20,12 +20,15 @@ pub mod averaging;
 pub mod chart;
 pub mod detection;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod jobs;
 pub mod memory;
 mod network;
 pub mod overlay;
 pub mod planner;
 pub mod published;
+pub mod recording;
 pub mod scenario;
 pub mod seeds;
 pub mod settings;

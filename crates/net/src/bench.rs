@@ -16,7 +16,7 @@ use crate::error::StartError;
 use crate::keeper::Keeper;
 use crate::key;
 use crate::keyring::Keyring;
-use crate::keyring::derived::Ring;
+use crate::keyring::derived::{self, Ring};
 use crate::seal::{HEADROOM, Sealer};
 
 /// A new key pair of a node, and what it signs with.
@@ -95,7 +95,7 @@ impl Sealing {
         let keyring = Keyring::generate().expect("the system has random numbers");
         let keys = watch::Sender::new(Arc::new(Ring::of(&keyring)));
         let ids = (NodeId(1), NodeId(2));
-        let cluster = cluster_hash(*keyring.secret());
+        let cluster = cluster_hash(derived::secret_of_ids(&keyring));
         let sealer = |id| {
             let draw = || key::random_bits().ok();
             Sealer::new(id, cluster, Duration::from_hours(1), keys.subscribe(), draw).expect("random numbers")
@@ -115,9 +115,9 @@ impl Sealing {
         self.cluster
     }
 
-    /// The cluster's secret.
+    /// The secret of the ids of updates.
     pub fn secret(&self) -> [u8; 16] {
-        *self.keyring.secret()
+        derived::secret_of_ids(&self.keyring)
     }
 
     /// The id of the node that opens.
@@ -187,13 +187,13 @@ impl Insider {
     /// Speaks as the node of that id, in the default cluster.
     pub fn new(keyring: &Keyring, id: NodeId) -> Self {
         let keys = watch::Sender::new(Arc::new(Ring::of(keyring)));
-        let secret = *keyring.secret();
+        let secret = derived::secret_of_ids(keyring);
         let draw = || key::random_bits().ok();
         let sealer = Sealer::new(id, cluster_hash(secret), Duration::from_hours(1), keys.subscribe(), draw);
         Self { sealer: sealer.expect("the system has random numbers"), secret, _keys: keys }
     }
 
-    /// The cluster's secret.
+    /// The secret of the ids of updates.
     pub const fn secret(&self) -> [u8; 16] {
         self.secret
     }

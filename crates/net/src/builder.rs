@@ -26,8 +26,13 @@ pub struct Builder {
     pub(crate) keyring: Option<Keyring>,
     pub(crate) certificate: Option<Vec<u8>>,
     pub(crate) allow_faults: bool,
+    pub(crate) record: Option<PathBuf>,
+    pub(crate) record_bytes_max: u64,
     pub(crate) announcer: Announcer,
 }
+
+/// How large a recording becomes, where nothing else is said.
+pub const RECORD_BYTES_MAX: u64 = 64 << 20;
 
 impl Builder {
     /// A node of this name, 1 to 128 bytes without control characters, on `127.0.0.1:4747`, alone, with nothing kept.
@@ -44,6 +49,8 @@ impl Builder {
             keyring: None,
             certificate: None,
             allow_faults: false,
+            record: None,
+            record_bytes_max: RECORD_BYTES_MAX,
             announcer: Announcer::new(),
         }
     }
@@ -108,6 +115,19 @@ impl Builder {
     /// Offers the fault table, on a loopback address only.
     pub fn allow_faults(mut self) -> Self {
         self.allow_faults = true;
+        self
+    }
+
+    /// Writes to this file what happens to the node, for `rumor lab replay`. A recording that is there already is kept beside it, as
+    /// `.old`; any other file is left alone, and the start fails. The file holds what the cluster says, but no key.
+    pub fn record(mut self, file: impl Into<PathBuf>) -> Self {
+        self.record = Some(file.into());
+        self
+    }
+
+    /// How large that file may become, at least 8 MiB: what is older is overwritten.
+    pub const fn record_bytes_max(mut self, bytes: u64) -> Self {
+        self.record_bytes_max = bytes;
         self
     }
 

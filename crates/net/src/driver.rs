@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rumormill_core::data::Shelf;
 use rumormill_core::io::{Event as CoreEvent, StopReason as CoreStopReason, Ticket, Warning as CoreWarning};
-use rumormill_core::{Channel, Config, Identity, Input, Instant, Node, NodeId, Output, Stored};
+use rumormill_core::{Channel, Config, Identity, Input, Instant, Node, NodeId, Now, Output, Stored};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::{self, Clock};
@@ -17,6 +17,7 @@ use crate::error::StopReason;
 use crate::events::{EventKind, Warning};
 use crate::keeper::{self, Keeper};
 use crate::key::{self, NodeKey};
+use crate::recorder::Recorder;
 use crate::request::{Lines, Pending, Request};
 use crate::seal::Unsealed;
 use crate::socket::{Arrived, Datagrams, Refused, sleep_until};
@@ -52,6 +53,7 @@ pub(crate) struct Driver {
     pub(crate) datagrams: Datagrams,
     pub(crate) streams: Streams,
     pub(crate) keeper: Keeper,
+    pub(crate) recorder: Option<Recorder>,
     pub(crate) desk: Desk,
     pub(crate) requests: mpsc::Receiver<Request>,
     /// Taken when the node has started.
@@ -97,6 +99,7 @@ impl Driver {
 
     /// Waits for whatever comes first, input before the deadline.
     async fn wake(&mut self) -> Wake {
+        self.record(Recorder::flush);
         let due = self.node.poll_timeout().and_then(|due| self.clock.runtime_instant(due));
         tokio::select! {
             biased;
@@ -171,8 +174,8 @@ impl Driver {
         let from = arrived.from;
         match arrived.payload {
             Ok(range) => {
-                let bytes = self.datagrams.payload(range);
-                self.node.handle_input(self.clock.now(), Input::Datagram { from, bytes });
+                let input = Input::Datagram { from, bytes: self.datagrams.payload(range) };
+                give(&mut self.node, self.recorder.as_mut(), self.clock.now(), input);
                 self.carry_out();
                 self.datagrams.settle();
             }
@@ -266,8 +269,18 @@ impl Driver {
     }
 
     fn hand_over(&mut self, input: Input<'_>) {
-        self.node.handle_input(self.clock.now(), input);
+        give(&mut self.node, self.recorder.as_mut(), self.clock.now(), input);
         self.carry_out();
+    }
+
+    /// Has the recorder do something. Where it cannot, the node goes on without.
+    fn record(&mut self, work: impl FnOnce(&mut Recorder) -> Result<(), String>) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(reason) = work(recorder)
+        {
+            self.recorder = None;
+            self.desk.announce(clock::wall(), EventKind::Warning(Warning::RecordingEnded { reason }));
+        }
     }
 
     fn carry_out(&mut self) {
@@ -275,13 +288,17 @@ impl Driver {
         while let Some(command) = self.desk.next_forgone() {
             let pending = Pending { result: None, lines: Lines::None };
             let ticket = self.desk.open(pending, &command);
-            self.node.handle_input(self.clock.now(), Input::Command { ticket, command });
+            let input = Input::Command { ticket, command };
+            give(&mut self.node, self.recorder.as_mut(), self.clock.now(), input);
             self.drain();
         }
     }
 
     fn drain(&mut self) {
         while let Some(output) = self.node.poll_output() {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.on_output(&output);
+            }
             match output {
                 Output::Transmit { to, channel: Channel::Datagram, bytes } => self.datagrams.send(to, bytes),
                 Output::Transmit { to, channel: Channel::Stream(stream), bytes } => {
@@ -291,6 +308,10 @@ impl Driver {
                 Output::Persist { token, records } => self.keeper.persist(token, records),
                 Output::Event(event) => self.on_event(event),
             }
+        }
+        if let Some(recorder) = &mut self.recorder {
+            let result = recorder.on_settled(&self.node);
+            self.record(|_| result);
         }
     }
 
@@ -327,6 +348,9 @@ impl Driver {
         self.datagrams.rename(identity.id);
         self.keeper = Keeper::memory();
         self.node = Node::new(identity.clone(), self.config.clone(), seed, self.clock.now());
+        if let Some(recorder) = &mut self.recorder {
+            recorder.begin_again();
+        }
         let reason = self.not_stored.take().as_deref().unwrap_or_default().to_owned();
         self.desk.announce(clock::wall(), EventKind::Warning(Warning::NotDurable { reason }));
         true
@@ -334,7 +358,7 @@ impl Driver {
 
     /// Frees sockets and data directory, then says so.
     async fn finish(self) {
-        let Self { datagrams, streams, keeper, desk, requests, stop, stopped, .. } = self;
+        let Self { datagrams, streams, keeper, recorder, desk, requests, stop, stopped, .. } = self;
         let reason = stopped.unwrap_or(StopReason::Aborted);
         if reason == StopReason::Stopped {
             // Of every other reason the node has told.
@@ -343,6 +367,18 @@ impl Driver {
         drop((datagrams, desk, requests));
         streams.shutdown().await;
         keeper.close().await;
+        if let Some(recorder) = recorder {
+            // Nothing is left that could be told that it failed.
+            tokio::task::spawn_blocking(move || recorder.close()).await.ok();
+        }
         stop.send_replace(Some(reason));
     }
+}
+
+/// Gives the node an input, which is recorded before.
+fn give(node: &mut Node, recorder: Option<&mut Recorder>, now: Now, input: Input<'_>) {
+    if let Some(recorder) = recorder {
+        recorder.on_input(now, &input);
+    }
+    node.handle_input(now, input);
 }

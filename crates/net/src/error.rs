@@ -63,6 +63,14 @@ pub enum StartError {
     /// The authority has revoked this node's certificate.
     #[error("certificate is revoked, must be {}", self.rule())]
     Revoked,
+    /// The file for the flight recorder cannot be made or written.
+    #[error("record is {}, must be {}: {source}", path.display(), self.rule())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The system gives no random numbers.
     #[error("random numbers are not available, must be {}", self.rule())]
     NoRandomness,
@@ -80,6 +88,7 @@ impl StartError {
             Self::DataDirInUse { .. } | Self::DataDir { .. } | Self::DataDirNewer { .. } => "data_dir",
             Self::FaultsNotLoopback { .. } => "allow_faults",
             Self::NoCertificate { .. } | Self::Revoked => "certificate",
+            Self::Record { .. } => "record",
             Self::NoRandomness | Self::NotStarted => "system",
         }
     }
@@ -90,7 +99,9 @@ impl StartError {
             Self::Invalid(error) => error.value.clone(),
             Self::PortInUse { address } => address.to_string(),
             Self::Bind { address, .. } => address.clone(),
-            Self::DataDirInUse { path } | Self::DataDir { path, .. } => path.display().to_string(),
+            Self::DataDirInUse { path } | Self::DataDir { path, .. } | Self::Record { path, .. } => {
+                path.display().to_string()
+            }
             Self::DataDirNewer { path, found } => format!("{} of format {found}", path.display()),
             Self::FaultsNotLoopback { address } => format!("true with bind {address}"),
             Self::NoCertificate { .. } => "missing".to_owned(),
@@ -114,6 +125,7 @@ impl StartError {
             Self::Revoked => {
                 "one that counts: the authority has revoked it, so this node needs an empty data directory and a certificate for the key that it makes there"
             }
+            Self::Record { .. } => "a new file, or a recording, in a directory that this process can write",
             Self::NoRandomness => "a system with random numbers",
             Self::NotStarted => "able to store a boot or to make a new identity",
         }

@@ -91,6 +91,12 @@ pub enum Warning {
         /// `longer ago` or `further ahead`.
         direction: &'static str,
     },
+    /// The flight recorder has stopped; the node goes on without.
+    #[error("the recording ends here: {reason}")]
+    RecordingEnded {
+        /// Why.
+        reason: String,
+    },
     /// The data directory takes no writes: this node runs under a new identity that ends with the process.
     #[error(
         "the data directory does not take writes ({reason}); this node runs under a new identity that ends with the process"

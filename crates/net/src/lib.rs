@@ -33,6 +33,8 @@ mod driver;
 mod error;
 mod events;
 mod faults;
+#[doc(hidden)]
+pub mod fuzz;
 mod gathering;
 mod join;
 mod keeper;
@@ -43,6 +45,7 @@ pub mod leases;
 mod noise;
 pub mod private_file;
 mod questions;
+mod recorder;
 pub mod registers;
 mod request;
 mod seal;
@@ -53,7 +56,7 @@ mod streams;
 mod subscription;
 
 pub use authority::Authority;
-pub use builder::Builder;
+pub use builder::{Builder, RECORD_BYTES_MAX};
 pub use cluster::{Cluster, RoundTrip, SocketCounts};
 pub use data::Data;
 pub use error::{Closed, RequestError, StartError, StopReason, WriteError};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,10 +31,12 @@ use crate::join::{self, Joiner, Standing};
 use crate::keeper::Keeper;
 use crate::key::{self, NodeKey};
 use crate::keyring::Keyring;
+use crate::keyring::derived;
 use crate::keyring::holder::Holder;
 use crate::keys;
 use crate::noise::Terms;
 use crate::questions::QUESTIONS_MAX;
+use crate::recorder::{RECORD_BYTES_MIN, Recorder};
 use crate::request::{REQUESTS_MAX, Request};
 use crate::seal::{self, Sealer};
 use crate::socket::{self, DatagramSealing, Datagrams};
@@ -56,6 +58,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         keyring,
         certificate,
         allow_faults,
+        record,
+        record_bytes_max,
         announcer,
     } = builder;
     if let Some(cluster) = cluster {
@@ -72,13 +76,14 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         addresses: vec![advertised],
         tags,
         session: key::random_bits()?,
-        secret: keyring.as_ref().map(|keyring| *keyring.secret()),
+        secret: keyring.as_ref().map(derived::secret_of_ids),
         stored: Stored::default(),
         durable: false,
         overhead: if keyring.is_some() { Sealer::overhead() } else { Overhead::default() },
         signing: None,
     };
     identity.check()?;
+    let recorder = record.map(|path| recorder(&path, record_bytes_max, &config)).transpose()?;
     let (keeper, key) = remember(&mut identity, data_dir.clone(), &announcer).await?;
     if config.identity == IdentityKind::Signed {
         identity.signing = Some(signing(&key, certificate, &config, &identity)?);
@@ -88,7 +93,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         Some(keyring) => Some(Arc::new(hold(keyring, data_dir.clone().filter(|_| identity.durable)).await?)),
         None => None,
     };
-    let cluster = launch(Parts { identity, config, sockets, sealing, keeper, data_dir, announcer }).await?;
+    let cluster = launch(Parts { identity, config, sockets, sealing, keeper, recorder, data_dir, announcer }).await?;
     cluster.0.contacts.replace(&cluster.0.joiner, contacts, &[]);
     Ok(cluster)
 }
@@ -100,6 +105,7 @@ struct Parts {
     sockets: Sockets,
     sealing: Option<Arc<Holder>>,
     keeper: Keeper,
+    recorder: Option<Recorder>,
     data_dir: Option<PathBuf>,
     announcer: Announcer,
 }
@@ -232,6 +238,19 @@ fn refusal(value: &str, rule: String) -> ConfigError {
     ConfigError { field: "certificate", value: value.to_owned(), rule }
 }
 
+/// The flight recorder, where one is wanted.
+fn recorder(path: &Path, bytes_max: u64, config: &Config) -> Result<Recorder, StartError> {
+    if config.identity == IdentityKind::Signed {
+        let rule = "plain where a node is recorded: its signing key is in no recording, so none could be replayed";
+        return Err(ConfigError { field: "identity", value: "signed".to_owned(), rule: rule.to_owned() }.into());
+    }
+    if bytes_max < RECORD_BYTES_MIN {
+        let (value, rule) = (bytes_max.to_string(), format!("at least {RECORD_BYTES_MIN}: snapshots need room"));
+        return Err(ConfigError { field: "record_bytes_max", value, rule }.into());
+    }
+    Recorder::open(path, bytes_max)
+}
+
 /// Takes up the keys that an earlier life kept, or those that were given.
 async fn hold(keyring: Keyring, directory: Option<PathBuf>) -> Result<Holder, StartError> {
     let opened = tokio::task::spawn_blocking(move || Holder::open(&keyring, directory.as_deref())).await;
@@ -244,7 +263,7 @@ const fn takes_no_writes(kind: io::ErrorKind) -> bool {
 
 /// Starts the task, and waits until the node may speak.
 async fn launch(parts: Parts) -> Result<Cluster, StartError> {
-    let Parts { identity, config, sockets, sealing, keeper, data_dir, announcer } = parts;
+    let Parts { identity, config, sockets, sealing, keeper, recorder, data_dir, announcer } = parts;
     let Sockets { udp, tcp, local_address, faults } = sockets;
     let (name, advertised) = (identity.name.clone(), identity.addresses[0]);
     let (requests, receiver) = mpsc::channel::<Request>(REQUESTS_MAX);
@@ -271,6 +290,7 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
         datagrams: Datagrams::new(udp, local_address, seal, faults.clone(), Arc::clone(&counters)),
         streams: Streams::new(tcp, local_address, config.streams_max, terms, faults.clone(), Arc::clone(&counters)),
         keeper,
+        recorder,
         desk,
         requests: receiver,
         started: Some(started),
@@ -349,8 +369,8 @@ mod tests {
         };
         let announcer = Announcer::new();
         let mut events = announcer.listen();
-        let (config, data_dir, sealing) = (Config::default(), None, None);
-        let parts = Parts { identity, config, sockets, sealing, keeper, data_dir, announcer };
+        let (config, data_dir, sealing, recorder) = (Config::default(), None, None, None);
+        let parts = Parts { identity, config, sockets, sealing, keeper, recorder, data_dir, announcer };
         let cluster = launch(parts).await.unwrap();
         assert_ne!(cluster.id(), NodeId(7));
         assert!(!cluster.is_durable());

@@ -13,7 +13,12 @@ pub(super) fn show(flags: &cli::Why, output: Output) -> Result<(), Failure> {
     if output.json {
         return Ok(print::json(&document)?);
     }
-    for line in lines(&document) {
+    tell(&document)
+}
+
+/// The story for people.
+pub(crate) fn tell(document: &WhyDocument) -> Result<(), Failure> {
+    for line in lines(document) {
         print::line(line)?;
     }
     Ok(())

@@ -110,6 +110,18 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
         source: "needed where identity is signed",
         meaning: "The authority's word that this node may be a member, as `rumor authority admit` makes it.",
     },
+    Setting {
+        key: "record",
+        unit: "path",
+        source: "nothing is recorded where empty",
+        meaning: "Where the flight recorder writes what happens to this node, for `rumor lab replay`.",
+    },
+    Setting {
+        key: "record_bytes_max",
+        unit: "bytes",
+        source: "guess",
+        meaning: "How large a recording may become, at least 8 MiB and four times what the node holds; the oldest is overwritten.",
+    },
     Setting { key: "log", unit: "text or json", source: "convention", meaning: "How the log is written to stderr." },
     Setting {
         key: "log_level",

@@ -95,6 +95,7 @@ impl Layers {
             ("data_dir", &flags.data_dir),
             ("key_file", &flags.key_file),
             ("certificate", &flags.certificate),
+            ("record", &flags.record),
             ("preset", &flags.preset),
             ("mode", &flags.mode),
             ("fanout", &flags.fanout),

@@ -29,7 +29,7 @@ pub(crate) const SIZE_MAX: f64 = 1e9;
 /// For so many probe intervals after its last question a node remembers what it answered: others began later. Guess.
 const AFTERWARDS: u32 = CYCLES;
 /// What one node holds of one instance, offers of it, or gets of it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Share {
     /// The instance.
     pub(crate) key: u32,
@@ -37,7 +37,7 @@ pub(crate) struct Share {
 }
 
 /// One node's part in an epoch.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Count {
     /// By key.
     shares: Vec<(u32, f64)>,

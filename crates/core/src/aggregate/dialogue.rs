@@ -11,7 +11,7 @@ use crate::identity::NodeId;
 pub(super) const ANSWERS_MAX: usize = 16;
 
 /// What was said to a peer, under which number.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 struct Said<T> {
     peer: NodeId,
     number: u16,
@@ -19,7 +19,7 @@ struct Said<T> {
 }
 
 /// One node's questions and answers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Dialogue<T> {
     asked: Option<Said<T>>,
     /// Of the last question.

@@ -31,7 +31,7 @@ const ROUNDING: f64 = 1e-6;
 const JUDGED: usize = 8;
 
 /// What one node holds of an epoch, offers of it, or gets of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Holding {
     /// Of the 1 of the node that began the epoch.
     pub(crate) one: f64,
@@ -47,7 +47,7 @@ pub(crate) struct Holding {
 }
 
 /// What an epoch has found.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Aggregate {
     /// How many nodes there are.
     pub members: f64,
@@ -89,7 +89,7 @@ impl Aggregate {
 }
 
 /// One node's part.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Epoch {
     held: Holding,
     dialogue: Dialogue<Holding>,

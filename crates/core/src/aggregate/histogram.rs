@@ -17,7 +17,7 @@ const _: () = assert!(LEVEL_MAX as u32 == u64::BITS - DROPPED_BITS - 1);
 pub(crate) const BUCKETS_MAX: usize = 96;
 
 /// Shares of numbers, by bucket.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Histogram {
     level: u8,
     /// By bucket; two of one level are in the order of their numbers.

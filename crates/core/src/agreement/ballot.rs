@@ -11,7 +11,7 @@ pub(super) const COUNTER_MAX: u64 = 1 << 56;
 /// proposer keep apart those that began in the dark (design §2 rule 1).
 ///
 /// The default comes before all that are used: nothing was promised yet.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Ballot {
     /// Under which configuration of voters, from 1.
     pub configuration: u32,
@@ -38,7 +38,7 @@ impl fmt::Display for Ballot {
 }
 
 /// Gives a proposer its ballots, for all registers, each once.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Ballots {
     proposer: NodeId,
     boot: u64,

@@ -15,7 +15,7 @@ pub type Voters = BTreeMap<NodeId, u32>;
 ///
 /// While there are `previous` ones the change is under way: whatever is promised or accepted needs a quorum of both, as in
 /// joint consensus (Ongaro and Ousterhout 2014, §6). The order is that in which they come to be.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Configuration {
     /// From 1. It is part of each ballot.
     pub number: u32,

@@ -16,11 +16,11 @@ pub const APPLIED_MAX: usize = 16;
 pub(super) const VERSION_MAX: u64 = 1 << 56;
 
 /// What an operation is known by, in contents and between nodes: random, so that no two of a register have the same.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct OperationId(pub u64);
 
 /// What a register holds.
-#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Content {
     /// How many operations have changed it.
     pub version: u64,
@@ -31,7 +31,7 @@ pub struct Content {
 }
 
 /// What a register must hold for an operation to change it.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Expected {
     /// Anything, or nothing.
     Anything,
@@ -55,7 +55,7 @@ impl Expected {
 }
 
 /// What an operation does.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Change {
     /// Nothing: it reads.
     Read,

@@ -25,7 +25,7 @@ pub const TTL_MAX: Duration = Duration::from_hours(1);
 const FORMAT: u8 = 1;
 
 /// What the register of a lease holds.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Lease {
     /// Who has it: a random number of the contender's own, not of its node; 0 for nobody.
     pub holder: u64,
@@ -70,7 +70,7 @@ impl Lease {
 }
 
 /// What is wanted of a lease.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Wish {
     /// To have it, as soon as nobody else does.
     Acquire {
@@ -110,7 +110,7 @@ pub enum Move {
 }
 
 /// One that wants something of a lease.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Contender {
     holder: u64,
     wish: Wish,

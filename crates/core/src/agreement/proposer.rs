@@ -9,7 +9,7 @@ use super::{Ballot, Ballots, Change, Configuration, Content, OperationId, Propos
 pub const BATCH_MAX: usize = super::APPLIED_MAX;
 
 /// An operation on its way.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Operation {
     /// Known by this.
     pub id: OperationId,
@@ -67,7 +67,7 @@ impl Operation {
 }
 
 /// How an operation ended.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Outcome {
     /// It was applied, and left this; or it read this.
     Done {
@@ -88,7 +88,7 @@ pub enum Outcome {
 }
 
 /// Where an attempt is.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Stage {
     /// There is none.
     Idle,
@@ -129,7 +129,7 @@ pub enum Step {
 }
 
 /// A proposer of one register.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Proposer {
     waiting: VecDeque<Operation>,
     stage: Stage,

@@ -37,7 +37,7 @@ pub(crate) enum Taken {
 }
 
 /// One register of a founding.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Register {
     votes: Votes,
     /// The same as updates.
@@ -70,7 +70,7 @@ impl Register {
 }
 
 /// One founding, and all that was said in it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Founding {
     named: Option<(Vec<NodeId>, Arc<Update>)>,
     dropped: Option<Arc<Update>>,
@@ -258,7 +258,7 @@ impl Founding {
 }
 
 /// The agreement space of one node.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Space {
     replica: Replica,
     foundings: BTreeMap<FoundingId, Founding>,

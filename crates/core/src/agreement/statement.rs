@@ -34,7 +34,7 @@ const TAG_VOTE: u8 = 5;
 const TAG_PROPOSAL: u8 = 6;
 
 /// A founding: a function of the voters that it names, so that whoever founds with the same ones founds the same.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct FoundingId(pub u64);
 
 impl FoundingId {
@@ -87,7 +87,7 @@ pub(crate) enum Says<'a> {
 /// What a voter voted on before it ended its part in a configuration: all its votes that were born before a number, told by
 /// their count and the xor of the hashes of their registers, so that whoever takes them over knows that it has them all. When
 /// one of them is forgotten meanwhile it says so anew, with a higher number.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Sealed {
     pub(crate) voter: NodeId,
     pub(crate) configuration: u32,
@@ -220,7 +220,7 @@ impl<'a> Statement<'a> {
 }
 
 /// The order of statements on one subject.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Version {
     ballots: (Ballot, Option<Ballot>),
     number: u32,

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::{Ballot, Content};
 
 /// What was accepted last.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Accepted {
     /// At which ballot.
     pub ballot: Ballot,
@@ -15,7 +15,7 @@ pub struct Accepted {
 
 /// What one voter has said about one register. Each one says more than the one before: it is ordered by what was promised,
 /// then by what was accepted.
-#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Vote {
     /// Nothing below this ballot is accepted any more.
     pub promised: Ballot,
@@ -24,7 +24,7 @@ pub struct Vote {
 }
 
 /// What a proposer asks of voters about a register.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Proposal {
     /// Promise to accept nothing below.
     Prepare {

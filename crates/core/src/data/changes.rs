@@ -13,7 +13,7 @@ use crate::identity::NodeId;
 use crate::time::Wall;
 
 /// A place in the changes that one start of one node made. Shown as one opaque word.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Position {
     session: u64,
     number: u64,
@@ -41,7 +41,7 @@ impl FromStr for Position {
 }
 
 /// What happened to a key.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum ChangeKind {
     /// It holds something new.
     Put,
@@ -63,7 +63,7 @@ impl ChangeKind {
 }
 
 /// What a key holds after a change.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Holds {
     /// Nothing.
     Nothing,
@@ -74,7 +74,7 @@ pub enum Holds {
 }
 
 /// A key changed.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Change {
     /// What happened.
     pub change: ChangeKind,
@@ -111,7 +111,7 @@ impl Change {
 }
 
 /// The last changes of one node.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Changes {
     session: u64,
     /// The number of the last change; changes count from 1.
@@ -127,6 +127,15 @@ const CHANGES_BYTES_MAX: usize = 8 << 20;
 impl Changes {
     pub(crate) fn new(session: u64, most: usize) -> Self {
         Self { session, last: 0, kept: VecDeque::new(), bytes: 0, most }
+    }
+
+    /// After this was read from a snapshot.
+    pub(crate) fn relink(&mut self, shelf: &Shelf) {
+        for change in &mut self.kept {
+            if let Holds::Large(linked, _) = &mut Arc::make_mut(change).holds {
+                *linked = shelf.clone();
+            }
+        }
     }
 
     /// The place of the last change.

@@ -18,7 +18,7 @@ use crate::update::Update;
 const TTL_MAX: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// Updates that are not said to anybody yet.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Draft {
     shelf: Shelf,
     updates: Index,
@@ -52,6 +52,11 @@ impl Draft {
             volume: 0,
             undo: Vec::new(),
         }
+    }
+
+    /// After this was read from a snapshot.
+    pub(crate) fn relink(&mut self, shelf: &Shelf) {
+        self.shelf = shelf.clone();
     }
 
     /// After other writes that let the store grow by so much.

@@ -12,7 +12,7 @@ use crate::time::Seconds;
 use crate::update::{Head, Update};
 
 /// The value of a key.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Value {
     /// Of a register: any bytes.
     Register(Vec<u8>),
@@ -57,7 +57,7 @@ impl fmt::Display for Value {
 }
 
 /// Tells two states of a key apart, for compare and set on one node. Shown as 16 hex digits.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub struct Revision(pub u64);
 
 impl fmt::Display for Revision {
@@ -75,7 +75,7 @@ impl FromStr for Revision {
 }
 
 /// A key and what it holds.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Entry {
     /// 1 to 512 bytes.
     pub key: String,
@@ -97,7 +97,7 @@ impl fmt::Display for Entry {
 }
 
 /// All that is to be said of what a key holds, except the value of a register and the elements of a set: there may be many.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Summary {
     /// What it is.
     pub kind: Kind,

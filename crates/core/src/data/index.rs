@@ -6,6 +6,8 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use serde::ser::SerializeSeq as _;
+
 use super::entry::Summary;
 use super::ordered::Ordered;
 use super::parts::Parts;
@@ -40,7 +42,8 @@ impl Eq for HeadOf {}
 
 /// One update for each subject: in order, and the heads also by key, because most keys are registers and reads of one
 /// key are many.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(from = "Vec<Arc<Update>>")]
 pub(crate) struct Index {
     ordered: Ordered,
     heads: Set<HeadOf>,
@@ -48,6 +51,25 @@ pub(crate) struct Index {
     parts: Map<u64, u32>,
     /// What keys of many parts add up to, so that not all have to be looked at for each one that comes.
     large: BTreeMap<Vec<u8>, Parts>,
+}
+
+/// All else follows from the updates.
+impl serde::Serialize for Index {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut updates = to.serialize_seq(Some(self.len()))?;
+        self.iter().try_for_each(|update| updates.serialize_element(update))?;
+        updates.end()
+    }
+}
+
+impl From<Vec<Arc<Update>>> for Index {
+    fn from(updates: Vec<Arc<Update>>) -> Self {
+        let mut index = Self::new();
+        for update in updates {
+            index.put(update);
+        }
+        index
+    }
 }
 
 /// From so many parts on what they add up to is kept.

@@ -25,8 +25,8 @@ pub struct Page {
 }
 
 /// What a node's database holds now. Clones share it, and outlive the node with what it held last.
-#[derive(Clone, Debug, Default)]
-pub struct Shelf(Arc<RwLock<Index>>);
+#[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
+pub struct Shelf(#[serde(skip)] Arc<RwLock<Index>>);
 
 /// Whether it is the same node's.
 impl PartialEq for Shelf {

@@ -6,7 +6,7 @@ use super::entry::{Entry, Revision, Summary, Value};
 use crate::time::Seconds;
 
 /// One change to one key.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Write {
     /// 1 to 512 bytes.
     pub key: String,
@@ -30,7 +30,7 @@ impl Write {
 }
 
 /// What is to be done to a key.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Edit {
     /// Give a register a value.
     Put {
@@ -66,7 +66,7 @@ pub enum Edit {
 }
 
 /// What must hold, on this node, for a write to be made. Other nodes are not asked.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Condition {
     /// Nothing.
     #[default]
@@ -78,7 +78,7 @@ pub enum Condition {
 }
 
 /// A write was made: it is durable here, unless nothing is on this node.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Written {
     /// What the last key that was written holds now, as this node sees it.
     pub holds: Option<Summary>,

@@ -40,7 +40,7 @@ pub(super) const RESERVED: char = '>';
 /// The longest time that an operation may take.
 pub(super) const TIMEOUT_MAX: Duration = Duration::from_mins(1);
 /// Who waits for an operation.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub(super) enum Asker {
     Application(Ticket),
     Peer(NodeId),
@@ -53,7 +53,7 @@ pub(super) enum Asker {
 }
 
 /// An operation on its way.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Asked {
     pub(super) asker: Asker,
     pub(super) register: Box<str>,
@@ -66,7 +66,7 @@ pub(super) struct Asked {
 }
 
 /// What comes due.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 pub(super) enum Due {
     /// An operation is over.
     Deadline(OperationId),
@@ -83,7 +83,7 @@ pub(super) enum Due {
 }
 
 /// All that a node has to do with agreement.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Agreeing {
     pub(super) space: Space,
     pub(super) voting: Voting,
@@ -103,7 +103,7 @@ pub(super) struct Agreeing {
 ///
 /// **Invariant:** whoever changes something has seen that it is there, or came here because of something that is: frames and
 /// timers of peers look first (`crates/core/tests/hostile_agreement.rs`).
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(super) struct WhenUsed(Option<Box<Agreeing>>);
 
 /// What those read who have none.

@@ -30,7 +30,7 @@ const STRANGERS_AT_ONCE: u32 = 16;
 const STRANGERS_PART: u32 = 4;
 
 /// What a node with a partial view knows about the size of the cluster.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Averaging {
     /// The present epoch, once this node knows it.
     epoch: Option<u32>,

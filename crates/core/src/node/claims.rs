@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Node, Phase};
+use super::{Node, Phase, Worry};
 use crate::contacts;
 use crate::detector::{Heard, Purpose, confirmations};
 use crate::effects::Timer;
@@ -12,6 +12,7 @@ use crate::frame::{Accusation, Space};
 use crate::identity::{BOOT_MAX, Incarnation, NodeId, Record, Tags};
 use crate::io::{Event, Member, MemberChange, State, StopReason, Token, Warning};
 use crate::membership::{Merged, Standing};
+use crate::precedence::{self, Rebuttal};
 use crate::seldom::Vacant;
 use crate::story::Happening;
 use crate::time::Seconds;
@@ -19,8 +20,6 @@ use crate::update::{self, Head, Update, UpdateRef};
 
 /// Two raised boots within this time mean that another process shares this identity.
 const COPY_PAUSE: Duration = Duration::from_mins(1);
-/// A claim about this node from further ahead than so many boots is no restored backup.
-const BOOTS_AHEAD_MAX: u64 = 1 << 20;
 /// Known members are written down this long after a change.
 pub(super) const REMEMBER_AFTER: Duration = Duration::from_secs(2);
 /// Addresses of members that are written down.
@@ -31,7 +30,7 @@ const DOUBTS_PROBED_MAX: usize = 32;
 /// A claim that a member is dead which this node holds for alive and heard no suspicion of: the other side of a
 /// partition believes such things. It is looked into before it is believed, so that a merge of two halves declares
 /// nobody dead.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Doubt {
     claim: Arc<Update>,
     by: NodeId,
@@ -254,7 +253,7 @@ impl Node {
             && let Some(myself) = self.members.member(self.identity.id)
         {
             let name = self.identity.name.clone();
-            self.warn("name", Warning::NameTaken { name, holder, shown: myself.name });
+            self.warn(Worry::Name, Warning::NameTaken { name, holder, shown: myself.name });
         }
     }
 
@@ -265,26 +264,17 @@ impl Node {
         if !newer || matches!(self.phase, Phase::Leaving(_)) {
             return !newer;
         }
-        if incarnation.boot().saturating_sub(self.incarnation.boot()) > BOOTS_AHEAD_MAX {
-            // Nobody restarts that often: who says so wants this node to run out of boots.
-            self.fx.counters.dropped.refused += 1;
-            return false;
+        let is_own = claim.claim_body().map_or(0, |body| body.session) == self.identity.session;
+        match precedence::rebut(self.incarnation, incarnation, is_own) {
+            Rebuttal::Refuse => self.fx.counters.dropped.refused += 1,
+            Rebuttal::RiseAbove(boot) => self.rise_above(boot, state == State::Alive && !is_own),
+            Rebuttal::Contradict(above) => {
+                self.note(self.identity.id, by, Happening::Contradicted(state));
+                self.fx.counters.refutations += 1;
+                self.detector.worsen(1, &self.config);
+                self.adopt_own_claim(above);
+            }
         }
-        let session = claim.claim_body().map_or(0, |body| body.session);
-        if incarnation.boot() > self.incarnation.boot() || session != self.identity.session {
-            self.rise_above(incarnation.boot(), state == State::Alive && session != self.identity.session);
-            return false;
-        }
-        let above = incarnation.max(self.incarnation).next();
-        if above.boot() != self.incarnation.boot() {
-            // Out of refutations: the next boot has to be durable first.
-            self.rise_above(self.incarnation.boot(), false);
-            return false;
-        }
-        self.note(self.identity.id, by, Happening::Contradicted(state));
-        self.fx.counters.refutations += 1;
-        self.detector.worsen(1, &self.config);
-        self.adopt_own_claim(above);
         false
     }
 
@@ -304,7 +294,7 @@ impl Node {
         } else {
             Warning::BootBehind { seen: boot, stored }
         };
-        self.warn("boot", warning);
+        self.warn(Worry::Boot, warning);
         self.raised_at = Some(now);
         self.doubt_own_sums();
         self.stop_voting();
@@ -339,7 +329,7 @@ impl Node {
         self.on_batch_failed(token, &reason);
         self.on_vote_failed(token);
         self.on_save_failed(token);
-        self.warn("persist", Warning::PersistFailed { reason });
+        self.warn(Worry::Disk, Warning::PersistFailed { reason });
         if let Phase::Raising(waits_for, _) = self.phase
             && waits_for == token
         {

@@ -40,7 +40,7 @@ const REFUSED: u8 = 3;
 const STALE: u8 = 4;
 
 /// An operation that a peer has.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Given {
     pub(super) to: NodeId,
     pub(super) due: Instant,
@@ -52,7 +52,7 @@ pub(super) struct Given {
 }
 
 /// Peers that did not answer, and until when others do without them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(super) struct Shunned(BTreeMap<NodeId, Instant>);
 
 impl Shunned {
@@ -69,7 +69,7 @@ impl Shunned {
 }
 
 /// Operations of peers that this node took on: that it did not is said only where that is certain.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(super) struct Favours {
     taken: BTreeMap<OperationId, Instant>,
     order: VecDeque<(Instant, OperationId)>,

@@ -31,7 +31,7 @@ const TAKEN_AT_ONCE: usize = 8;
 const KNOWN_MAX: usize = 64;
 
 /// A change of voters, as far as this node drives it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(super) struct Changing {
     /// Under which configurations voters have voted.
     voted: BTreeMap<NodeId, u32>,

@@ -53,7 +53,7 @@ const FRAME_BYTES: usize = 1 + 2 + 16 + 2;
 const DOUBTED: f64 = 0.25;
 
 /// An epoch under way.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Running {
     gauge: String,
     epoch: Epoch,
@@ -66,7 +66,7 @@ struct Running {
 }
 
 /// A command that waits for an epoch to end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
 struct Waiting {
     ticket: Ticket,
     quantile: Option<f64>,
@@ -86,7 +86,7 @@ impl Running {
 }
 
 /// What a node has to do with gauges.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Gauging {
     values: BTreeMap<String, f64>,
     running: Few<QueryId, Running>,

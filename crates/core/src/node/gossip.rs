@@ -34,7 +34,7 @@ const FUTILE_INTERVALS: u32 = 16;
 const FOREIGN_ROOTS_MAX: usize = 256;
 
 /// The state of the loop.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Gossip {
     /// Rounds lie on multiples of the interval since this moment.
     origin: Instant,
@@ -139,7 +139,7 @@ impl Gossip {
 }
 
 /// Feedback that waits for the next letter to its peer. Nearly every letter looks for some, so peers lie close together.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(super) struct Feedback {
     peers: Vec<NodeId>,
     /// For each of them a packet, and which of its updates were known.

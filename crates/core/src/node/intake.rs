@@ -39,7 +39,7 @@ const REPLY_DATAGRAMS: usize = 8;
 const PACKET_BYTES: usize = 32 << 10;
 
 /// An update that somebody has and this node lacks.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Want {
     size: u32,
     /// Who was asked last, and is waited for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::commands::invalid;
 use super::letters::Letter;
-use super::{Node, Phase};
+use super::{Node, Phase, Worry};
 use crate::effects::Timer;
 use crate::identity::NodeId;
 use crate::io::{ContactError, Event, Output, Reply, StreamId, Warning};
@@ -22,7 +22,7 @@ const WELCOME_BYTES_PER_SECOND: usize = 64 << 10;
 const SAMPLE: usize = 16;
 
 /// How much a node has handed out to joiners lately.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Hospitality {
     left: usize,
     at: Instant,
@@ -146,7 +146,7 @@ impl Node {
             self.fx.counters.dropped.refused += 1;
             if self.verifier.is_some() {
                 let (peer, reason) = (header.sender, ContactError::Settings);
-                self.warn("not admitted", Warning::NotAdmitted { from, peer, reason });
+                self.warn(Worry::NotAdmitted, Warning::NotAdmitted { from, peer, reason });
             }
             return Err(ContactError::Settings);
         }

@@ -31,7 +31,7 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What an application wants of a lease, on its way.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Errand {
     ticket: Ticket,
     register: Box<str>,
@@ -51,7 +51,7 @@ struct Errand {
 }
 
 /// All errands of a node.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(super) struct Leasing {
     errands: BTreeMap<u64, Errand>,
     last: u64,
@@ -62,7 +62,7 @@ pub(super) struct Leasing {
 }
 
 /// When this node heard of a lease, by its time of day: for people only.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct LeaseHeard {
     /// That its present holder has it, or that nobody does.
     pub since: Wall,

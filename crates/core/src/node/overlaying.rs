@@ -38,7 +38,7 @@ const SETTLING_SHUFFLES: u32 = 8;
 const SEARCH_PAUSE: Duration = Duration::from_secs(2);
 
 /// The partial view of a node, and what bounds it.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Neighbourhood {
     pub(super) overlay: Overlay,
     /// Who introduced itself with the datagram or packet that is being read.

@@ -30,7 +30,7 @@ const COUNTED_MAX: usize = 128;
 const RINGS: u64 = 3;
 
 /// Trees, and what goes out on them once an input is handled.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(super) struct Planting {
     pub(super) trees: Trees,
     /// Payloads, each with the neighbour that it goes to.

@@ -35,7 +35,7 @@ pub(super) const PROPOSAL_TTL: Duration = Duration::from_mins(5);
 const PARTS_MAX: usize = 1_024;
 
 /// This node as a proposer of one register.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(super) struct Part {
     pub(super) proposer: Proposer,
     /// What it proposed last, while that is open.

@@ -21,7 +21,7 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 const HOLD_HEAD_BYTES: usize = 1 + 4 + 8;
 
 /// A write that waits for confirmations.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Awaited {
     ticket: Ticket,
     written: Written,
@@ -59,7 +59,7 @@ impl Awaited {
 }
 
 /// The writes of this node that wait for others, by the number of their first packet.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Replicas {
     awaited: BTreeMap<u64, Awaited>,
     numbers: u64,

@@ -39,7 +39,7 @@ const ROLL_PART: usize = 4_096;
 const HEARD_PAUSE: Duration = Duration::from_mins(1);
 
 /// What a peer says it holds, as far as it has come in.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Roll {
     /// Since when the two were apart; nothing is deleted by the roll of a peer that this node did not miss.
     since: Option<Seconds>,
@@ -49,7 +49,7 @@ struct Roll {
 }
 
 /// Reconciliations under way.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(super) struct Reunions {
     /// By the stream on which they come in.
     rolls: BTreeMap<StreamId, Roll>,

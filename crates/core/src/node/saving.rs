@@ -33,7 +33,7 @@ const SAVING_BYTES_MAX: usize = 64 << 20;
 const KEY_OVERHEAD: usize = 32;
 
 /// A peer wants to know when this node holds something durably.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Hold {
     number: u64,
     peer: NodeId,
@@ -50,7 +50,7 @@ impl Hold {
 }
 
 /// What one request to the disk is about.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Load {
     updates: Vec<Arc<Update>>,
     keys: Vec<Vec<u8>>,
@@ -73,7 +73,7 @@ impl Load {
 }
 
 /// What is on its way to the disk.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Saving {
     /// Came in just now.
     fresh: Vec<Arc<Update>>,

@@ -26,7 +26,7 @@ const PACKET_BYTES: usize = 32 << 10;
 const FILLING_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a peer still has to get.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 enum Rest {
     /// Everything after the subject of this record, in a comparison of that number.
     After(Vec<u8>, u64),
@@ -34,7 +34,7 @@ enum Rest {
     These(Vec<Arc<Update>>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Serving {
     peer: NodeId,
     to: SocketAddr,
@@ -42,7 +42,7 @@ struct Serving {
 }
 
 /// Transfers of all data, out and in.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(super) struct Servings {
     out: BTreeMap<StreamId, Serving>,
     /// On which stream everything comes in, and when something did last.

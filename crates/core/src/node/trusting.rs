@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::commands::invalid;
 use super::letters::Letter;
-use super::{Node, Phase};
+use super::{Node, Phase, Worry};
 use crate::config::IdentityKind;
 use crate::credentials::{Distrust, Revocation, Signer, Signing};
 use crate::data::{Taken, is_reserved};
@@ -95,18 +95,17 @@ impl Node {
 
     fn note_distrust(&mut self, distrust: Distrust, from: NodeId) {
         let dropped = &mut self.fx.counters.dropped;
-        let (kind, count) = match distrust {
-            Distrust::Unsigned => ("unsigned", &mut dropped.unsigned),
-            Distrust::Forged => ("forged", &mut dropped.forged),
-            Distrust::Expired => ("expired", &mut dropped.forged),
-            Distrust::Revoked => ("revoked", &mut dropped.revoked),
-            Distrust::Unchecked => ("unchecked", &mut dropped.unchecked),
+        let count = match distrust {
+            Distrust::Unsigned => &mut dropped.unsigned,
+            Distrust::Forged | Distrust::Expired => &mut dropped.forged,
+            Distrust::Revoked => &mut dropped.revoked,
+            Distrust::Unchecked => &mut dropped.unchecked,
         };
         *count += 1;
         let source = self.verifier.as_ref().and_then(|verifier| verifier.source);
         // Who has not heard of a revocation yet does nothing wrong.
         if let Some((address, _)) = source.filter(|_| distrust != Distrust::Revoked) {
-            self.warn(kind, Warning::NotTrusted { from, address, reason: distrust });
+            self.warn(Worry::Distrust(distrust), Warning::NotTrusted { from, address, reason: distrust });
         }
     }
 
@@ -254,7 +253,10 @@ impl Node {
     /// Tells a revoked node why nobody listens to it: the authority's word itself.
     pub(super) fn show_revocation(&mut self, stream: StreamId, peer: NodeId, to: SocketAddr) {
         self.fx.counters.dropped.revoked += 1;
-        self.warn("revoked", Warning::NotAdmitted { from: to, peer, reason: ContactError::Revoked });
+        self.warn(
+            Worry::Distrust(Distrust::Revoked),
+            Warning::NotAdmitted { from: to, peer, reason: ContactError::Revoked },
+        );
         if let Some(revocation) = self.data.revocation_of(peer) {
             let mut letter = Letter::on_stream(stream, peer, to);
             letter.put_claim(revocation.bytes());
@@ -265,7 +267,7 @@ impl Node {
     /// Tells a node that wants to join why it cannot.
     pub(super) fn turn_away(&mut self, letter: &mut Letter) {
         let reason = ContactError::NotAdmitted;
-        self.warn("not admitted", Warning::NotAdmitted { from: letter.to, peer: letter.peer, reason });
+        self.warn(Worry::NotAdmitted, Warning::NotAdmitted { from: letter.to, peer: letter.peer, reason });
         letter.packet.refused();
         if let Some(stream) = letter.stream() {
             self.close_after_reply(stream, letter);

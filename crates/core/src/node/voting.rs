@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Node;
 use super::agreeing::{Agreeing, Due, REGISTERS_MAX};
+use super::{Node, Worry};
 use crate::agreement::space::{Founding, Register, floor_above};
 use crate::agreement::statement::{AGREEMENT_PREFIX, FoundingId, Says, Statement, put_ballot, read_ballot};
 use crate::agreement::{Answer, Ballot, Proposal, Vote};
@@ -27,7 +27,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(2);
 const ASKERS_MAX: usize = 16;
 
 /// Something of this voter's own on its way to the disk.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Draft {
     token: Token,
     update: Arc<Update>,
@@ -51,7 +51,7 @@ impl Draft {
 }
 
 /// The last vote about a register, durable or on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 struct Working {
     vote: Vote,
     born: u64,
@@ -59,7 +59,7 @@ struct Working {
 }
 
 /// This node as a voter.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(super) struct Voting {
     /// In which founding it votes. That is durable.
     pub(super) joined: Option<FoundingId>,
@@ -336,7 +336,7 @@ impl Node {
         }
         self.agreeing.voting.is_stopped = true;
         self.keep_stopped();
-        self.warn("voter", Warning::VoterStopped);
+        self.warn(Worry::Voter, Warning::VoterStopped);
     }
 
     fn keep_stopped(&mut self) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::commands::invalid;
 use super::{Node, Phase};
-use crate::data::{Data, Draft, Edit, Index, Taken, Write, Written};
+use crate::data::{Data, Draft, Edit, Index, Shelf, Taken, Write, Written};
 use crate::datum::{Part, Standing};
 use crate::effects::Timer;
 use crate::frame::Space;
@@ -28,7 +28,7 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const LONELY_WAIT: Duration = Duration::from_secs(2);
 
 /// A write that waits for its turn.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Asked {
     ticket: Ticket,
     writes: Vec<Write>,
@@ -48,7 +48,7 @@ impl Asked {
 }
 
 /// Writes on their way to the disk.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct Batch {
     token: Token,
     draft: Draft,
@@ -56,7 +56,7 @@ struct Batch {
 }
 
 /// All batches on their way to the disk, in the order of their tokens.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 struct UnderWay {
     batches: VecDeque<Batch>,
     /// What they hold, each subject once.
@@ -94,6 +94,13 @@ impl UnderWay {
         self.batches.len() == BATCHES_MAX
     }
 
+    /// After this was read from a snapshot.
+    fn relink(&mut self, shelf: &Shelf) {
+        for batch in &mut self.batches {
+            batch.draft.relink(shelf);
+        }
+    }
+
     /// Whether a write is about a key that one of them is about.
     fn touches(&self, asked: &Asked) -> bool {
         asked.writes.iter().any(|write| self.updates.of_key(write.key.as_bytes()).next().is_some())
@@ -101,7 +108,7 @@ impl UnderWay {
 }
 
 /// The writes of this node.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Writing {
     queue: VecDeque<Asked>,
     under_way: Seldom<UnderWay>,
@@ -115,6 +122,13 @@ pub(super) struct Writing {
 }
 
 impl Writing {
+    /// After this was read from a snapshot.
+    pub(super) fn relink(&mut self, shelf: &Shelf) {
+        if !self.under_way.batches.is_empty() {
+            self.under_way.relink(shelf);
+        }
+    }
+
     /// `has_lived` before: then its own sums are looked for at peers first.
     pub(super) fn new(has_lived: bool) -> Self {
         Self {

@@ -8,7 +8,7 @@ use ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use zeroize::Zeroizing;
 
-use super::{KEY_BYTES, Key, KeyId, Keyring};
+use super::{KEY_BYTES, Key, KeyId, Keyring, SECRET_BYTES};
 
 /// Separates what is derived here from whatever else a key might be used for.
 const SALT: &[u8] = b"rumormill 1";
@@ -59,6 +59,14 @@ impl fmt::Debug for Derived {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Derived({})", self.id)
     }
+}
+
+/// The secret that keys the ids of updates, for the core. What is in the key file itself never leaves this crate.
+pub(crate) fn secret_of_ids(keyring: &Keyring) -> [u8; SECRET_BYTES] {
+    let root = Salt::new(HKDF_SHA256, SALT).extract(keyring.secret());
+    let mut secret = [0; SECRET_BYTES];
+    expand(&root, &[b"update ids"], &mut secret);
+    secret
 }
 
 pub(super) fn id_of(key: &Key) -> KeyId {
