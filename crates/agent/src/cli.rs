@@ -152,7 +152,7 @@ pub(crate) struct Target {
 pub(crate) const DEFAULT_AGENT: &str = "http://127.0.0.1:4748";
 
 /// `rumor dev`
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Dev {
     /// How many agents
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=200))]
@@ -249,6 +249,9 @@ pub(crate) struct Agent {
     /// End when standard input closes: whoever started this agent is gone
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
+    /// Where the `rumor dev` that started this agent takes orders
+    #[arg(long, hide = true, value_name = "SOCKET")]
+    pub(crate) dev_control: Option<PathBuf>,
 }
 
 /// `rumor config`

@@ -10,6 +10,7 @@ mod handlers;
 mod reloading;
 mod teller;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,8 @@ pub(crate) struct Agent {
     pub(crate) served: Served,
     /// Turns true when the process is about to end.
     pub(crate) ending: watch::Receiver<bool>,
+    /// Where the `rumor dev` that started it takes orders, if one did.
+    pub(crate) dev_control: Option<Arc<Path>>,
     preset: Preset,
     started: Instant,
 }
@@ -77,7 +80,8 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
         let doors = Doors::open(&settings).await?;
         let (wanted, seen) = watch::channel(Wanted::of(&settings));
         let reloader = Reloader::new(flags.clone(), written, doors.keys(), wanted);
-        let (agent, events, end) = Box::pin(start(settings, logs, &doors, (reloader, seen))).await?;
+        let (mut agent, events, end) = Box::pin(start(settings, logs, &doors, (reloader, seen))).await?;
+        agent.dev_control = flags.dev_control.as_deref().map(Arc::from);
         greet(&agent);
         agent.reloader.lock().await.begin(&agent);
         tokio::spawn(reloading::reload_at(reloads, agent.clone()));
@@ -150,8 +154,9 @@ async fn start(
     let (end, ending) = watch::channel(false);
     let (http, metrics) = (doors.url.clone(), doors.metrics_url.clone());
     let (handled, started, reloader) = (Arc::default(), Instant::now(), Arc::new(Mutex::new(reloader)));
-    let served = Served::default();
-    let agent = Agent { cluster, logs, http, metrics, wanted, reloader, handled, served, ending, preset, started };
+    let (served, dev_control) = (Served::default(), None);
+    let agent =
+        Agent { cluster, logs, http, metrics, wanted, reloader, handled, served, ending, dev_control, preset, started };
     Ok((agent, events, end))
 }
 
@@ -274,6 +279,7 @@ impl Agent {
         let (preset, uptime) = (self.preset, self.uptime());
         let (name, address) = (cluster.name().to_owned(), cluster.advertised());
         let (is_durable, data_dir) = (cluster.is_durable(), cluster.data_dir().map(|dir| dir.display().to_string()));
+        let is_dev = self.dev_control.is_some();
         let (is_sealed, sockets) = (cluster.is_sealed(), cluster.socket_counts());
         let unsealed = cluster.seal_counts().map(|counts| {
             let handshakes = ("handshakes", counts.handshakes);
@@ -299,6 +305,8 @@ impl Agent {
                     preset: preset.as_str().to_owned(),
                     view: word(&node.config().view),
                     mode: word(&node.config().mode),
+                    dev: is_dev,
+                    fanout: node.config().fanout,
                     sealed: is_sealed,
                     durable: is_durable,
                     data_dir,

@@ -1,8 +1,10 @@
 //! `rumor dev`: a cluster on this machine, each agent its own process, and what happens in it, in words.
 
 mod child;
+mod control;
 mod fleet;
 mod news;
+mod orders;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,14 +15,13 @@ use tempfile::TempDir;
 use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use ureq::http::Method;
 
-use self::child::{Report, ReportKind};
+use self::child::{Plan, Report, ReportKind};
+use self::control::Control;
 use self::fleet::Fleet;
 use self::news::News;
-use crate::cli::{self, Target};
-use crate::client::Client;
-use crate::documents::{FaultsChange, FaultsDocument, Ready};
+use crate::cli;
+use crate::documents::{DevOrder, Ready};
 use crate::failure::{Failure, Kind};
 use crate::print;
 use crate::settings::Settings;
@@ -49,9 +50,12 @@ pub(crate) fn run(flags: &cli::Dev, json: bool) -> Result<(), Failure> {
         let (reports, mut hear) = mpsc::channel(REPORTS_MAX);
         let state = State::of(flags)?;
         let key_file = state.key_file()?;
-        let mut fleet = Fleet::start(flags, state.directory(), &key_file, &reports).await?;
+        let control = Control::listen(reports.clone())?;
+        let directory = state.directory().to_owned();
+        let mut fleet = Fleet::start(Plan { flags: flags.clone(), directory, key_file, control, reports }).await?;
         if let Some(share) = flags.loss {
-            lose(&fleet, share)?;
+            let lost = fleet.obey(DevOrder::Loss { share }).await;
+            lost.map_err(|problem| Failure::new(Kind::No, &problem.code, problem.detail))?;
         }
         if !json {
             print::line("")?;
@@ -153,6 +157,10 @@ async fn follow_as_documents(fleet: &mut Fleet, hear: &mut mpsc::Receiver<Report
                 print::json(&document)?;
             }
             ReportKind::Said(line) => print::note(line),
+            ReportKind::Ordered(order, answer) => {
+                // Whoever asked may have gone.
+                answer.send(fleet.obey(order).await).ok();
+            }
             ReportKind::Ended(_) => {
                 fleet.nodes[report.from].ended = Some(report.at);
                 if fleet.running().next().is_none() {
@@ -181,15 +189,6 @@ fn headline(flags: &cli::Dev, settings: &Settings) -> String {
     )
 }
 
-fn lose(fleet: &Fleet, share: f64) -> Result<(), Failure> {
-    let change = FaultsChange { loss: Some(share), ..FaultsChange::default() };
-    for agent in fleet.nodes.iter().filter_map(|node| node.ready.http.clone()) {
-        let client = Client::new(&Target { agent, timeout: CHILD_TIMEOUT, token_file: None, ca_file: None })?;
-        drop(client.call::<FaultsDocument>(Method::PATCH, "/v1/faults", Some(&change))?);
-    }
-    Ok(())
-}
-
 /// What to type next, ready to be pasted.
 fn hints(fleet: &Fleet, flags: &cli::Dev) -> Vec<String> {
     let program = program();
@@ -202,7 +201,7 @@ fn hints(fleet: &Fleet, flags: &cli::Dev) -> Vec<String> {
     let victim = &fleet.nodes[last.min(2)].ready;
     vec![
         String::new(),
-        "Type in another terminal, in this folder:".to_owned(),
+        format!("Open {}/ , or type in another terminal, in this folder:", http(0)),
         format!("  {program} members{first}"),
         format!("  {program} subscribe news --agent {}", http(last)),
         format!("  {program} publish news 'hello, rumor' --trace{first}"),

@@ -2,6 +2,7 @@
 
 mod authority;
 mod data;
+mod dev;
 mod gauges;
 mod keys;
 mod leases;
@@ -14,6 +15,7 @@ pub(crate) use authority::{AuthorityDocument, CertificateDocument, IdentityDocum
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 pub(crate) use data::{EntryDocument, Imported, Misfit, WatchLine, WrittenDocument, beginning};
+pub(crate) use dev::{DevDocument, DevNode, DevOrder, DevState};
 pub(crate) use gauges::{AggregateDocument, Function, GaugeDocument};
 pub(crate) use keys::{KeyChangeDocument, KeyDocument, KeygenDocument, SealingInfo};
 pub(crate) use leases::{ElectionDocument, LeaseDocument, LeaseRequest};
@@ -173,6 +175,7 @@ impl Ready {
 
 /// What an agent is and how it fares.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "a document says what holds, each by its name")]
 pub(crate) struct Info {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -190,6 +193,10 @@ pub(crate) struct Info {
     pub(crate) preset: String,
     pub(crate) view: String,
     pub(crate) mode: String,
+    /// Whether a `rumor dev` started it, and takes orders through it.
+    pub(crate) dev: bool,
+    /// How many peers it tells news at once; with a partial view it tells all its neighbours.
+    pub(crate) fanout: usize,
     /// Whether its traffic is encrypted and authenticated.
     pub(crate) sealed: bool,
     /// Whether it keeps its state across restarts.

@@ -1,8 +1,11 @@
-//! The HTTP interface: `/v1` with the documents of the command line, and `/health` and `/ready` for supervisors.
+//! The HTTP interface: `/v1` with the documents of the command line, the console at `/`, and `/health` and `/ready` for
+//! supervisors.
 
 mod agreement;
 mod authority;
+mod console;
 mod data;
+mod dev;
 mod events;
 mod faults;
 mod gauges;
@@ -112,10 +115,12 @@ fn router(agent: Agent, guard: Arc<Guard>) -> Router {
         .route("/gauges/{name}", get(gauges::get).put(gauges::put).delete(gauges::delete))
         .route("/aggregates/{name}", get(gauges::aggregate))
         .route("/faults", get(faults::show).patch(faults::change).delete(faults::heal))
+        .route("/dev", get(dev::show).post(dev::order))
         .route("/logs", get(logs::follow))
         .route("/openapi.json", get(openapi::document));
     watched()
         .nest("/v1", v1)
+        .merge(console::router())
         .layer(map_response(problem::explain))
         .layer(from_fn_with_state(guard, guard::check))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -212,3 +212,29 @@ fn connections_beyond_the_cap_are_closed_and_room_is_made_again() {
         assert!(Instant::now() < deadline, "no room was made");
     }
 }
+
+#[test]
+fn the_console_is_given_to_whoever_asks_and_says_nothing_of_the_cluster() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = private(&directory, "token", WORD);
+    let agent = Agent::start("n1", &["--set", &setting("http_token_file", &token)]);
+    let (status, page) = request(&agent, "GET / HTTP/1.1");
+    assert_eq!(status, 200, "{page}");
+    assert!(page.contains("content-type: text/html"), "{page}");
+    assert!(!page.contains(&agent.id) && !page.contains(WORD), "{page}");
+    for (path, kind) in [("/console/main.js", "text/javascript"), ("/console/style.css", "text/css")] {
+        let (status, file) = request(&agent, &format!("GET {path} HTTP/1.1"));
+        assert_eq!(status, 200, "{file}");
+        assert!(file.contains(&format!("content-type: {kind}")), "{file}");
+        assert!(file.contains("content-security-policy: default-src 'self'; "), "{file}");
+        assert!(file.contains("x-content-type-options: nosniff"), "{file}");
+        let tag = file.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+        let again = request(&agent, &format!("GET {path} HTTP/1.1\r\nif-none-match: {tag}"));
+        assert_eq!(again.0, 304, "{}", again.1);
+    }
+    // What is no part of the page is asked for a token before anything is said about it.
+    for path in ["/console/", "/console/nothing.js", "/console/../v1/info", "//v1/info"] {
+        assert_eq!(request(&agent, &format!("GET {path} HTTP/1.1")).0, 401, "{path}");
+    }
+    assert_eq!(request(&agent, "POST / HTTP/1.1\r\ncontent-length: 0").0, 405);
+}

@@ -394,6 +394,7 @@ impl Driver {
             stop: _,
             not_stored: _,
             warned: _,
+            recorder: _,
             stopped: _,
         } = self;
         let mut to = node.limits();

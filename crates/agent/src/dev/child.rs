@@ -1,16 +1,17 @@
 //! One agent as a child process: how it is started, and what it reports.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use super::control::{Answer, Control};
 use crate::cli;
-use crate::documents::{MemberEvent, Ready, ReadyNode};
+use crate::documents::{DevOrder, MemberEvent, Ready, ReadyNode};
 use crate::failure::{Failure, Kind};
 
 /// What a child tells, when its parent heard it, and which child it is.
@@ -29,6 +30,8 @@ pub(super) enum ReportKind {
     Said(String),
     /// Its process ended; how, where the system says so.
     Ended(Option<ExitStatus>),
+    /// Somebody at a console orders something, and waits for the answer.
+    Ordered(DevOrder, oneshot::Sender<Answer>),
 }
 
 /// An agent that runs as a child.
@@ -39,6 +42,19 @@ pub(super) struct Node {
     pub(super) ended: Option<Instant>,
     /// Closing it ends the child; so does the end of this process, however it comes.
     pub(super) lifeline: Option<ChildStdin>,
+    /// Whether it stands still on purpose.
+    pub(super) is_paused: bool,
+}
+
+/// How agents are started, and to whom they report.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) flags: cli::Dev,
+    /// Where each has a directory of its own.
+    pub(super) directory: PathBuf,
+    pub(super) key_file: PathBuf,
+    pub(super) control: Control,
+    pub(super) reports: mpsc::Sender<Report>,
 }
 
 /// Why a child did not become ready.
@@ -64,36 +80,43 @@ pub(super) fn agent_flags(flags: &cli::Dev) -> cli::Agent {
     }
 }
 
-/// The command line of one child.
-pub(super) fn command(
-    flags: &cli::Dev,
-    data_dir: &Path,
-    key_file: &Path,
-    (name, (gossip, http)): (&str, (u16, u16)),
-    contacts: &[String],
-) -> std::io::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["agent", "--json", "--until-stdin-closes", "--allow-faults", "--log-level", "error"]);
-    command.args(["--name", name, "--tag", "dev=true"]);
-    command.args(["--bind", &format!("127.0.0.1:{gossip}"), "--http", &format!("127.0.0.1:{http}")]);
-    if !contacts.is_empty() {
-        command.args(["--join", &contacts.join(",")]);
-    }
-    let shared =
-        [("--mode", &flags.mode), ("--fanout", &flags.fanout), ("--view", &flags.view), ("--preset", &flags.preset)];
-    for (flag, value) in shared {
-        if let Some(value) = value {
-            command.args([flag, value]);
+impl Plan {
+    /// The command line of one child.
+    pub(super) fn command(
+        &self,
+        name: &str,
+        (gossip, http): (u16, u16),
+        contacts: &[String],
+    ) -> std::io::Result<Command> {
+        let Self { flags, directory, key_file, control, .. } = self;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["agent", "--json", "--until-stdin-closes", "--allow-faults", "--log-level", "error"]);
+        command.args(["--name", name, "--tag", "dev=true"]);
+        command.args(["--bind", &format!("127.0.0.1:{gossip}"), "--http", &format!("127.0.0.1:{http}")]);
+        if !contacts.is_empty() {
+            command.args(["--join", &contacts.join(",")]);
         }
+        let shared = [
+            ("--mode", &flags.mode),
+            ("--fanout", &flags.fanout),
+            ("--view", &flags.view),
+            ("--preset", &flags.preset),
+        ];
+        for (flag, value) in shared {
+            if let Some(value) = value {
+                command.args([flag, value]);
+            }
+        }
+        command.arg("--data-dir").arg(directory.join(name)).arg("--key-file").arg(key_file);
+        command.arg("--dev-control").arg(control.path());
+        // What is meant for the one agent of this machine is not for five of them.
+        for variable in ["RUMOR_CONFIG", "RUMOR_ADVERTISE", "RUMOR_JOIN", "RUMOR_DATA_DIR", "RUMOR_LOG"] {
+            command.env_remove(variable);
+        }
+        // A process group of its own: Ctrl-C is the parent's to handle.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(command)
     }
-    command.arg("--data-dir").arg(data_dir).arg("--key-file").arg(key_file);
-    // What is meant for the one agent of this machine is not for five of them.
-    for variable in ["RUMOR_CONFIG", "RUMOR_ADVERTISE", "RUMOR_JOIN", "RUMOR_DATA_DIR", "RUMOR_LOG"] {
-        command.env_remove(variable);
-    }
-    // A process group of its own: Ctrl-C is the parent's to handle.
-    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ok(command)
 }
 
 /// Starts a child and waits until it is ready; from then on it reports.
@@ -113,7 +136,7 @@ pub(super) async fn start(mut command: Command, from: usize, reports: &mpsc::Sen
     let ready = ready.ok_or_else(|| NotReady::Failed(self::lost("it says nothing that makes sense")))?;
     tokio::spawn(listen(child, events, from, reports.clone()));
     tokio::spawn(overhear(log, ready.name.clone(), from, reports.clone()));
-    Ok(Node { ready, ended: None, lifeline: Some(lifeline) })
+    Ok(Node { ready, ended: None, lifeline: Some(lifeline), is_paused: false })
 }
 
 fn lost(reason: &str) -> Failure {

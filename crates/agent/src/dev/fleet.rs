@@ -1,13 +1,12 @@
 //! All agents of a `rumor dev`: started one after the other, watched until they know each other, stopped together.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::child::{self, Node, NotReady, Report, ReportKind};
-use crate::cli;
+use super::child::{self, Node, NotReady, Plan, Report, ReportKind};
+use super::orders::Wanted;
 use crate::documents::{MemberDocument, MemberEvent};
 use crate::failure::{Failure, Kind};
 use crate::print;
@@ -25,32 +24,32 @@ pub(super) struct Fleet {
     last_started: Instant,
     /// Whom each agent knows as alive, by id; itself included.
     known: Vec<BTreeSet<String>>,
+    pub(super) plan: Plan,
+    /// The faults that it keeps up.
+    pub(super) wanted: Wanted,
 }
 
 impl Fleet {
     /// Starts the agents. Each joins through those that are there.
-    pub(super) async fn start(
-        flags: &cli::Dev,
-        directory: &Path,
-        key_file: &Path,
-        reports: &mpsc::Sender<Report>,
-    ) -> Result<Self, Failure> {
-        let mut fleet = Self { nodes: Vec::new(), last_started: Instant::now(), known: Vec::new() };
-        let mut blocks = Blocks { http_port: flags.http_port, next: 0 };
-        while fleet.nodes.len() < usize::from(flags.nodes) {
+    pub(super) async fn start(plan: Plan) -> Result<Self, Failure> {
+        let (count, http_port) = (plan.flags.nodes, plan.flags.http_port);
+        let (nodes, known, wanted) = (Vec::new(), Vec::new(), Wanted::default());
+        let mut fleet = Self { nodes, last_started: Instant::now(), known, plan, wanted };
+        let mut blocks = Blocks { http_port, next: 0 };
+        while fleet.nodes.len() < usize::from(count) {
             let index = fleet.nodes.len();
             let name = format!("n{}", index + 1);
             let ports = blocks.take()?;
             let contacts: Vec<String> =
                 fleet.nodes.iter().take(CONTACTS_MAX).map(|node| node.ready.gossip.clone()).collect();
-            let command = child::command(flags, &directory.join(&name), key_file, (&name, ports), &contacts)?;
-            match child::start(command, index, reports).await {
+            let command = fleet.plan.command(&name, ports, &contacts)?;
+            match child::start(command, index, &fleet.plan.reports).await {
                 Ok(node) => {
                     fleet.known.push(BTreeSet::from([node.ready.id.clone()]));
                     fleet.nodes.push(node);
                     fleet.last_started = Instant::now();
                 }
-                Err(NotReady::PortTaken(address)) if flags.http_port != 0 => {
+                Err(NotReady::PortTaken(address)) if http_port != 0 => {
                     print::note(format!("{address} is taken; {name} goes to the next block of ports"));
                 }
                 Err(NotReady::PortTaken(address)) => {
@@ -98,6 +97,8 @@ impl Fleet {
                     last = last.max(report.at);
                 }
                 ReportKind::Said(line) => print::note(line),
+                // Who orders something so early hears nothing, and may ask again.
+                ReportKind::Ordered(..) => {}
                 ReportKind::Ended(_) => {
                     let name = &self.nodes[report.from].ready.name;
                     return Err(Failure::new(Kind::No, "child", format!("{name} ended before all knew each other")));
@@ -130,6 +131,7 @@ impl Fleet {
         for node in &mut self.nodes {
             node.lifeline = None;
         }
+        self.wake_all();
         let all_ended = async {
             while self.running().next().is_some() {
                 let Some(report) = hear.recv().await else { return };

@@ -50,6 +50,10 @@ impl News {
             };
             tokio::select! {
                 report = hear.recv() => match report {
+                    Some(Report { kind: ReportKind::Ordered(order, answer), .. }) => {
+                        // Whoever asked may have gone.
+                        answer.send(fleet.obey(order).await).ok();
+                    }
                     Some(report) => self.on_report(fleet, report)?,
                     None => break,
                 },
@@ -67,6 +71,7 @@ impl News {
                 self.on_change(from, at, Change { event, seen, by, member })?;
             }
             ReportKind::Event(MemberEvent::Snapshot { .. } | MemberEvent::Missed { .. }) => {}
+            ReportKind::Ordered(..) => unreachable!("orders are done where reports are heard"),
             ReportKind::Said(line) => print::note(line),
             ReportKind::Ended(status) => {
                 let node = &mut fleet.nodes[from];

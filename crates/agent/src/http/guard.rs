@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::console;
 use super::problem::Refused;
 use crate::token::Token;
 
@@ -50,6 +51,10 @@ impl Guard {
             return Some(Refused::new(StatusCode::FORBIDDEN, "foreign_origin", sentence));
         }
         if let Some(token) = &*self.token.read().unwrap_or_else(PoisonError::into_inner) {
+            // Who opens a page in a browser cannot send a header with that; the page asks for the token.
+            if console::is_page(request.uri().path()) {
+                return None;
+            }
             let given = text(request, AUTHORIZATION).and_then(|header| header.strip_prefix("Bearer "));
             let sentence = "this agent asks for a token: `--token-file`, or a header `Authorization: Bearer TOKEN`";
             let is_known = given.is_some_and(|given| token.is(given.trim()));
@@ -126,6 +131,7 @@ mod tests {
         }
         for host in ["example.org", "example.org:4748", "10.0.0.1:4748", "localhost.example.org", ""] {
             assert!(is_refused("/v1/info", &[(HOST, host)]), "{host}");
+            assert!(is_refused("/", &[(HOST, host)]), "{host}");
             assert!(!is_refused("/health", &[(HOST, host)]), "{host}");
         }
     }

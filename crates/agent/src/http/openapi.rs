@@ -5,8 +5,8 @@ use utoipa::openapi::RefOr;
 use utoipa::{OpenApi, openapi};
 
 use super::{
-    agreement, authority, data, events, faults, gauges, import, info, keys, leases, listing, logs, members, metrics,
-    queries, registers, reload, rtt, topics, watch, why,
+    agreement, authority, data, dev, events, faults, gauges, import, info, keys, leases, listing, logs, members,
+    metrics, queries, registers, reload, rtt, topics, watch, why,
 };
 
 #[derive(OpenApi)]
@@ -68,6 +68,8 @@ use super::{
         faults::show,
         faults::change,
         faults::heal,
+        dev::show,
+        dev::order,
         logs::follow,
         document,
     )

@@ -1,0 +1,131 @@
+// A table of any length: rows that are not in sight do not exist.
+
+import { h, setText } from './dom.js';
+
+// Rows drawn beyond the edges, so that fast scrolling shows no holes.
+const SPARE = 6;
+
+// A column: { key, label, class?, make?(), show(cell, item), sort?(a, b) }.
+export class Table {
+  #items = [];
+  #lines = new Map();
+  #focused = 0;
+  #sorted;
+
+  constructor({ label, name, columns, open, empty, mark = () => false, onSort = () => {} }) {
+    Object.assign(this, { columns, open, empty, mark, onSort });
+    this.#sorted = { key: columns[0].key, isDown: false };
+    this.heads = h('div', { class: 'heads', role: 'row' }, columns.map((column) => this.#head(column)));
+    this.space = h('div', { class: 'space', role: 'rowgroup' });
+    this.body = h('div', { class: 'body', onscroll: () => this.#draw(), onkeydown: (event) => this.#onKey(event) }, this.space);
+    this.nothing = h('p', { class: 'note hidden' });
+    this.node = h('div', { class: `table live ${name}`, role: 'table', 'aria-label': label },
+      h('div', { role: 'rowgroup' }, this.heads), this.nothing, this.body);
+    this.observer = new ResizeObserver(() => this.#draw());
+    this.observer.observe(this.body);
+    this.#showSorted();
+  }
+
+  close() {
+    this.observer.disconnect();
+  }
+
+  #head(column) {
+    const cell = h('div', { role: 'columnheader', class: `cell ${column.class ?? ''}`, 'data-key': column.key });
+    if (!column.sort) cell.append(h('small', null, column.label));
+    else cell.append(h('button', { type: 'button', onclick: () => this.#sortBy(column) }, column.label));
+    return cell;
+  }
+
+  #sortBy(column) {
+    const isDown = this.#sorted.key === column.key ? !this.#sorted.isDown : false;
+    this.#sorted = { key: column.key, isDown };
+    this.#showSorted();
+    this.onSort();
+  }
+
+  #showSorted() {
+    for (const head of this.heads.children) {
+      if (head.dataset.key !== this.#sorted.key) head.removeAttribute('aria-sort');
+      else head.setAttribute('aria-sort', this.#sorted.isDown ? 'descending' : 'ascending');
+    }
+  }
+
+  // Puts items, which come by name, into the chosen order.
+  sort(items) {
+    const column = this.columns.find(({ key }) => key === this.#sorted.key);
+    const sign = this.#sorted.isDown ? -1 : 1;
+    // The first column is the order in which they come.
+    if (column === this.columns[0]) return this.#sorted.isDown ? items.reverse() : items;
+    return items.sort((a, b) => sign * column.sort(a, b));
+  }
+
+  show(items) {
+    this.#items = items;
+    this.node.setAttribute('aria-rowcount', items.length + 1);
+    this.nothing.classList.toggle('hidden', items.length > 0);
+    this.body.classList.toggle('hidden', items.length === 0);
+    if (items.length === 0) setText(this.nothing, this.empty());
+    this.#focused = Math.min(this.#focused, Math.max(0, items.length - 1));
+    this.#draw();
+  }
+
+  // How high a row is, as the style sheet has it.
+  #height() {
+    const root = getComputedStyle(document.documentElement);
+    return Math.round(parseFloat(root.getPropertyValue('--row')) * parseFloat(root.fontSize));
+  }
+
+  #draw() {
+    const height = this.#height();
+    const size = `${this.#items.length * height}px`;
+    if (this.space.style.height !== size) this.space.style.height = size;
+    const first = Math.max(0, Math.floor(this.body.scrollTop / height) - SPARE);
+    const last = Math.min(this.#items.length, Math.ceil((this.body.scrollTop + this.body.clientHeight) / height) + SPARE);
+    for (const [index, line] of this.#lines) {
+      if (index >= first && index < last) continue;
+      line.node.remove();
+      this.#lines.delete(index);
+    }
+    for (let index = first; index < last; index += 1) this.#drawLine(index, height);
+  }
+
+  #drawLine(index, height) {
+    let line = this.#lines.get(index);
+    if (!line) {
+      line = this.#makeLine(index);
+      line.node.style.transform = `translateY(${index * height}px)`;
+      this.#lines.set(index, line);
+    }
+    const item = this.#items[index];
+    this.columns.forEach((column, at) => column.show(line.cells[at], item));
+    line.node.classList.toggle('marked', this.mark(item));
+    line.node.tabIndex = index === this.#focused ? 0 : -1;
+  }
+
+  #makeLine(index) {
+    const cells = this.columns.map((column) => {
+      return h('div', { role: 'cell', class: `cell ${column.class ?? ''}` }, column.make?.());
+    });
+    const node = h('div', {
+      class: 'line', role: 'row', 'aria-rowindex': index + 2, onclick: () => this.open(this.#items[index]),
+    }, cells);
+    this.space.append(node);
+    return { node, cells };
+  }
+
+  #onKey(event) {
+    const page = Math.max(1, Math.floor(this.body.clientHeight / this.#height()) - 1);
+    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
+    if (event.key === 'Enter' && this.#items[this.#focused]) return this.open(this.#items[this.#focused]);
+    if (!(event.key in steps)) return undefined;
+    event.preventDefault();
+    this.#focused = Math.max(0, Math.min(this.#items.length - 1, this.#focused + steps[event.key]));
+    const height = this.#height();
+    const top = this.#focused * height;
+    if (top < this.body.scrollTop) this.body.scrollTop = top;
+    if (top + height > this.body.scrollTop + this.body.clientHeight) this.body.scrollTop = top + height - this.body.clientHeight;
+    this.#draw();
+    return this.#lines.get(this.#focused)?.node.focus();
+  }
+}

@@ -1,0 +1,301 @@
+//! The console in a real browser, against a real `rumor dev`. Its own harness, so that it is seen when no browser is there.
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a harness tells what it does")]
+
+mod browser;
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use browser::Driver;
+use serde_json::Value;
+use support::{Agent, Lines, rumor};
+
+/// What every hostile text tries: it is told apart from others by its number, and sets a mark if it runs.
+const HOSTILE: &str = "<img src=x onerror=\"window.broken=1\"><script>window.broken=1</script>";
+
+type Test = fn(&Driver, &Dev);
+
+const TESTS: &[(&str, Test)] = &[
+    ("the_picture_and_the_table_show_five_members", the_picture_and_the_table_show_five_members),
+    ("a_message_is_seen_to_reach_all", a_message_is_seen_to_reach_all),
+    ("a_write_shows_on_the_console_of_another_agent", a_write_shows_on_the_console_of_another_agent),
+    ("what_others_say_stays_text", what_others_say_stays_text),
+    ("every_page_opens_without_a_complaint", every_page_opens_without_a_complaint),
+    ("an_agent_with_a_token_has_its_page_ask_for_it", an_agent_with_a_token_has_its_page_ask_for_it),
+    ("faults_are_made_and_undone", faults_are_made_and_undone),
+    ("an_agent_that_is_gone_is_said_so", an_agent_that_is_gone_is_said_so),
+    ("a_page_recovers_when_its_agent_returns", a_page_recovers_when_its_agent_returns),
+    ("a_member_that_was_killed_is_suspect_and_then_dead", a_member_that_was_killed_is_suspect_and_then_dead),
+];
+
+fn main() -> ExitCode {
+    // As the usual harness takes them: words that names of tests contain, and flags.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
+    let tests: Vec<_> = TESTS.iter().filter(|(name, _)| is_wanted(name)).collect();
+    if std::env::args().any(|word| word == "--list") {
+        for (name, _) in tests {
+            println!("{name}: test");
+        }
+        return ExitCode::SUCCESS;
+    }
+    if tests.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    let Some(driver) = Driver::start() else {
+        println!("console: {} tests SKIPPED: no browser here; apt-get install chromium chromium-driver", tests.len());
+        return ExitCode::SUCCESS;
+    };
+    let failed = tests.iter().filter(|(name, test)| !passes(name, *test, &driver)).count();
+    println!("console: {} passed, {failed} failed", tests.len() - failed);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Each test has a cluster of its own: some end its members.
+fn passes(name: &str, test: Test, driver: &Driver) -> bool {
+    let result = catch_unwind(AssertUnwindSafe(|| test(driver, &Dev::start())));
+    println!("test {name} ... {}", if result.is_ok() { "ok" } else { "FAILED" });
+    if result.is_err() {
+        eprintln!("{name} failed; what it said stands above");
+    }
+    result.is_ok()
+}
+
+/// A `rumor dev` of five agents. It ends with the test.
+struct Dev {
+    nodes: Vec<Value>,
+    _process: Lines,
+}
+
+impl Dev {
+    fn start() -> Self {
+        let process = Lines::of(rumor(&["dev", "--http-port", "0", "--json"]));
+        let mut ready = process.next();
+        let Value::Array(nodes) = ready["nodes"].take() else { panic!("{ready}") };
+        Self { nodes, _process: process }
+    }
+
+    fn field(&self, node: usize, key: &str) -> &str {
+        self.nodes[node][key].as_str().unwrap()
+    }
+
+    fn page(&self, node: usize, view: &str) -> String {
+        format!("{}/#/{view}", self.field(node, "http"))
+    }
+
+    fn kill(&self, node: usize) {
+        let pid = self.nodes[node]["pid"].to_string();
+        assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    }
+
+    /// One more agent with this name, whatever it is.
+    fn join(&self, name: &str) -> Agent {
+        Agent::start(name, &["--join", self.field(0, "gossip"), "--key-file", &self.key_file()])
+    }
+
+    fn key_file(&self) -> String {
+        let home = Path::new(self.field(0, "data_dir")).parent().unwrap();
+        home.join("cluster.key").to_str().unwrap().to_owned()
+    }
+}
+
+fn the_picture_and_the_table_show_five_members(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "cluster"));
+    page.wait_for("document.querySelectorAll('.members .line').length === 5");
+    page.wait_for(
+        "document.querySelector('.picture canvas[tabindex]').getAttribute('aria-label').startsWith('Members: 5.')",
+    );
+    page.wait_for_text(".chip[data-state=alive]", "5");
+    // The picture is drawn, not only described.
+    let is_drawn = "(() => { const c = document.querySelector('.picture canvas[tabindex]'); \
+        return c.width > 0 && c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((part) => part > 0); })()";
+    page.wait_for(is_drawn);
+    page.write(".list input[type=search]", "n3");
+    page.wait_for("document.querySelectorAll('.members .line').length === 1");
+    page.click(".members .line", "n3");
+    page.wait_for_text("h1", "n3");
+    page.wait_for_text(".facts", dev.field(2, "id"));
+    page.wait_for_text(".story", "nothing has happened");
+    assert_eq!(page.complaints(), [] as [&str; 0]);
+}
+
+fn a_message_is_seen_to_reach_all(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(1, "rumors"));
+    page.write("input[placeholder='hello, rumor']", "the console speaks");
+    page.click("button", "Publish");
+    page.wait_for_text(".picture p", "all 5 have it");
+    page.wait_for_text(".messages", "the console speaks");
+    // Measured and theory are two lines of the chart by hops.
+    page.wait_for("document.querySelectorAll('.curves .card:first-child path.line1').length > 0");
+    assert_eq!(page.complaints(), [] as [&str; 0]);
+}
+
+fn a_write_shows_on_the_console_of_another_agent(driver: &Driver, dev: &Dev) {
+    let there = driver.open(&dev.page(3, "data"));
+    there.wait_for_text(".entries", "The database is empty");
+    let here = driver.open(&dev.page(0, "data"));
+    here.write("input[placeholder='config/color']", "config/color");
+    here.write(".side form .row .field:nth-child(1) input", "green");
+    here.click("button[type=submit]", "Write");
+    there.wait_for_text(".entries .line", "config/color");
+    there.wait_for_text(".entries .line", "green");
+    there.wait_for_text(".side .plain", "config/color");
+    // Changed where it was seen, and seen where it was written.
+    there.click(".entries .line", "config/color");
+    there.write(".side textarea", "blue");
+    there.click("button", "Save");
+    here.wait_for_text(".entries .line", "blue");
+    assert_eq!([here.complaints(), there.complaints()].concat(), [] as [&str; 0]);
+}
+
+fn what_others_say_stays_text(driver: &Driver, dev: &Dev) {
+    let stranger = dev.join(HOSTILE);
+    stranger.ask(&["tags", "set", &format!("role={HOSTILE}")]);
+    let page = driver.open(&dev.page(0, "cluster"));
+    page.wait_for_text(".members .line", HOSTILE);
+    page.click(".members .line", HOSTILE);
+    page.wait_for_text("h1", HOSTILE);
+    page.wait_for_text(".tag", HOSTILE);
+    page.go(&dev.page(0, "data"));
+    stranger.ask(&["put", HOSTILE, HOSTILE]);
+    stranger.ask(&["insert", "set", HOSTILE]);
+    page.wait_for_text(".entries .line", HOSTILE);
+    page.click(".entries .line", "set");
+    page.wait_for_text(".side .tag", HOSTILE);
+    page.go(&dev.page(0, "rumors"));
+    page.wait_for_text(".tail header", "listening");
+    stranger.ask(&["publish", "news", HOSTILE]);
+    page.click(".messages button", HOSTILE);
+    page.wait_for_text(".picture p", "all 6 have it");
+    assert_eq!(page.run("return window.broken ?? null"), Value::Null);
+    assert_eq!(page.run("return document.querySelectorAll('main img, main script').length"), 0);
+    assert_eq!(page.complaints(), [] as [&str; 0]);
+}
+
+fn every_page_opens_without_a_complaint(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "cluster"));
+    page.wait_for_text("#link", "live");
+    let views = page.run("return [...document.querySelectorAll('#tabs a')].map((link) => link.dataset.name)");
+    assert!(views.as_array().unwrap().len() >= 6, "{views}");
+    for view in views.as_array().unwrap() {
+        page.go(&dev.page(0, view.as_str().unwrap()));
+        page.wait_for(&format!("document.querySelector('#tabs a[aria-current]').dataset.name === {view}"));
+        page.wait_for("document.querySelector('h1').textContent !== ''");
+        let is_narrow = page.run("return document.documentElement.scrollWidth <= innerWidth");
+        assert_eq!(is_narrow, true, "{view} is wider than the window");
+    }
+    page.go(&dev.page(0, "traffic"));
+    page.wait_for_text("h1", "Traffic");
+    page.wait_for_text(".figure", "Sent in all");
+    page.wait_for("document.querySelectorAll('.chart path.line0').length > 0");
+    page.go(&dev.page(0, "member/0000000000000000"));
+    page.wait_for_text(".banner", "No member has the id");
+    // What the agent refuses is said by the browser too; nothing else is.
+    let complaints = page.complaints();
+    assert!(complaints.iter().all(|line| line.contains("/v1/why/0000000000000000")), "{complaints:?}");
+}
+
+fn an_agent_with_a_token_has_its_page_ask_for_it(driver: &Driver, _: &Dev) {
+    let word = "0123456789abcdef0123456789abcdef";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token");
+    fs::write(&path, word).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let agent = Agent::start("n1", &["--set", &format!("http_token_file={}", path.display())]);
+    let page = driver.open(&agent.http);
+    page.wait_for_text("dialog", "who know its token");
+    assert!(!page.text().contains(&agent.id));
+    page.write("dialog input", "another");
+    page.click("dialog button", "Continue");
+    page.wait_for_text("dialog", "That is not its token");
+    page.write("dialog input", word);
+    page.click("dialog button", "Continue");
+    page.wait_for_text("#link", "live");
+    page.wait_for_text(".members .line", "n1");
+    assert!(!page.run("return location.href").to_string().contains(word));
+}
+
+fn faults_are_made_and_undone(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "faults"));
+    let has = |node: &str, state: &str| page.wait_for_text(&format!("tr[data-node={node}] .state"), state);
+    has("n5", "alive");
+    page.click("tr[data-node=n5] button", "Pause");
+    page.wait_for_text("tr[data-node=n5]", "paused");
+    has("n5", "suspect");
+    page.click("tr[data-node=n5] button", "Resume");
+    page.wait_for_text("tr[data-node=n5]", "runs");
+    has("n5", "alive");
+
+    page.click("tr[data-node=n4] button", "Kill");
+    page.wait_for_text("tr[data-node=n4]", "ended");
+    page.click("tr[data-node=n4] button", "Restart");
+    page.wait_for_text("tr[data-node=n4]", "runs");
+    has("n4", "alive");
+    // It is the same member as before, in its next life.
+    let incarnation = "document.querySelector('.facts').textContent.includes('Incarnation2')";
+    page.go(&dev.page(0, &format!("member/{}", dev.field(3, "id"))));
+    page.wait_for(incarnation);
+
+    page.go(&dev.page(0, "faults"));
+    page.click("button", "Cut in two");
+    page.wait_for_text(".card p", "n1, n2 apart from n3, n4, n5");
+    for node in ["n3", "n4", "n5"] {
+        has(node, "suspect");
+    }
+    page.click("button", "Heal everything");
+    for node in ["n3", "n4", "n5"] {
+        has(node, "alive");
+    }
+
+    assert_eq!(page.complaints(), [] as [&str; 0]);
+}
+
+fn an_agent_that_is_gone_is_said_so(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(4, "cluster"));
+    page.wait_for_text("#link", "live");
+    dev.kill(4);
+    page.wait_for_text("#link", "the agent is gone");
+    page.wait_for_text(".happenings", "the agent does not answer");
+    // What was known stays in sight.
+    assert_eq!(page.run("return document.querySelectorAll('.members .line').length"), 5);
+}
+
+fn a_page_recovers_when_its_agent_returns(driver: &Driver, dev: &Dev) {
+    let mut agent = dev.join("n6");
+    let page = driver.open(&agent.http);
+    page.wait_for("document.querySelectorAll('.members .line').length === 6");
+    let address = agent.http.strip_prefix("http://").unwrap().to_owned();
+    agent.process.kill();
+    page.wait_for_text("#link", "the agent is gone");
+    // The same address, where the page looks for it.
+    let agent =
+        ["agent", "--json", "--name", "n7", "--bind", "127.0.0.1:0", "--http", &address, "--log-level", "error"];
+    let mut command = rumor(&agent);
+    command.args(["--join", dev.field(0, "gossip"), "--key-file", &dev.key_file()]);
+    let _agent = Agent::of(command);
+    page.wait_for_text("#link", "live");
+    page.wait_for_text(".happenings", "the agent is back");
+    page.wait_for_text("#agent strong", "n7");
+}
+
+fn a_member_that_was_killed_is_suspect_and_then_dead(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "cluster"));
+    page.wait_for("document.querySelectorAll('.members .line').length === 5");
+    dev.kill(2);
+    page.wait_for_text(".happenings li", "n3 is suspect");
+    page.wait_for_text(".happenings li", "n3 is dead");
+    page.wait_for_text(".members .line .state.dead", "dead");
+    page.wait_for_text(".chip[data-state=dead]", "1");
+    page.click(".members .line", "n3");
+    page.wait_for_text(".story .key", "dead");
+    page.click("button", "Remove…");
+    page.click("dialog button", "Remove");
+    page.wait_for_text("h1", "Cluster");
+    page.wait_for("document.querySelectorAll('.members .line').length === 4");
+    assert_eq!(page.complaints(), [] as [&str; 0]);
+}
