@@ -41,6 +41,8 @@ pub(crate) use index::Index;
 pub(crate) const UPDATE_OVERHEAD: usize = 128;
 /// Updates of others are kept up to this many times `data_bytes_max`; then they are refused.
 const OVERRUN: usize = 2;
+/// The same of deletions: they make room in the end, so they have some of their own.
+const OVERRUN_OF_DELETIONS: usize = 2 * OVERRUN;
 /// How long an update for which there is no room counts as known.
 const FULL_PAUSE: std::time::Duration = std::time::Duration::from_mins(1);
 
@@ -222,8 +224,7 @@ impl Data {
             Some((Standing::Older | Standing::Same, id)) => return Taken::Known(id),
             Some((Standing::Joined(sums), _)) => self.joined(update, &datum, sums),
             Some((Standing::Newer, _)) | None => {
-                // Deletions make room in the end, so they have some of their own.
-                let times = if datum.is_tombstone() { 2 * OVERRUN } else { OVERRUN };
+                let times = if datum.is_tombstone() { OVERRUN_OF_DELETIONS } else { OVERRUN };
                 let is_full = self.bytes + update.bytes.len() + UPDATE_OVERHEAD > config.data_bytes_max * times
                     && !is_reserved(datum.subject.key);
                 if is_full {
@@ -471,7 +472,7 @@ impl Data {
             interner: _,
             signer: _,
         } = self;
-        to.bytes("data", *bytes, config.data_bytes_max * OVERRUN);
+        to.bytes("data", *bytes, config.data_bytes_max * OVERRUN_OF_DELETIONS);
         replica.limits("refused_data", to);
         clock.limits(to);
         changes.limits(to);

@@ -158,7 +158,7 @@ fn data_beyond_what_may_be_written_here() {
     for number in 0..400 {
         full += u64::from(matches!(ask(&mut node, number, put(number)), Some(Refusal::DataFull { .. })));
         let Limit { held, most, .. } = level(&node.limits(), "data");
-        assert!(held <= most / 2 && most == 40_000, "{held} of {most}");
+        assert!(held <= most / 4 && most == 80_000, "{held} of {most}");
     }
     assert!(full > 0);
 }
