@@ -394,7 +394,6 @@ impl Driver {
             stop: _,
             not_stored: _,
             warned: _,
-            recorder: _,
             stopped: _,
         } = self;
         let mut to = node.limits();
