@@ -1,5 +1,7 @@
 //! The cluster's keys.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -62,10 +64,7 @@ pub(super) async fn switch(
     Path(id): Path<String>,
     Query(asking): Query<Asking>,
 ) -> Result<Json<KeyChangeDocument>, Refused> {
-    let keys = keys(&app)?;
-    // Half of the time to ask who has it, half to have it used.
-    let timeout = duration_of(asking.timeout.as_deref())? / 2;
-    let id = meant(&keys, &id)?;
+    let (keys, id, timeout) = ordered(&app, &id, &asking)?;
     let report = keys.switch_to(id, asking.force.unwrap_or(false), timeout).await?;
     Ok(Json(KeyChangeDocument::new(report, id)))
 }
@@ -79,9 +78,7 @@ pub(super) async fn remove(
     Path(id): Path<String>,
     Query(asking): Query<Asking>,
 ) -> Result<Json<KeyChangeDocument>, Refused> {
-    let keys = keys(&app)?;
-    let timeout = duration_of(asking.timeout.as_deref())? / 2;
-    let id = meant(&keys, &id)?;
+    let (keys, id, timeout) = ordered(&app, &id, &asking)?;
     let report = keys.remove(id, asking.force.unwrap_or(false), timeout).await?;
     Ok(Json(KeyChangeDocument::new(report, id)))
 }
@@ -89,6 +86,15 @@ pub(super) async fn remove(
 fn keys(app: &AppState) -> Result<Keys, Refused> {
     let unsealed = "nothing is sealed: this agent runs without --key-file";
     app.agent.cluster.keys().ok_or_else(|| Refused::new(StatusCode::CONFLICT, "not_sealed", unsealed))
+}
+
+/// Which key of which keyring an order is about, and how long each of its two steps may take: half of the time to ask who
+/// has it, half to have it done.
+fn ordered(app: &AppState, id: &str, asking: &Asking) -> Result<(Keys, KeyId, Duration), Refused> {
+    let keys = keys(app)?;
+    let timeout = duration_of(asking.timeout.as_deref())? / 2;
+    let id = meant(&keys, id)?;
+    Ok((keys, id, timeout))
 }
 
 /// The key of this id, or the one of this agent's whose id begins so.
