@@ -50,7 +50,10 @@ pub(super) struct Letter {
 impl Letter {
     /// A packet on a stream.
     pub(super) fn on_stream(stream: StreamId, peer: NodeId, to: SocketAddr) -> Self {
-        let (packet, via, class) = (Packet::stream(), Via::Stream(stream), Class::Other);
+        Self::new(peer, to, Via::Stream(stream), Packet::stream())
+    }
+
+    const fn new(peer: NodeId, to: SocketAddr, via: Via, packet: Packet) -> Self {
         Self {
             to,
             peer,
@@ -61,7 +64,7 @@ impl Letter {
             shows_self: false,
             clock: 0,
             measured: None,
-            class,
+            class: Class::Other,
         }
     }
 
@@ -116,19 +119,7 @@ impl Node {
     /// node's own schedule before it is proven, because the claim came from inside the cluster; replies may not.
     pub(super) fn letter(&mut self, peer: NodeId, to: SocketAddr) -> Letter {
         let packet = self.datagram(peer, self.datagram_max());
-        let (via, class) = (Via::Datagram, Class::Other);
-        Letter {
-            to,
-            peer,
-            via,
-            packet,
-            allowance: None,
-            held_back: false,
-            shows_self: false,
-            clock: 0,
-            measured: None,
-            class,
-        }
+        Letter::new(peer, to, Via::Datagram, packet)
     }
 
     /// A datagram in reply to one of `received` bytes.
@@ -137,19 +128,7 @@ impl Node {
         let limit = if proven { self.datagram_max() } else { self.datagram_max().min(received) };
         let packet = self.datagram(peer, limit);
         let allowance = (!proven).then_some(received);
-        let (via, class) = (Via::Datagram, Class::Other);
-        Letter {
-            to,
-            peer,
-            via,
-            packet,
-            allowance,
-            held_back: false,
-            shows_self: false,
-            clock: 0,
-            measured: None,
-            class,
-        }
+        Letter { allowance, ..Letter::new(peer, to, Via::Datagram, packet) }
     }
 
     fn datagram(&self, peer: NodeId, limit: usize) -> Packet {
