@@ -15,7 +15,7 @@ use std::time::{Duration, Instant as Stopwatch};
 use rumormill_core::data::{Edit, Write};
 use rumormill_core::io::{Command, StreamId, Ticket};
 use rumormill_core::{
-    Channel, ConfigBuilder, Identity, Input, Instant, Node, NodeId, Now, Output, Overhead, Record, Stored, Tags, Wall,
+    Channel, ConfigBuilder, Identity, Input, Instant, Node, NodeId, Now, Output, Record, Stored, Wall,
 };
 
 /// Cluster, sender, target, session, clock and version.
@@ -87,16 +87,9 @@ fn address(number: u64) -> SocketAddr {
 
 fn node(number: u64, durable: bool, stored: Stored) -> Node {
     let identity = Identity {
-        id: NodeId(number),
-        name: format!("node-{number}"),
-        addresses: vec![address(number)],
-        tags: Tags::new(),
-        session: number,
-        secret: None,
         stored,
         durable,
-        overhead: Overhead::default(),
-        signing: None,
+        ..Identity::new(NodeId(number), format!("node-{number}"), address(number), number)
     };
     // No probes: news about members would be counted as well.
     let config = ConfigBuilder { probe_interval: Duration::from_mins(10), ..ConfigBuilder::lan() };

@@ -8,9 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use divan::Bencher;
 use rumormill_core::io::{Command, StreamId, Ticket};
-use rumormill_core::{
-    Channel, Config, Identity, Input, Interner, Node, NodeId, Now, Output, Overhead, Stored, Tags, Wall,
-};
+use rumormill_core::{Channel, Config, Identity, Input, Interner, Node, NodeId, Now, Output, Wall};
 
 const HEADER: usize = 30;
 const GREETING: usize = HEADER + 9;
@@ -29,18 +27,12 @@ fn address(number: u32) -> SocketAddr {
 }
 
 fn node(number: u32, interner: &Interner) -> Node {
-    let identity = Identity {
-        id: NodeId((u64::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-        name: format!("node-{number}"),
-        addresses: vec![address(number)],
-        tags: Tags::new(),
-        session: u64::from(number),
-        secret: None,
-        stored: Stored::default(),
-        durable: false,
-        overhead: Overhead::default(),
-        signing: None,
-    };
+    let identity = Identity::new(
+        NodeId((u64::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+        format!("node-{number}"),
+        address(number),
+        u64::from(number),
+    );
     Node::sharing(identity, Config::default(), u64::from(number), now(), interner.clone())
 }
 

@@ -187,6 +187,22 @@ const fn credentials_bytes(signing: &Signing) -> usize {
 }
 
 impl Identity {
+    /// A node in its first life, without a disk, a key or a certificate.
+    pub fn new(id: NodeId, name: impl Into<String>, address: impl Into<SocketAddr>, session: u64) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            addresses: vec![address.into()],
+            tags: Tags::new(),
+            session,
+            secret: None,
+            stored: Stored::default(),
+            durable: false,
+            overhead: Overhead::default(),
+            signing: None,
+        }
+    }
+
     /// What a node keeps, and what it needs at its start alone: the secret if there is one, and what earlier lives left.
     pub(crate) fn take_apart(self) -> (Own, Option<[u8; 16]>, Stored, Option<Signing>) {
         let Self { id, name, addresses, tags, session, secret, stored, durable, overhead, signing } = self;

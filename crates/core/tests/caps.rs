@@ -13,9 +13,7 @@ use rumormill_core::config::TreeUse;
 use rumormill_core::data::{Edit, Write};
 use rumormill_core::io::{Command, StreamId, Ticket};
 use rumormill_core::limits::{Limit, Limits};
-use rumormill_core::{
-    Config, ConfigBuilder, Event, Identity, Input, Node, NodeId, Now, Output, Overhead, Refusal, Stored, Tags,
-};
+use rumormill_core::{Config, ConfigBuilder, Event, Identity, Input, Node, NodeId, Now, Output, Refusal, Tags};
 use support::{HEADER, acquainted, address, drain, frame, is_ping, next_datagram, node, now, partial};
 
 fn level(limits: &Limits, what: &str) -> Limit {
@@ -165,18 +163,7 @@ fn data_beyond_what_may_be_written_here() {
 
 /// A node whose disk took its boot and takes nothing more.
 fn with_a_hung_disk(config: ConfigBuilder) -> Node {
-    let identity = Identity {
-        id: NodeId(9),
-        name: "n9".to_owned(),
-        addresses: vec![address(9)],
-        tags: Tags::new(),
-        session: 9,
-        secret: None,
-        stored: Stored::default(),
-        durable: true,
-        overhead: Overhead::default(),
-        signing: None,
-    };
+    let identity = Identity { durable: true, ..Identity::new(NodeId(9), "n9", address(9), 9) };
     let mut node = Node::new(identity, config.build().expect("valid settings"), 1, now(0));
     for output in drain(&mut node) {
         if let Output::Persist { token, .. } = output {

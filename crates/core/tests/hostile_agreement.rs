@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rumormill_core::agreement::{Change, FoundingId};
 use rumormill_core::io::{Command, Ticket};
-use rumormill_core::{Channel, Config, Event, Identity, Input, Node, NodeId, Now, Output, Overhead, Stored, Tags};
+use rumormill_core::{Channel, Config, Event, Identity, Input, Node, NodeId, Now, Output};
 use support::{
     HEADER, acquaint, acquainted, address, carrying, drain, frame, is_ping, next_datagram, now, partial, varint,
 };
@@ -40,18 +40,7 @@ fn settle(node: &mut Node, when: Now) -> Vec<Ticket> {
 
 /// A node with a disk that is the only voter of its founding, and that founding.
 fn voter() -> (Node, FoundingId) {
-    let identity = Identity {
-        id: NODE,
-        name: "n1".to_owned(),
-        addresses: vec![address(1)],
-        tags: Tags::new(),
-        session: 1,
-        secret: None,
-        stored: Stored::default(),
-        durable: true,
-        overhead: Overhead::default(),
-        signing: None,
-    };
+    let identity = Identity { durable: true, ..Identity::new(NODE, "n1", address(1), 1) };
     let mut node = Node::new(identity, Config::default(), 1, now(0));
     settle(&mut node, now(0));
     node.handle_input(now(0), Input::Command { ticket: Ticket(1), command: Command::Found { voters: vec![NODE] } });

@@ -13,8 +13,8 @@ use rumormill_core::credentials::{DIGEST_BYTES, PublicKey, Signature};
 use rumormill_core::data::{Edit, Write};
 use rumormill_core::io::{Command, StopReason, Ticket, Warning};
 use rumormill_core::{
-    Certificate, Channel, Config, ConfigBuilder, Event, Identity, Input, Node, NodeId, Output, Overhead, Revocation,
-    Signatures, Signing, Stored, Tags, Wall,
+    Certificate, Channel, Config, ConfigBuilder, Event, Identity, Input, Node, NodeId, Output, Revocation, Signatures,
+    Signing, Stored, Tags, Wall,
 };
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use support::{HEADER, acquaint, address, carrying, datagrams, drain, now};
@@ -63,16 +63,8 @@ fn signed() -> ConfigBuilder {
 fn node_of(number: u8, issuer: u8, config: ConfigBuilder) -> Node {
     let certificate = Certificate { key: [number; 32], until: None, name: None }.issue(&Pair(issuer));
     let identity = Identity {
-        id: NodeId(number.into()),
-        name: format!("n{number}"),
-        addresses: vec![address(number)],
-        tags: Tags::new(),
-        session: number.into(),
-        secret: None,
-        stored: Stored::default(),
-        durable: false,
-        overhead: Overhead::default(),
         signing: Some(Signing { signatures: Arc::new(Pair(number)), certificate }),
+        ..Identity::new(NodeId(number.into()), format!("n{number}"), address(number), number.into())
     };
     Node::new(identity, config.build().unwrap(), number.into(), now(0))
 }
@@ -280,16 +272,10 @@ fn a_node_that_finds_its_own_revocation_on_its_disk_does_not_begin() {
     one.handle_input(now(1_000), Input::Command { ticket: Ticket(1), command });
     let certificate = Certificate { key: [2; 32], until: None, name: None }.issue(&Pair(AUTHORITY));
     let identity = Identity {
-        id: NodeId(2),
-        name: "n2".to_owned(),
-        addresses: vec![address(2)],
-        tags: Tags::new(),
-        session: 2,
-        secret: None,
         stored: Stored { data: one.shelf().contents().into_iter().map(Into::into).collect(), ..Stored::default() },
         durable: true,
-        overhead: Overhead::default(),
         signing: Some(Signing { signatures: Arc::new(Pair(2)), certificate }),
+        ..Identity::new(NodeId(2), "n2", address(2), 2)
     };
     let config: Config = signed().build().unwrap();
     let mut two = Node::new(identity, config, 1, now(0));

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use rumormill_core::data::{Edit, Write};
 use rumormill_core::io::{Command, Ticket, Token};
-use rumormill_core::{
-    Config, Event, Identity, Input, Instant, Node, NodeId, Now, Output, Overhead, Refusal, Reply, Stored, Tags, Wall,
-};
+use rumormill_core::{Config, Event, Identity, Input, Instant, Node, NodeId, Now, Output, Refusal, Reply, Wall};
 
 fn now(millis: u64) -> Now {
     let micros = millis * 1_000;
@@ -35,18 +33,8 @@ fn drain(node: &mut Node) -> Seen {
 
 /// A node with a disk, started.
 fn started() -> Node {
-    let identity = Identity {
-        id: NodeId(1),
-        name: "n1".to_owned(),
-        addresses: vec![SocketAddr::from(([10, 0, 0, 1], 4747))],
-        tags: Tags::new(),
-        session: 1,
-        secret: None,
-        stored: Stored::default(),
-        durable: true,
-        overhead: Overhead::default(),
-        signing: None,
-    };
+    let identity =
+        Identity { durable: true, ..Identity::new(NodeId(1), "n1", SocketAddr::from(([10, 0, 0, 1], 4747)), 1) };
     let mut node = Node::new(identity, Config::default(), 1, now(0));
     for token in drain(&mut node).asked {
         node.handle_input(now(0), Input::Persisted { token });

@@ -5,8 +5,7 @@ use std::time::Duration;
 use rumormill_core::data::{Condition, Edit, Write};
 use rumormill_core::io::{Ticket, Token};
 use rumormill_core::{
-    Command, Config, ConfigBuilder, Event, Identity, Input, Node, NodeId, Now, Output, Overhead, Refusal, Stored, Tags,
-    Wall,
+    Command, Config, ConfigBuilder, Event, Identity, Input, Node, NodeId, Now, Output, Refusal, Wall,
 };
 
 /// What became of a write: made, or why not.
@@ -25,18 +24,7 @@ fn now() -> Now {
 
 impl Writer {
     fn start(config: Config) -> Self {
-        let identity = Identity {
-            id: NodeId(1),
-            name: "writer".to_owned(),
-            addresses: vec![([10, 0, 0, 1], 4747).into()],
-            tags: Tags::new(),
-            session: 1,
-            secret: None,
-            stored: Stored::default(),
-            durable: true,
-            overhead: Overhead::default(),
-            signing: None,
-        };
+        let identity = Identity { durable: true, ..Identity::new(NodeId(1), "writer", ([10, 0, 0, 1], 4747), 1) };
         let mut writer = Self { node: Node::new(identity, config, 1, now()), asked: Vec::new(), done: Vec::new() };
         writer.drain();
         writer.store();

@@ -3,9 +3,7 @@
 
 use std::net::SocketAddr;
 
-use rumormill_core::{
-    Config, ConfigBuilder, Identity, Input, Instant, Node, NodeId, Now, Overhead, Stored, Tags, Wall,
-};
+use rumormill_core::{Config, ConfigBuilder, Identity, Input, Instant, Node, NodeId, Now, Wall};
 
 use crate::scenario::Draft;
 
@@ -25,18 +23,7 @@ pub fn config(bytes: &[u8]) {
 
 fn run(config: Result<Config, rumormill_core::ConfigError>) {
     let Ok(config) = config else { return };
-    let identity = Identity {
-        id: NodeId(1),
-        name: "a".to_owned(),
-        addresses: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
-        tags: Tags::new(),
-        session: 1,
-        secret: None,
-        stored: Stored::default(),
-        durable: false,
-        overhead: Overhead::default(),
-        signing: None,
-    };
+    let identity = Identity::new(NodeId(1), "a", SocketAddr::from(([127, 0, 0, 1], 1)), 1);
     let mut now = Now { instant: Instant::ZERO, wall: Wall::from_micros(1_800_000_000_000_000) };
     let mut node = Node::new(identity, config, 1, now);
     for _ in 0..TIMERS {

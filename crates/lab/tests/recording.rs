@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rumormill_core::io::Ticket;
 use rumormill_core::recording::{Fingerprint, Heading, Kind};
-use rumormill_core::{Command, Config, Identity, Input, Instant, Node, NodeId, Now, Overhead, Stored, Tags, Wall};
+use rumormill_core::{Command, Config, Identity, Input, Instant, Node, NodeId, Now, Wall};
 use rumormill_lab::recording::{Outcome, replay};
 use rumormill_lab::{Error, recording};
 
@@ -16,18 +16,7 @@ fn at(second: u64) -> Now {
 }
 
 fn node() -> Node {
-    let identity = Identity {
-        id: NodeId(7),
-        name: "a".to_owned(),
-        addresses: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
-        tags: Tags::new(),
-        session: 1,
-        secret: None,
-        stored: Stored::default(),
-        durable: false,
-        overhead: Overhead::default(),
-        signing: None,
-    };
+    let identity = Identity::new(NodeId(7), "a", SocketAddr::from(([127, 0, 0, 1], 1)), 1);
     let mut node = Node::new(identity, Config::default(), 1, at(0));
     while node.poll_output().is_some() {}
     node

@@ -14,9 +14,7 @@ use rumormill::bench::signatures;
 use rumormill_core::config::IdentityKind;
 use rumormill_core::data::{Edit, Write};
 use rumormill_core::io::{Command, Ticket};
-use rumormill_core::{
-    Certificate, ConfigBuilder, Identity, Input, Node, Now, Overhead, Signatures, Signing, Stored, Tags, Wall,
-};
+use rumormill_core::{Certificate, ConfigBuilder, Identity, Input, Node, Now, Signatures, Signing, Wall};
 
 /// Operations of one measurement.
 const COUNT: u32 = 16;
@@ -57,18 +55,8 @@ fn entries(pair: &Arc<dyn Signatures>, authority: Option<(&dyn Signatures, Vec<u
         config.authority = rumormill::authority::hex(&authority.public_key());
         signing = Some(Signing { signatures: Arc::clone(pair), certificate });
     }
-    let identity = Identity {
-        id: pair.id_of(&pair.public_key()),
-        name: "n1".to_owned(),
-        addresses: vec![([10, 0, 0, 1], 4747).into()],
-        tags: Tags::new(),
-        session: 1,
-        secret: None,
-        stored: Stored::default(),
-        durable: false,
-        overhead: Overhead::default(),
-        signing,
-    };
+    let identity =
+        Identity { signing, ..Identity::new(pair.id_of(&pair.public_key()), "n1", ([10, 0, 0, 1], 4747), 1) };
     let now = Now { instant: rumormill_core::Instant::ZERO, wall: Wall::from_micros(1_800_000_000_000_000) };
     let mut node = Node::new(identity, config.build().expect("the settings are valid"), 1, now);
     while node.poll_output().is_some() {}

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use rumormill::bench::Sealing;
-use rumormill_core::{Config, Identity, Input, Node, NodeId, Now, Overhead, Stored, Tags, Wall};
+use rumormill_core::{Config, Identity, Input, Node, NodeId, Now, Wall};
 
 /// Datagrams of one measurement.
 const COUNT: usize = 50_000;
@@ -73,16 +73,8 @@ fn main() {
 /// A node that is alone, and answers whoever pings it.
 fn node(sealing: &Sealing) -> Node {
     let identity = Identity {
-        id: sealing.receiver(),
-        name: "node".to_owned(),
-        addresses: vec![([127, 0, 0, 1], 4747).into()],
-        tags: Tags::new(),
-        session: 1,
         secret: Some(sealing.secret()),
-        stored: Stored::default(),
-        durable: false,
-        overhead: Overhead::default(),
-        signing: None,
+        ..Identity::new(sealing.receiver(), "node", ([127, 0, 0, 1], 4747), 1)
     };
     let mut node = Node::new(identity, Config::default(), 1, now());
     while node.poll_output().is_some() {}

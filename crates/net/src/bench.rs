@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rumormill_core::io::Token;
 use rumormill_core::wire::{Header, VERSION};
-use rumormill_core::{Config, Identity, Node, NodeId, Now, Overhead, Record, Signatures, Stored, Tags, Wall};
+use rumormill_core::{Config, Identity, Node, NodeId, Now, Record, Signatures, Stored, Wall};
 use tokio::sync::watch;
 
 use crate::clock;
@@ -214,17 +214,6 @@ fn open<'a>(sealer: &mut Sealer, buffer: &'a mut Vec<u8>, sealed: &[u8], clock: 
 
 /// The hash of the name of the default cluster under a secret, as a node computes it.
 fn cluster_hash(secret: [u8; 16]) -> u32 {
-    let identity = Identity {
-        id: NodeId(1),
-        name: "bench".to_owned(),
-        addresses: vec![([127, 0, 0, 1], 1).into()],
-        tags: Tags::new(),
-        session: 1,
-        secret: Some(secret),
-        stored: Stored::default(),
-        durable: false,
-        overhead: Overhead::default(),
-        signing: None,
-    };
+    let identity = Identity { secret: Some(secret), ..Identity::new(NodeId(1), "bench", ([127, 0, 0, 1], 1), 1) };
     Node::new(identity, Config::default(), 1, Now::default()).cluster_hash()
 }

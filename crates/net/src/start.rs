@@ -355,18 +355,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let keeper = Keeper::disk(directory::tests::broken(directory.path())).unwrap();
         let sockets = Sockets::bind("127.0.0.1:0", None).await.unwrap();
-        let identity = Identity {
-            id: NodeId(7),
-            name: "a".to_owned(),
-            addresses: vec![sockets.local_address],
-            tags: BTreeMap::new(),
-            session: 1,
-            secret: None,
-            stored: Stored::default(),
-            durable: true,
-            overhead: Overhead::default(),
-            signing: None,
-        };
+        let identity = Identity { durable: true, ..Identity::new(NodeId(7), "a", sockets.local_address, 1) };
         let announcer = Announcer::new();
         let mut events = announcer.listen();
         let (config, data_dir, sealing, recorder) = (Config::default(), None, None, None);

@@ -10,9 +10,7 @@ use rumormill::bench::Insider;
 use rumormill_core::io::StreamId;
 use rumormill_core::io::Ticket;
 use rumormill_core::rng::Rng;
-use rumormill_core::{
-    Channel, Command, Config, Identity, Input, Instant, Node, NodeId, Now, Output, Overhead, Stored, Tags, Wall,
-};
+use rumormill_core::{Channel, Command, Config, Identity, Input, Instant, Node, NodeId, Now, Output, Wall};
 
 /// What stands before the frames: the header, which the seal takes, and the version.
 const HEADER_BYTES: usize = 30;
@@ -199,16 +197,8 @@ impl Clock {
 
 fn node(number: u64, secret: [u8; 16], now: Now) -> Node {
     let identity = Identity {
-        id: NodeId(number + 1),
-        name: format!("nobody{number}"),
-        addresses: vec![address(number % 2)],
-        tags: Tags::new(),
-        session: number,
         secret: Some(secret),
-        stored: Stored::default(),
-        durable: false,
-        overhead: Overhead::default(),
-        signing: None,
+        ..Identity::new(NodeId(number + 1), format!("nobody{number}"), address(number % 2), number)
     };
     let mut node = Node::new(identity, Config::default(), number, now);
     while node.poll_output().is_some() {}

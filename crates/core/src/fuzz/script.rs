@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::agreement::Change;
 use crate::config::{Config, ConfigBuilder, View};
 use crate::data::{Edit, Write};
-use crate::identity::{Identity, NodeId, Overhead, Sequence, Stored, Tags};
+use crate::identity::{Identity, NodeId, Sequence, Tags};
 use crate::io::{Channel, Command, Input, Output, QueryId, State, StreamId, Ticket, Token};
 use crate::node::Node;
 use crate::time::{Instant, Now, Wall};
@@ -53,16 +53,8 @@ pub fn moment(micros: u64) -> Now {
 /// The node of that number at the beginning of a script.
 pub fn start(flags: u8, number: u8) -> Node {
     let identity = Identity {
-        id: NodeId(u64::from(number) + 1),
-        name: format!("n{number}"),
-        addresses: vec![address(number)],
-        tags: Tags::new(),
-        session: u64::from(number),
-        secret: None,
-        stored: Stored::default(),
         durable: flags & DURABLE != 0,
-        overhead: Overhead::default(),
-        signing: None,
+        ..Identity::new(NodeId(u64::from(number) + 1), format!("n{number}"), address(number), u64::from(number))
     };
     let view = if flags & PARTIAL != 0 { View::Partial } else { View::Full };
     let config: Config = ConfigBuilder { view, ..ConfigBuilder::lan() }.build().expect("valid settings");

@@ -546,7 +546,7 @@ const HEARD_MAX: usize = 256;
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::identity::{Identity, Stored, Tags};
+    use crate::identity::Identity;
     use crate::io::{Command, Input};
     use crate::time::Now;
 
@@ -556,18 +556,7 @@ mod tests {
 
     #[test]
     fn who_agrees_on_nothing_has_nothing_of_it() {
-        let identity = Identity {
-            id: NodeId(1),
-            name: "n1".to_owned(),
-            addresses: vec![([10, 0, 0, 1], 4747).into()],
-            tags: Tags::new(),
-            session: 1,
-            secret: None,
-            stored: Stored::default(),
-            durable: false,
-            overhead: crate::identity::Overhead::default(),
-            signing: None,
-        };
+        let identity = Identity::new(NodeId(1), "n1", ([10, 0, 0, 1], 4747), 1);
         let mut node = Node::new(identity, Config::default(), 1, now(0));
         let mut give = |at, input| {
             while node.poll_output().is_some() {}

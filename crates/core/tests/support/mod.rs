@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 
 use rumormill_core::config::View;
 use rumormill_core::io::{Command, StreamId, Ticket};
-use rumormill_core::{
-    Channel, Config, ConfigBuilder, Identity, Input, Instant, Node, NodeId, Now, Output, Overhead, Stored, Tags, Wall,
-};
+use rumormill_core::{Channel, Config, ConfigBuilder, Identity, Input, Instant, Node, NodeId, Now, Output, Wall};
 
 pub(crate) const HEADER: usize = 30;
 
@@ -21,18 +19,8 @@ pub(crate) fn now(millis: u64) -> Now {
 }
 
 pub(crate) fn node(number: u8, config: Config) -> Node {
-    let identity = Identity {
-        id: NodeId(u64::from(number) + 1),
-        name: format!("n{number}"),
-        addresses: vec![address(number)],
-        tags: Tags::new(),
-        session: u64::from(number),
-        secret: None,
-        stored: Stored::default(),
-        durable: false,
-        overhead: Overhead::default(),
-        signing: None,
-    };
+    let identity =
+        Identity::new(NodeId(u64::from(number) + 1), format!("n{number}"), address(number), u64::from(number));
     Node::new(identity, config, u64::from(number), now(0))
 }
 
