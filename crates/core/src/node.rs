@@ -302,8 +302,13 @@ impl Node {
             Phase::Storing(token) => return self.handle_before_start(token, input),
             Phase::Running | Phase::Raising(..) | Phase::Leaving(_) => {}
         }
-        if now.wall.seconds() >= self.fade_at {
+        let second = now.wall.seconds();
+        // The time of day may have been set back: then the next second is not far off either.
+        if second >= self.fade_at || second.after() < self.fade_at {
             self.fade();
+            if self.has_stopped() {
+                return;
+            }
         }
         match input {
             Input::Datagram { from, bytes } => self.on_datagram(from, bytes),
