@@ -156,8 +156,7 @@ pub struct Node {
     warned: Few<Worry, Instant>,
     /// Updates are looked through again from this second on.
     fade_at: Seconds,
-    /// Where identity is signed. Such a node is not recorded: it could not be run again without its key.
-    #[serde(skip)]
+    /// Where identity is signed.
     verifier: Option<Box<Verifier>>,
 }
 

@@ -83,10 +83,14 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         signing: None,
     };
     identity.check()?;
-    let recorder = record.map(|path| recorder(&path, record_bytes_max, &config)).transpose()?;
+    let recorder = record.map(|path| recorder(&path, record_bytes_max)).transpose()?;
     let (keeper, key) = remember(&mut identity, data_dir.clone(), &announcer).await?;
     if config.identity == IdentityKind::Signed {
-        identity.signing = Some(signing(&key, certificate, &config, &identity)?);
+        let mut signing = signing(&key, certificate, &config, &identity)?;
+        if let Some(recorder) = &recorder {
+            signing.signatures = recorder.attend(signing.signatures);
+        }
+        identity.signing = Some(signing);
         identity.check()?;
     }
     let sealing = match keyring {
@@ -239,11 +243,7 @@ fn refusal(value: &str, rule: String) -> ConfigError {
 }
 
 /// The flight recorder, where one is wanted.
-fn recorder(path: &Path, bytes_max: u64, config: &Config) -> Result<Recorder, StartError> {
-    if config.identity == IdentityKind::Signed {
-        let rule = "plain where a node is recorded: its signing key is in no recording, so none could be replayed";
-        return Err(ConfigError { field: "identity", value: "signed".to_owned(), rule: rule.to_owned() }.into());
-    }
+fn recorder(path: &Path, bytes_max: u64) -> Result<Recorder, StartError> {
     if bytes_max < RECORD_BYTES_MIN {
         let (value, rule) = (bytes_max.to_string(), format!("at least {RECORD_BYTES_MIN}: snapshots need room"));
         return Err(ConfigError { field: "record_bytes_max", value, rule }.into());
