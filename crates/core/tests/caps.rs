@@ -238,7 +238,7 @@ const HERE: [&str; 16] = [
 ];
 
 /// Filled by a test beside the code of a file, which names what the cap is called there.
-const BESIDE_THE_CODE: [(&str, &str, &str); 45] = [
+const BESIDE_THE_CODE: [(&str, &str, &str); 46] = [
     ("answers", "limits/tests.rs", "\"answers\""),
     ("answers_carried", "returns.rs", "WAITING_MAX"),
     ("clocks_of_peers", "limits/tests.rs", "\"clocks_of_peers\""),
@@ -269,6 +269,7 @@ const BESIDE_THE_CODE: [(&str, &str, &str); 45] = [
     ("stories", "story.rs", "STORIES_MAX"),
     ("traces", "limits/tests.rs", "\"traces\""),
     ("trees", "limits/tests.rs", "\"trees\""),
+    ("updates_untaken", "rumors.rs", "UNTAKEN_MAX"),
     ("ways_of_questions", "returns.rs", "WAYS_MAX"),
     ("accusations", "node/gossip.rs", "\"accusations\""),
     ("averages_for_strangers", "overlay.rs", "an_allowance_has_its_cap"),

@@ -254,6 +254,7 @@ impl Driver {
             Request::Inspect(inspection) => inspection(&self.node),
             // Who asked may have gone in the meantime.
             Request::Limits(limits) => drop(limits.send(self.limits())),
+            Request::Ending(ending) => drop(ending.send(self.streams.ending())),
             Request::Subscribe { topic, history, feed, done } => {
                 self.desk.subscribe(&self.node, topic, history, feed);
                 done.send(()).ok();
