@@ -5,7 +5,7 @@
 //! identity is signed, what its signatures answered. The core knows no key, so none comes in. The file holds what the cluster says
 //! nevertheless, and only its owner can read it.
 //!
-//! Nothing waits for the recorder. What it encodes goes to a thread of its own, at the latest when the node has nothing to do; where
+//! Nothing waits for the recorder. What it encodes goes to a thread of its own, at the latest a moment after; where
 //! that thread falls behind by half a recording, or cannot write, the recording ends, an operator is told, and the node goes on.
 
 use std::fs::{File, OpenOptions};
@@ -15,15 +15,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rumormill_core::limits::Limits;
 use rumormill_core::recording::{Fingerprint, Heading, Kind, NoHalf, Notes};
-use rumormill_core::{Input, Node, Now, Output, Signatures};
+use rumormill_core::{Input, Instant, Node, Now, Output, Signatures};
 
 use crate::error::StartError;
 
-/// What is encoded goes to the disk when it is this much, or when the node rests.
+/// What is encoded goes to the disk when it is this much,
 const BATCH_BYTES: usize = 64 << 10;
+/// or when the node rests, no more often than this: to wake the thread for each input would cost more than all the rest.
+const FLUSH_PAUSE: Duration = Duration::from_millis(50);
 /// A recording is at least this large: two halves, each for a snapshot and the largest inputs.
 pub(crate) const RECORD_BYTES_MIN: u64 = 8 << 20;
 
@@ -37,6 +40,8 @@ pub(crate) struct Recorder {
     half: u64,
     /// Whole steps that were not handed over yet.
     batch: Vec<u8>,
+    /// When something was handed over because the node rested.
+    flushed_at: Instant,
     /// The step that the node is in.
     step: Vec<u8>,
     output: Vec<u8>,
@@ -62,6 +67,7 @@ impl Recorder {
             used: 0,
             half: 1,
             batch: Vec::new(),
+            flushed_at: Instant::ZERO,
             step: Vec::new(),
             output: Vec::new(),
             outputs: Fingerprint::default(),
@@ -127,8 +133,22 @@ impl Recorder {
         if self.batch.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
+    /// The node has nothing to do. Hands over what was encoded, or says when to come back for that.
+    ///
+    /// # Errors
+    /// Why the recording ends here.
+    pub(crate) fn rest(&mut self, now: Instant) -> Result<Option<Instant>, String> {
+        self.writer.check()?;
+        let due = self.flushed_at + FLUSH_PAUSE;
+        if self.batch.is_empty() || now < due {
+            return Ok(Some(due).filter(|_| !self.batch.is_empty()));
+        }
+        self.flushed_at = now;
+        self.flush().map(|()| None)
+    }
+
     /// Hands over what was encoded.
-    pub(crate) fn flush(&mut self) -> Result<(), String> {
+    fn flush(&mut self) -> Result<(), String> {
         if !self.batch.is_empty() {
             let part = self.heading.part(Kind::Steps, &self.batch);
             self.batch.clear();
@@ -180,6 +200,7 @@ impl Recorder {
             used: _,
             half: _,
             batch: _,
+            flushed_at: _,
             step: _,
             output: _,
             outputs: _,
