@@ -8,22 +8,20 @@
 //! A part that was cut off, or that a harmed disk changed, ends its half: its checksum is keyed by the number of the half's
 //! writing, so that what an earlier writing left behind is none of its parts either.
 
+mod fingerprint;
 mod testimony;
-
-use std::hash::Hasher;
-
-use siphasher::sip::SipHasher13;
 
 use crate::io::Input;
 use crate::time::Now;
 use crate::wire::{Put, Reader};
 
+pub use fingerprint::Fingerprint;
 pub use testimony::{Memory, Notes, Testimony};
 
 /// The first bytes of a half.
 const MAGIC: &[u8; 8] = b"rumorrec";
 /// Raised with every change of what stands in this file.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 /// Length 4, checksum 8, kind 1.
 const PART_HEAD_BYTES: usize = 13;
 
@@ -174,26 +172,9 @@ fn checksum_of_part(number: u64, kind: u8, content: &[u8]) -> u64 {
 }
 
 fn checksum(key: u64, bytes: &[u8]) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(key, 0);
-    hasher.write(bytes);
-    hasher.finish()
-}
-
-/// One number for all outputs of a node, and for what it asked of its signatures, in their order.
-#[derive(Clone, Debug, Default)]
-pub struct Fingerprint(SipHasher13);
-
-impl Fingerprint {
-    /// Takes in what comes next, encoded.
-    pub fn note(&mut self, bytes: &[u8]) {
-        self.0.write_usize(bytes.len());
-        self.0.write(bytes);
-    }
-
-    /// The number so far.
-    pub fn get(&self) -> u64 {
-        self.0.finish()
-    }
+    let mut sum = Fingerprint::keyed(key);
+    sum.note(bytes);
+    sum.get()
 }
 
 /// Bytes as one block, not one by one.
