@@ -25,7 +25,7 @@ use crate::error::StartError;
 
 /// What is encoded goes to the disk when it is this much,
 const BATCH_BYTES: usize = 64 << 10;
-/// or when the node rests, no more often than this: to wake the thread for each input would cost more than all the rest.
+/// or when the node rests, no more often than this: else the thread would be woken for nearly every input.
 const FLUSH_PAUSE: Duration = Duration::from_millis(50);
 /// A recording is at least this large: two halves, each for a snapshot and the largest inputs.
 pub(crate) const RECORD_BYTES_MIN: u64 = 8 << 20;
