@@ -133,6 +133,7 @@ fn router(agent: Agent, guard: Arc<Guard>) -> Router {
 pub(crate) struct Served {
     /// Questions that wait for an answer.
     desk: queries::Desk,
+    imports: import::Imports,
     room: listener::Room,
     metrics_room: listener::Room,
 }
@@ -140,8 +141,9 @@ pub(crate) struct Served {
 impl Served {
     /// What is bounded here.
     fn limits(&self, to: &mut Limits) {
-        let Self { desk, room, metrics_room } = self;
+        let Self { desk, imports, room, metrics_room } = self;
         desk.limits(to);
+        imports.limits(to);
         room.limits("http_connections", to);
         metrics_room.limits("metrics_connections", to);
     }
