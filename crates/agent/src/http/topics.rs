@@ -8,6 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::IntoResponse;
 use axum::response::sse::Event;
 use rumormill::{Delivery, Subscription, TraceLine};
+use rumormill_core::config::{TOPIC_RULE, is_topic};
 use rumormill_core::{NodeId, Sequence};
 use serde::Deserialize;
 use serde_json::json;
@@ -75,10 +76,7 @@ pub(super) async fn subscribe(
 
 /// The rule of topics, which publishing finds in the node: a subscription to what can never come is a mistake.
 fn check_topic(topic: &str) -> Result<(), Refused> {
-    if (1..=255).contains(&topic.len()) && !topic.contains(['*', '>']) {
-        return Ok(());
-    }
-    Err(Refused::value("topic", format!("{topic:?}"), "1 to 255 bytes without * and >"))
+    if is_topic(topic) { Ok(()) } else { Err(Refused::value("topic", format!("{topic:?}"), TOPIC_RULE)) }
 }
 
 /// When and from whom each member got a message

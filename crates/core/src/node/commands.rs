@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Node, Phase};
 use crate::agreement::Wish;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, TOPIC_RULE, is_topic};
 use crate::effects::Timer;
 use crate::frame::Space;
 use crate::identity::{NodeId, Sequence, Tags, check_tags, tags_bytes, tags_rule};
@@ -186,9 +186,8 @@ impl Node {
     }
 
     fn publish(&mut self, topic: &str, payload: &[u8]) -> Result<Sequence, Refusal> {
-        let plain = (1..=255).contains(&topic.len()) && !topic.contains(['*', '>']);
-        if !plain {
-            return Err(invalid("topic", format!("{topic:?}"), "1 to 255 bytes without * and >"));
+        if !is_topic(topic) {
+            return Err(invalid("topic", format!("{topic:?}"), TOPIC_RULE));
         }
         let limit = self.config.payload_bytes_max;
         if payload.len() > limit {
