@@ -12,6 +12,7 @@ use ureq::http::{self, Method, Request, Response, request};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{AsSendBody, Body, BodyReader, SendBody};
 
+use crate::address::is_this_machine;
 use crate::cli::Target;
 use crate::documents::Problem;
 use crate::failure::{Failure, Kind};
@@ -57,6 +58,11 @@ impl Client {
     /// The agent's address.
     pub(crate) fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Whether nobody between here and the agent can read what is said: by TLS, or because it never leaves this machine.
+    pub(crate) fn is_confidential(&self) -> bool {
+        self.base.strip_prefix("http://").is_none_or(|rest| is_this_machine(rest.split('/').next().unwrap_or_default()))
     }
 
     /// The deadline, as a parameter for what the agent itself waits for.

@@ -51,6 +51,8 @@ pub(crate) struct Agent {
     /// The contacts that are looked for.
     wanted: watch::Receiver<Wanted>,
     reloader: Arc<Mutex<Reloader>>,
+    /// Held while tags are read and changed, so that no change undoes another.
+    tags_turn: Arc<Mutex<()>>,
     /// How the commands of its handlers ended.
     pub(crate) handled: Arc<Outcomes>,
     /// What HTTP keeps.
@@ -111,12 +113,16 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
     runtime.shutdown_background();
     match reason {
         StopReason::Left | StopReason::Stopped => Ok(()),
-        StopReason::SharedIdentity
-        | StopReason::BootNotStored
-        | StopReason::Revoked
-        | StopReason::CertificateExpired
-        | StopReason::Aborted => Err(Failure::new(Kind::No, "stopped", format!("the agent had to stop: {reason}"))),
+        // Another start ends the same.
+        StopReason::SharedIdentity | StopReason::Revoked | StopReason::CertificateExpired => {
+            Err(had_to_stop(Kind::No, reason))
+        }
+        StopReason::BootNotStored | StopReason::Aborted => Err(had_to_stop(Kind::NotAnswered, reason)),
     }
+}
+
+fn had_to_stop(kind: Kind, reason: StopReason) -> Failure {
+    Failure::new(kind, "stopped", format!("the agent had to stop: {reason}"))
 }
 
 async fn start(
@@ -155,8 +161,21 @@ async fn start(
     let (http, metrics) = (doors.url.clone(), doors.metrics_url.clone());
     let (handled, started, reloader) = (Arc::default(), Instant::now(), Arc::new(Mutex::new(reloader)));
     let (served, dev_control) = (Served::default(), None);
-    let agent =
-        Agent { cluster, logs, http, metrics, wanted, reloader, handled, served, ending, dev_control, preset, started };
+    let agent = Agent {
+        cluster,
+        logs,
+        http,
+        metrics,
+        wanted,
+        reloader,
+        tags_turn: Arc::default(),
+        handled,
+        served,
+        ending,
+        dev_control,
+        preset,
+        started,
+    };
     Ok((agent, events, end))
 }
 
@@ -166,7 +185,7 @@ impl From<StartError> for Failure {
         match error {
             StartError::PortInUse { .. } | StartError::DataDirInUse { .. } => failure.with_code("in_use"),
             StartError::NoCertificate { .. } => failure.with_code("no_certificate"),
-            StartError::Revoked => failure.with_code("revoked"),
+            StartError::Revoked => failure.with_code("revoked").for_good(),
             StartError::Invalid(_)
             | StartError::Bind { .. }
             | StartError::DataDir { .. }

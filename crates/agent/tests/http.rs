@@ -238,3 +238,27 @@ fn the_console_is_given_to_whoever_asks_and_says_nothing_of_the_cluster() {
     }
     assert_eq!(request(&agent, "POST / HTTP/1.1\r\ncontent-length: 0").0, 405);
 }
+
+#[test]
+fn changes_of_tags_at_the_same_time_are_all_kept() {
+    let agent = Agent::start("n1", &[]);
+    let keys: Vec<String> = (0..16).map(|number| format!("tag{number}")).collect();
+    std::thread::scope(|scope| {
+        for key in &keys {
+            scope.spawn(|| agent.ask(&["tags", "set", &format!("{key}=1")]));
+        }
+    });
+    let tags = agent.ask(&["tags"])["tags"].clone();
+    for key in &keys {
+        assert_eq!(tags[key], "1", "{key} is lost: {tags}");
+    }
+}
+
+#[test]
+fn a_key_is_not_sent_in_clear() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("next");
+    assert!(run(&["keygen", file.to_str().unwrap()]).status.success());
+    let (code, _, err) = words(&run(&["keys", "add", file.to_str().unwrap(), "--agent", "http://198.51.100.7:4748"]));
+    assert!(code == 2 && err.contains("agent is http://198.51.100.7:4748, must be an agent on this machine"), "{err}");
+}
