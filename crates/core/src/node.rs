@@ -555,7 +555,7 @@ impl Node {
         let now = self.fx.now.wall;
         let is_signed = self.verifier.is_some();
         for bytes in stored {
-            if UpdateRef::read(&bytes).is_some_and(|update| update.is_signed() != is_signed) {
+            if UpdateRef::read(&bytes).is_some_and(|update| trusting::needs_authority(&update) != is_signed) {
                 // It was written before the cluster began, or ceased, to sign: others would refuse it.
                 self.warn(Worry::Signing, Warning::OtherIdentity);
                 continue;
