@@ -4,7 +4,8 @@
 //!
 //! Before the first message stand the hash of the cluster's name and the byte of the key's id, as before a datagram. Whoever
 //! does not have the key is not answered: the first message is authentic already, and carries its sender's clock, so that
-//! an old one is not answered either.
+//! an old one is not answered either. But somebody may have recorded one that is not old yet: only the first frame, sealed to what
+//! the answering end has just drawn, shows that the other end is there and has the key. It greets at once, so that this costs nothing.
 //!
 //! After that each way is a row of frames: a length of two bytes, then so many, of which the last 16 are a tag.
 
@@ -133,6 +134,25 @@ impl Terms {
         Channel::new(&key, handshake)
     }
 
+    /// Answers who opened a stream and waits for its first frame. Says too how many bytes came.
+    pub(crate) async fn accept(
+        &self,
+        socket: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    ) -> Result<(Sealed, usize), NotSealed> {
+        let channel = self.answer(socket).await?;
+        let (mut opener, mut bytes) = (Opener::default(), OPENING_BYTES);
+        loop {
+            if let Some(first) = opener.next(&channel)? {
+                opener.first = Some(first);
+                return Ok((Sealed { channel, opener }, bytes));
+            }
+            match socket.read_buf(&mut opener.waiting).await? {
+                0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                length => bytes += length,
+            }
+        }
+    }
+
     /// Whether streams under this key may go on.
     pub(crate) fn accepts(&self, channel: &Channel) -> bool {
         self.keys.borrow().get(channel.key.byte()).is_some_and(|key| key.id() == channel.key)
@@ -222,20 +242,38 @@ impl Channel {
     }
 }
 
+/// A stream at whose other end is somebody now who has the key.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) channel: Channel,
+    /// What has come already waits in it.
+    pub(crate) opener: Opener,
+}
+
 /// Takes the bytes that come in on a stream apart into frames, and opens them.
 #[derive(Debug, Default)]
 pub(crate) struct Opener {
     waiting: Vec<u8>,
+    /// What was in the first frame, where that was opened before anybody wanted it.
+    first: Option<Vec<u8>>,
     received: u64,
 }
 
 impl Opener {
+    /// Whether something waits from before the stream was one.
+    pub(crate) const fn has_first(&self) -> bool {
+        self.first.is_some()
+    }
+
     pub(crate) fn take_in(&mut self, bytes: &[u8]) {
         self.waiting.extend_from_slice(bytes);
     }
 
     /// The content of the next frame, once all of it has come in. An error says that the stream cannot go on.
     pub(crate) fn next(&mut self, channel: &Channel) -> Result<Option<Vec<u8>>, NotSealed> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
         let Some(length) = self.waiting.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let length = usize::from(u16::from_le_bytes(*length));
         if !(TAG_BYTES + 1..=CONTENT_MAX + TAG_BYTES).contains(&length) {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cluster::SocketCounters;
 use crate::faults::{self, Direction, Faults};
-use crate::noise::{ANSWER_BYTES, Channel, NotSealed, OPENING_BYTES, Opener, Terms};
+use crate::noise::{ANSWER_BYTES, Channel, NotSealed, OPENING_BYTES, Opener, Sealed, Terms};
 use crate::seal::Unsealed;
 use crate::socket::canonical;
 
@@ -54,7 +54,7 @@ pub(crate) enum Accepted {
     /// As it came.
     Fresh(TcpStream),
     /// The other end has proved that it belongs to the cluster.
-    Proved(TcpStream, Box<Channel>),
+    Proved(TcpStream, Box<Sealed>),
 }
 
 /// What happened on a connection.
@@ -160,7 +160,7 @@ impl Streams {
                 self.prove(socket, from, terms);
                 return None;
             }
-            (Accepted::Proved(socket, channel), _) => Link::Accepted(socket, Some(channel)),
+            (Accepted::Proved(socket, sealed), _) => Link::Accepted(socket, Some(sealed)),
         };
         let stream = StreamId(2 * self.accepted + 1);
         self.accepted += 1;
@@ -265,15 +265,15 @@ impl Streams {
 /// Where a connection comes from.
 #[derive(Debug)]
 enum Link {
-    Accepted(TcpStream, Option<Box<Channel>>),
+    Accepted(TcpStream, Option<Box<Sealed>>),
     Dialed { from: Option<SocketAddr>, to: SocketAddr },
 }
 
 impl Link {
     /// The connection, and what seals it, if it has to be.
-    async fn connect(self, terms: Option<&Terms>) -> Result<(TcpStream, Option<Box<Channel>>), NotSealed> {
+    async fn connect(self, terms: Option<&Terms>) -> Result<(TcpStream, Option<Sealed>), NotSealed> {
         let (from, to) = match self {
-            Self::Accepted(socket, channel) => return Ok((socket, channel)),
+            Self::Accepted(socket, sealed) => return Ok((socket, sealed.map(|sealed| *sealed))),
             Self::Dialed { from, to } => (from, to),
         };
         let mut socket = dial(from, to).await?;
@@ -287,7 +287,7 @@ impl Link {
                 terms.counters.note_refusal(Some(to));
             }
         }
-        Ok((socket, Some(Box::new(channel?))))
+        Ok((socket, Some(Sealed { channel: channel?, opener: Opener::default() })))
     }
 }
 
@@ -309,12 +309,12 @@ async fn prove(
     events: mpsc::Sender<StreamEvent>,
     counters: Arc<SocketCounters>,
 ) {
-    let event = match timeout(HANDSHAKE_TIMEOUT, terms.answer(&mut socket)).await {
-        Ok(Ok(channel)) => {
-            counters.note_received(OPENING_BYTES);
+    let event = match timeout(HANDSHAKE_TIMEOUT, terms.accept(&mut socket)).await {
+        Ok(Ok((sealed, bytes))) => {
+            counters.note_received(bytes);
             counters.note_sent(ANSWER_BYTES);
             terms.counters.note_refusal(None);
-            StreamEvent::Accepted(Accepted::Proved(socket, Box::new(channel)), from)
+            StreamEvent::Accepted(Accepted::Proved(socket, Box::new(sealed)), from)
         }
         Ok(Err(error)) => {
             terms.note(&error);
@@ -380,18 +380,18 @@ impl Connection {
     }
 
     async fn connect_and_move(&self, link: Link, pieces: mpsc::UnboundedReceiver<Vec<u8>>) -> End {
-        let (mut socket, channel) = match timeout(CONNECT_TIMEOUT, link.connect(self.terms.as_ref())).await {
+        let (mut socket, sealed) = match timeout(CONNECT_TIMEOUT, link.connect(self.terms.as_ref())).await {
             Ok(Ok(connected)) => connected,
             Ok(Err(NotSealed::Refused { .. })) => return End::Refused,
             Ok(Err(NotSealed::Io(_))) | Err(_) => return End::Theirs,
         };
-        if channel.is_some() && self.id.0.is_multiple_of(2) {
+        if sealed.is_some() && self.id.0.is_multiple_of(2) {
             self.counters.note_sent(OPENING_BYTES);
             self.counters.note_received(ANSWER_BYTES);
         }
         // Pieces are whole messages; waiting for more to fill a segment would only delay them.
         socket.set_nodelay(true).ok();
-        let end = self.move_bytes(&mut socket, channel.as_deref(), pieces).await;
+        let end = self.move_bytes(&mut socket, sealed, pieces).await;
         if let End::Ours = end {
             // The other end may have gone already.
             timeout(LINGER_TIMEOUT, linger(&mut socket)).await.ok();
@@ -403,32 +403,41 @@ impl Connection {
     async fn move_bytes(
         &self,
         socket: &mut TcpStream,
-        channel: Option<&Channel>,
+        sealed: Option<Sealed>,
         pieces: mpsc::UnboundedReceiver<Vec<u8>>,
     ) -> End {
         let (reader, writer) = socket.split();
         let progress = Progress::start();
+        let (channel, opener) = sealed.map(|Sealed { channel, opener }| (channel, opener)).unzip();
+        let incoming = channel.as_ref().zip(opener);
         tokio::select! {
-            end = self.write(writer, channel, pieces, &progress) => end,
-            () = self.read(reader, channel, &progress) => End::Theirs,
+            end = self.write(writer, channel.as_ref(), pieces, &progress) => end,
+            () = self.read(reader, incoming, &progress) => End::Theirs,
             () = progress.stalled() => End::Theirs,
         }
     }
 
-    async fn read(&self, mut reader: ReadHalf<'_>, channel: Option<&Channel>, progress: &Progress) {
+    async fn read(&self, mut reader: ReadHalf<'_>, mut incoming: Option<(&Channel, Opener)>, progress: &Progress) {
         let mut buffer = vec![0; READ_BYTES];
-        let mut opener = Opener::default();
+        if let Some((channel, opener)) = &mut incoming
+            && opener.has_first()
+        {
+            self.delay(Direction::In).await;
+            if self.open_frames(opener, channel).await.is_err() {
+                return;
+            }
+        }
         loop {
             let Ok(length @ 1..) = reader.read(&mut buffer).await else { return };
             progress.note();
             self.counters.note_received(length);
             self.delay(Direction::In).await;
-            let Some(channel) = channel else {
+            let Some((channel, opener)) = &mut incoming else {
                 self.tell(StreamEvent::Bytes(self.id, buffer[..length].to_vec())).await;
                 continue;
             };
             opener.take_in(&buffer[..length]);
-            if self.open_frames(&mut opener, channel).await.is_err() {
+            if self.open_frames(opener, channel).await.is_err() {
                 return;
             }
         }
@@ -741,6 +750,31 @@ mod tests {
         let stream = proved(&mut b).await;
         assert!(matches!(b.event().await, StreamEvent::Bytes(id, bytes) if id == stream && bytes == b"hello"));
         assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0, "the first one had to go");
+    }
+
+    #[tokio::test]
+    async fn an_opening_that_somebody_recorded_opens_no_stream() {
+        let keyring = Keyring::generate().unwrap();
+        let (mut a, _, _a_keys) = open_sealed(&keyring);
+        let (mut b, to, _b_keys) = open_sealed(&keyring);
+        let wire = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        a.send(DIALED, wire.local_addr().unwrap(), b"hello".to_vec());
+        let mut recorded = [0; OPENING_BYTES];
+        wire.accept().await.unwrap().0.read_exact(&mut recorded).await.unwrap();
+
+        let terms = b.terms.clone().unwrap();
+        let refused_by = Some(SocketAddr::from(([192, 0, 2, 1], 4747)));
+        terms.counters.note_refusal(refused_by);
+        let mut replayed = TcpStream::connect(to).await.unwrap();
+        let StreamEvent::Accepted(fresh, from) = b.event().await else { panic!("nothing was accepted") };
+        assert_eq!(b.accept(fresh, from), None);
+        replayed.write_all(&recorded).await.unwrap();
+        replayed.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        replayed.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer.len(), ANSWER_BYTES, "it might be an honest one");
+        assert!(b.try_event().is_none(), "the node hears of a stream");
+        assert_eq!((terms.counters.read().handshakes, terms.counters.read().refused_by), (1, refused_by));
     }
 
     #[tokio::test(start_paused = true)]
