@@ -447,12 +447,16 @@ impl Connection {
     async fn open_frames(&self, opener: &mut Opener, channel: &Channel) -> Result<(), NotSealed> {
         while let Some(content) = opener.next(channel)? {
             // The key may have been removed since the stream began.
-            if !self.terms.as_ref().is_some_and(|terms| terms.accepts(channel)) {
+            if !self.accepts(channel) {
                 return Err(NotSealed::Refused { cause: Unsealed::UnknownKey, key: channel.key_byte() });
             }
             self.tell(StreamEvent::Bytes(self.id, content)).await;
         }
         Ok(())
+    }
+
+    fn accepts(&self, channel: &Channel) -> bool {
+        self.terms.as_ref().is_some_and(|terms| terms.accepts(channel))
     }
 
     async fn write(
@@ -466,6 +470,8 @@ impl Connection {
         while let Some(piece) = pieces.recv().await {
             self.delay(Direction::Out).await;
             let piece = match channel {
+                // Whoever has a removed key still gets nothing more.
+                Some(channel) if !self.accepts(channel) => return End::Theirs,
                 Some(channel) => channel.seal(&piece, &mut frames),
                 None => piece,
             };
@@ -732,6 +738,20 @@ mod tests {
         b_keys.send_replace(Arc::new(Ring::of(&keyring.renewed().unwrap())));
         a.send(DIALED, to, b"still here".to_vec());
         assert_eq!(read_to_end(&mut b, stream).await, b"");
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_out_under_a_key_that_was_removed() {
+        let keyring = Keyring::generate().unwrap();
+        let (mut a, _, _a_keys) = open_sealed(&keyring);
+        let (mut b, to, b_keys) = open_sealed(&keyring);
+        a.send(DIALED, to, b"hello".to_vec());
+        let stream = proved(&mut b).await;
+        assert!(matches!(b.event().await, StreamEvent::Bytes(id, _) if id == stream));
+        b_keys.send_replace(Arc::new(Ring::of(&keyring.renewed().unwrap())));
+        b.send(stream, to, b"a secret".to_vec());
+        assert_eq!(read_to_end(&mut a, DIALED).await, b"");
+        assert!(matches!(b.event().await, StreamEvent::Closed(id) if id == stream));
     }
 
     #[tokio::test]
