@@ -59,6 +59,9 @@ pub(crate) enum NotSealed {
     /// The connection broke.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The other end ended the stream before it answered: it has no such key, or no room, or is about to stop.
+    #[error("the other end ended the stream before it answered")]
+    Unanswered,
     /// The other end has no such key, is of another cluster, or its clock is far off.
     #[error("the other end cannot prove that it belongs to the cluster")]
     Refused {
@@ -96,8 +99,8 @@ impl Terms {
         socket.write_all(&opening).await?;
         let mut second = [0; SECOND_BYTES];
         match socket.read_exact(&mut second).await {
-            // It said nothing: that is what becomes of those who cannot prove that they belong to the cluster.
-            Err(error) if is_end(error.kind()) => return Err(NotSealed::because(Unsealed::UnknownKey, opening[4])),
+            // That is what becomes of those who cannot prove that they belong to the cluster, but not of them alone.
+            Err(error) if is_end(error.kind()) => return Err(NotSealed::Unanswered),
             result => result?,
         };
         handshake.read_message(&second, &mut [])?;
@@ -313,8 +316,10 @@ mod tests {
         tokio::join!(a.open(&mut here), answer)
     }
 
-    fn cause(result: Result<Channel, NotSealed>) -> Unsealed {
-        match result {
+    /// Why there is no stream, as the end that opened it knows, and the other.
+    fn causes((here, there): (Result<Channel, NotSealed>, Result<Channel, NotSealed>)) -> Unsealed {
+        assert!(matches!(here, Err(NotSealed::Unanswered)), "{here:?}");
+        match there {
             Err(NotSealed::Refused { cause, .. }) => cause,
             other => panic!("{other:?}"),
         }
@@ -365,12 +370,10 @@ mod tests {
     async fn who_has_another_key_name_or_cluster_gets_no_answer() {
         let keyring = Keyring::generate().unwrap();
         let home = terms(&keyring, "a", 1);
-        let (here, there) = meet(&terms(&keyring.renewed().unwrap(), "a", 1), &home).await;
-        assert_eq!((cause(here), cause(there)), (Unsealed::UnknownKey, Unsealed::UnknownKey));
-        let (here, there) = meet(&terms(&keyring, "a", 2), &home).await;
-        assert_eq!((cause(here), cause(there)), (Unsealed::UnknownKey, Unsealed::Foreign));
-        let (here, there) = meet(&terms(&keyring, "b", 1), &home).await;
-        assert_eq!((cause(here), cause(there)), (Unsealed::UnknownKey, Unsealed::Forged));
+        let stranger = terms(&keyring.renewed().unwrap(), "a", 1);
+        assert_eq!(causes(meet(&stranger, &home).await), Unsealed::UnknownKey);
+        assert_eq!(causes(meet(&terms(&keyring, "a", 2), &home).await), Unsealed::Foreign);
+        assert_eq!(causes(meet(&terms(&keyring, "b", 1), &home).await), Unsealed::Forged);
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! The streams of a node: one small task a connection, which moves bytes and decides nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -44,8 +44,8 @@ const EVENTS_MAX: usize = 64;
 /// How long the other end of a connection may take to prove that it belongs to the cluster.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many connections may be about to prove that. One more ends the one that has been at it for longest: an honest node is
-/// done within two round trips, so that silent ones do not keep it out.
+/// How many connections may be about to prove that. One more ends the one that has been at it for longest, of the machine that
+/// has most: an honest node is done within two round trips, so that silent ones do not keep it out.
 const HANDSHAKES_MAX: usize = 64;
 
 /// A connection that another node opened.
@@ -64,7 +64,7 @@ pub(crate) enum StreamEvent {
     Accepted(Accepted, SocketAddr),
     /// Somebody opened one and did not prove to belong to the cluster: why, and which byte named its key.
     Unproved(SocketAddr, Unsealed, u8),
-    /// One that this node opened was refused: the other end does not take its key.
+    /// One that this node opened was refused: the other end does not take its key, or has no room.
     Refused(StreamId),
     /// Bytes came.
     Bytes(StreamId, Vec<u8>),
@@ -86,13 +86,31 @@ pub(crate) struct Streams {
     /// Under which terms streams are sealed, if they are.
     terms: Option<Terms>,
     /// Those of others that are about to prove that they belong to the cluster, the longest at it first.
-    handshakes: VecDeque<AbortHandle>,
+    handshakes: Vec<Handshake>,
     proving: JoinSet<()>,
     events: mpsc::Sender<StreamEvent>,
     incoming: mpsc::Receiver<StreamEvent>,
     local_address: SocketAddr,
     faults: Option<Faults>,
     counters: Arc<SocketCounters>,
+}
+
+/// A connection of another node that is about to prove that it belongs to the cluster.
+#[derive(Debug)]
+struct Handshake {
+    from: IpAddr,
+    task: AbortHandle,
+}
+
+/// Which of the handshakes is the oldest of the machine that has most.
+fn oldest_of_most(handshakes: &[Handshake]) -> usize {
+    let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    for handshake in handshakes {
+        *counts.entry(handshake.from).or_default() += 1;
+    }
+    let most = counts.values().copied().max();
+    let oldest = handshakes.iter().position(|handshake| counts.get(&handshake.from).copied() == most);
+    oldest.expect("there are some")
 }
 
 /// The driver's end of a connection.
@@ -126,7 +144,7 @@ impl Streams {
             tasks,
             tasks_max,
             terms,
-            handshakes: VecDeque::new(),
+            handshakes: Vec::new(),
             proving: JoinSet::new(),
             events,
             incoming,
@@ -171,15 +189,14 @@ impl Streams {
     /// Has the other end of a new connection prove that it belongs to the cluster.
     fn prove(&mut self, socket: TcpStream, from: SocketAddr, terms: Terms) {
         while self.proving.try_join_next().is_some() {}
-        self.handshakes.retain(|handshake| !handshake.is_finished());
-        if self.handshakes.len() >= HANDSHAKES_MAX
-            && let Some(oldest) = self.handshakes.pop_front()
-        {
-            oldest.abort();
+        self.handshakes.retain(|handshake| !handshake.task.is_finished());
+        if self.handshakes.len() >= HANDSHAKES_MAX {
+            self.handshakes.remove(oldest_of_most(&self.handshakes)).task.abort();
             terms.counters.handshakes.fetch_add(1, Ordering::Relaxed);
         }
         let (events, counters) = (self.events.clone(), Arc::clone(&self.counters));
-        self.handshakes.push_back(self.proving.spawn(prove(socket, from, terms, events, counters)));
+        let task = self.proving.spawn(prove(socket, from, terms, events, counters));
+        self.handshakes.push(Handshake { from: from.ip(), task });
     }
 
     /// Hands over a piece; the first on a new even number opens a connection.
@@ -279,12 +296,14 @@ impl Link {
         let mut socket = dial(from, to).await?;
         let Some(terms) = terms else { return Ok((socket, None)) };
         socket.set_nodelay(true).ok();
-        let channel = timeout(HANDSHAKE_TIMEOUT, terms.open(&mut socket)).await.map_err(io::Error::from)?;
+        let channel = terms.open(&mut socket).await;
         match &channel {
             Ok(_) => terms.counters.note_refusal(None),
             Err(error) => {
                 terms.note(error);
-                terms.counters.note_refusal(Some(to));
+                if !matches!(error, NotSealed::Io(_)) {
+                    terms.counters.note_refusal(Some(to));
+                }
             }
         }
         Ok((socket, Some(Sealed { channel: channel?, opener: Opener::default() })))
@@ -350,7 +369,7 @@ enum End {
     Ours,
     /// The other end did, or the network.
     Theirs,
-    /// The other end does not take this node's key.
+    /// The other end does not take this node's key, or did not say why it ended the stream.
     Refused,
 }
 
@@ -382,7 +401,7 @@ impl Connection {
     async fn connect_and_move(&self, link: Link, pieces: mpsc::UnboundedReceiver<Vec<u8>>) -> End {
         let (mut socket, sealed) = match timeout(CONNECT_TIMEOUT, link.connect(self.terms.as_ref())).await {
             Ok(Ok(connected)) => connected,
-            Ok(Err(NotSealed::Refused { .. })) => return End::Refused,
+            Ok(Err(NotSealed::Unanswered | NotSealed::Refused { .. })) => return End::Refused,
             Ok(Err(NotSealed::Io(_))) | Err(_) => return End::Theirs,
         };
         if sealed.is_some() && self.id.0.is_multiple_of(2) {
@@ -725,6 +744,18 @@ mod tests {
         let StreamEvent::Unproved(_, cause, _) = b.event().await else { panic!("it was not refused") };
         assert_eq!(cause, Unsealed::UnknownKey);
         assert!(matches!(a.event().await, StreamEvent::Refused(DIALED)));
+        let counts = a.terms.as_ref().unwrap().counters.read();
+        assert_eq!((counts.handshakes, counts.refused_by), (1, Some(to)));
+        assert!(counts.by_cause().iter().all(|(_, count)| *count == 0), "who gets no answer knows no cause");
+    }
+
+    #[tokio::test]
+    async fn of_too_many_handshakes_the_oldest_goes_of_the_machine_that_has_most() {
+        let mut tasks = JoinSet::<()>::new();
+        let handshakes: Vec<_> = [1, 2, 2, 3, 2, 1]
+            .map(|host| Handshake { from: [10, 0, 0, host].into(), task: tasks.spawn(std::future::pending()) })
+            .into();
+        assert_eq!(oldest_of_most(&handshakes), 1);
     }
 
     #[tokio::test]
