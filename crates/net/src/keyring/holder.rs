@@ -92,7 +92,7 @@ impl Holder {
         self.lock().clone()
     }
 
-    /// Changes the keyring: first on disk, then in use. What was done already is done again. Waits for the disk.
+    /// Changes the keyring: first on disk, then in use. What was done already is not done again. Waits for the disk.
     pub(crate) fn change(&self, change: &Change) -> Result<(), Unchanged> {
         let mut keyring = self.lock();
         let mut keys = keyring.keys().to_vec();
@@ -111,6 +111,9 @@ impl Holder {
                 // As after a removal of which nobody knew whether it was made.
                 Err(_) => {}
             },
+        }
+        if keys == keyring.keys() {
+            return Ok(());
         }
         debug_assert!(keys.len() <= KEYS_MAX + 1, "one more at a time");
         let changed = Keyring::new(keyring.secret(), keys).ok_or(Unchanged::NoPlace)?;
@@ -197,6 +200,10 @@ mod tests {
         directory.close().unwrap();
         let add = Change::Add(keyring.renewed().unwrap().keys()[0].clone());
         assert_eq!(holder.change(&add), Err(Unchanged::NotStored));
+        let first = keyring.keys()[0].clone();
+        for done in [Change::Use(first.id()), Change::Add(first), Change::Remove(KeyId(7))] {
+            assert_eq!(holder.change(&done), Ok(()), "what is so already asks nothing of the disk");
+        }
         assert_eq!(ids(&holder), [keyring.keys()[0].id()]);
         assert_eq!(holder.ring.borrow().used().id(), keyring.keys()[0].id());
     }
