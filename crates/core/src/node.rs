@@ -379,8 +379,9 @@ impl Node {
         self.note_source(from, letter.is_proven());
         if header.target != NodeId::NONE && header.target != self.identity.id {
             self.fx.counters.dropped.misdirected += 1;
-            // Who is taken for somebody else says who lives here now.
-            letter.shows_self = true;
+            // Who is taken for somebody else says who lives here now, but to a member only where that says it is: under seal an
+            // introduction opens at every node, and whoever recorded one is to get no answer for it.
+            letter.shows_self = self.members.address(header.sender).is_none_or(|claimed| claimed == from);
         } else {
             self.on_frames(reader.rest(), &mut letter);
         }

@@ -76,6 +76,8 @@ fn a_datagram_for_somebody_else_is_not_acked_but_answered_with_a_claim() {
     assert_eq!(node.counters().dropped.misdirected, 1);
     let [(to, reply)] = &replies[..] else { panic!("one reply, not {replies:?}") };
     assert_eq!((*to, reply[HEADER + 1]), (address(2), 0x12), "updates, no ack");
+    node.handle_input(when, Input::Datagram { from: address(3), bytes: &bytes });
+    assert!(datagrams(drain(&mut node)).is_empty(), "its sender is not there: somebody recorded it");
 }
 
 #[test]
