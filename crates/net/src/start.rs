@@ -90,7 +90,10 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         identity.check()?;
     }
     let sealing = match keyring {
-        Some(keyring) => Some(Arc::new(hold(keyring, data_dir.clone().filter(|_| identity.durable)).await?)),
+        Some(keyring) => {
+            let open = if identity.durable { Holder::open } else { Holder::passing };
+            Some(Arc::new(hold(keyring, data_dir.clone(), open).await?))
+        }
         None => None,
     };
     let cluster = launch(Parts { identity, config, sockets, sealing, keeper, recorder, data_dir, announcer }).await?;
@@ -252,8 +255,12 @@ fn recorder(path: &Path, bytes_max: u64, config: &Config) -> Result<Recorder, St
 }
 
 /// Takes up the keys that an earlier life kept, or those that were given.
-async fn hold(keyring: Keyring, directory: Option<PathBuf>) -> Result<Holder, StartError> {
-    let opened = tokio::task::spawn_blocking(move || Holder::open(&keyring, directory.as_deref())).await;
+async fn hold(
+    keyring: Keyring,
+    directory: Option<PathBuf>,
+    open: fn(&Keyring, Option<&Path>) -> Result<Holder, StartError>,
+) -> Result<Holder, StartError> {
+    let opened = tokio::task::spawn_blocking(move || open(&keyring, directory.as_deref())).await;
     opened.expect("opening a keyring neither panics nor is cancelled")
 }
 
