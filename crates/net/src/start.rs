@@ -83,7 +83,6 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         signing: None,
     };
     identity.check()?;
-    let recorder = record.map(|path| recorder(&path, record_bytes_max, &config)).transpose()?;
     let (keeper, key) = remember(&mut identity, data_dir.clone(), &announcer).await?;
     if config.identity == IdentityKind::Signed {
         identity.signing = Some(signing(&key, certificate, &config, &identity)?);
@@ -96,6 +95,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         }
         None => None,
     };
+    // The last that may fail: a start that ends before this leaves what was recorded alone.
+    let recorder = record.map(|path| recorder(&path, record_bytes_max, &config)).transpose()?;
     let cluster = launch(Parts { identity, config, sockets, sealing, keeper, recorder, data_dir, announcer }).await?;
     cluster.0.contacts.replace(&cluster.0.joiner, contacts, &[]);
     Ok(cluster)
