@@ -139,7 +139,7 @@ fn packets<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     assert!(streams.accept(id, SocketAddr::from(([127, 0, 0, 1], 1)), &mut fx), "there is room for one");
     for piece in pieces {
         streams.on_bytes(id, piece, &mut fx);
-        while let Some(received) = streams.next(id) {
+        while let Some(received) = streams.next(id, &mut fx) {
             match received {
                 Received::Greeting(greeting) => streams.set_peer(id, greeting.header.sender),
                 Received::Packet(packet) => packets.push(packet),

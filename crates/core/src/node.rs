@@ -379,8 +379,9 @@ impl Node {
         self.note_source(from, letter.is_proven());
         if header.target != NodeId::NONE && header.target != self.identity.id {
             self.fx.counters.dropped.misdirected += 1;
-            // Who is taken for somebody else says who lives here now.
-            letter.shows_self = true;
+            // Who is taken for somebody else says who lives here now, but to a member only where that says it is: under seal an
+            // introduction opens at every node, and whoever recorded one is to get no answer for it.
+            letter.shows_self = self.members.address(header.sender).is_none_or(|claimed| claimed == from);
         } else {
             self.on_frames(reader.rest(), &mut letter);
         }
@@ -555,7 +556,7 @@ impl Node {
         let now = self.fx.now.wall;
         let is_signed = self.verifier.is_some();
         for bytes in stored {
-            if UpdateRef::read(&bytes).is_some_and(|update| update.is_signed() != is_signed) {
+            if UpdateRef::read(&bytes).is_some_and(|update| trusting::needs_authority(&update) != is_signed) {
                 // It was written before the cluster began, or ceased, to sign: others would refuse it.
                 self.warn(Worry::Signing, Warning::OtherIdentity);
                 continue;

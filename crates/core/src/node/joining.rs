@@ -68,6 +68,11 @@ impl Node {
     }
 
     pub(super) fn on_stream_opened(&mut self, stream: StreamId, from: SocketAddr) {
+        if let Some(crowding) = self.streams.crowding(from) {
+            self.fx.counters.dropped.streams += 1;
+            self.streams.close(crowding, &mut self.fx);
+            self.servings.note_end(crowding);
+        }
         if !self.streams.accept(stream, from, &mut self.fx) {
             self.fx.counters.dropped.streams += 1;
             self.fx.outputs.push_back(Output::Close { stream });
@@ -76,9 +81,10 @@ impl Node {
 
     pub(super) fn on_stream_bytes(&mut self, stream: StreamId, bytes: &[u8]) {
         self.fx.counters.bytes_received += bytes.len() as u64;
-        self.servings.note_bytes(stream, self.fx.now.instant);
-        self.streams.on_bytes(stream, bytes, &mut self.fx);
-        while let Some(received) = self.streams.next(stream) {
+        if self.streams.on_bytes(stream, bytes, &mut self.fx) {
+            self.servings.note_headway(stream, self.fx.now.instant);
+        }
+        while let Some(received) = self.streams.next(stream, &mut self.fx) {
             match received {
                 Received::Greeting(greeting) => self.on_greeting(stream, &greeting),
                 Received::Packet(packet) => self.on_packet(stream, &packet),

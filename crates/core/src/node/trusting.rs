@@ -52,8 +52,9 @@ impl Node {
     /// Whether an update must not be held, as nobody has to answer for what it says. What is known already is not checked again.
     pub(super) fn distrusts(&mut self, update: &UpdateRef<'_>, from: NodeId) -> bool {
         if self.verifier.is_none() {
-            self.fx.counters.dropped.malformed += u64::from(update.is_signed());
-            return update.is_signed();
+            let is_senseless = needs_authority(update);
+            self.fx.counters.dropped.malformed += u64::from(is_senseless);
+            return is_senseless;
         }
         let is_news = match update.head {
             Head::Claim { .. } => self.members.standing(update) == Standing::News,
@@ -287,4 +288,10 @@ impl Node {
     pub(super) fn has_stopped(&self) -> bool {
         self.phase == Phase::Stopped
     }
+}
+
+/// Whether an update makes sense only where an authority stands behind it. Without one nobody could tell a revocation from
+/// anything else that somebody puts under a reserved key, where no cap holds and no application looks.
+pub(super) fn needs_authority(update: &UpdateRef<'_>) -> bool {
+    update.is_signed() || matches!(update.head, Head::Data(datum) if is_reserved(datum.subject.key))
 }
