@@ -146,6 +146,34 @@ fn errors_over_http_name_code_field_value_and_rule() {
 }
 
 #[test]
+fn what_cannot_be_read_is_said_in_a_sentence() {
+    let n1 = Agent::start("n1", &[]);
+    let detail = |request: &str| {
+        let answer = n1.http(request);
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str::<Value>(body).unwrap()["detail"].as_str().unwrap().to_owned()
+    };
+    let end = "host: localhost\r\nconnection: close";
+    let join = |kind: &str, body: &str| {
+        detail(&format!("POST /v1/join HTTP/1.1\r\n{end}\r\n{kind}content-length: {}\r\n\r\n{body}", body.len()))
+    };
+    let json = "content-type: application/json\r\n";
+    assert_eq!(join(json, "{broken"), "the body is not JSON: key must be a string at line 1 column 2");
+    let misfit = join(json, "{}");
+    assert!(misfit.starts_with("the body is JSON, but not what is taken here: missing field `contacts`"), "{misfit}");
+    let unsaid = "the body must be JSON, and the header `Content-Type: application/json` say so";
+    assert_eq!(join("", "{}"), unsaid);
+    let query = detail(&format!("GET /v1/topics?limit=many HTTP/1.1\r\n{end}\r\n\r\n"));
+    assert!(query.starts_with("the query behind `?` is not what is taken here: limit"), "{query}");
+    let route = detail(&format!("GET /v1/nothing HTTP/1.1\r\n{end}\r\n\r\n"));
+    assert_eq!(route, "no such resource; /v1/openapi.json lists them");
+    let method = detail(&format!("DELETE /v1/info HTTP/1.1\r\n{end}\r\n\r\n"));
+    assert_eq!(method, "this resource does not take this method");
+    let foreign = detail(&format!("GET /v1/info HTTP/1.1\r\n{end}\r\norigin: http://evil.example\r\n\r\n"));
+    assert_eq!(foreign, "pages of http://evil.example may not speak to this agent");
+}
+
+#[test]
 fn the_description_of_the_interface_names_the_methods_that_are_served() {
     let n1 = Agent::start("n1", &[]);
     let answer = n1.http("GET /v1/openapi.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");

@@ -58,7 +58,10 @@ async function removeMember(member, go) {
     : `${member.name} is struck from the list of every member. It may come back later.`;
   if (!(await confirm({ title: `Remove ${member.name}?`, text, action: 'Remove', isDanger: true }))) return;
   const path = `/v1/members/${encode(member.id)}${isThere ? '?force=true' : ''}`;
-  if (await attempt(() => request('DELETE', path), `${member.name} was removed`)) go('#/cluster');
+  const work = () => request('DELETE', path).catch((problem) => {
+    throw problem.status === 404 ? new Error(`${member.name} is no longer listed: there is nothing to remove.`) : problem;
+  });
+  if (await attempt(work, `${member.name} was removed`)) go('#/cluster');
 }
 
 async function leave(info) {

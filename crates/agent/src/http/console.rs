@@ -59,6 +59,7 @@ const ASSETS: &[Asset] = assets![
     "/console/views/member.js": "views/member.js",
     "/console/views/rumors.js": "views/rumors.js",
     "/console/views/traffic.js": "views/traffic.js",
+    "/console/views/unknown.js": "views/unknown.js",
     "/console/words.js": "words.js",
 ];
 
