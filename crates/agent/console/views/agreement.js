@@ -200,15 +200,15 @@ function registersCard() {
 }
 
 function lockRow(first) {
-  const [holder, token, until] = [said(''), h('td', { class: 'muted' }), h('td', { class: 'muted' })];
+  const [holder, until] = [said(''), h('td', { class: 'muted' })];
   const show = (lock) => {
     setText(holder, lock.holder);
-    setText(token, `token ${count(lock.token)}`);
     const left = lock.lease_until === null ? null : lock.lease_until - Date.now() / 1000;
     // Of one that was killed nobody else gives it back: the next one takes it.
-    setText(until, left === null ? `for ${duration(lock.ttl)} at a time` : left < 0 ? `ran out ${duration(-left)} ago` : `for ${duration(left)} unless renewed`);
+    const held = left === null ? `for ${duration(lock.ttl)} at a time` : left < 0 ? `ran out ${duration(-left)} ago` : `for ${duration(left)} unless renewed`;
+    setText(until, `token ${lock.token}, ${held}`);
   };
-  return { node: h('tr', null, h('td', { class: 'mono name' }, said(first.name)), h('td', { class: 'name' }, holder), token, until), show };
+  return { node: h('tr', null, h('td', { class: 'mono name' }, said(first.name)), h('td', { class: 'name' }, holder), until), show };
 }
 
 function locksCard() {

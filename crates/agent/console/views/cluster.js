@@ -66,7 +66,7 @@ function filterChips(onChange) {
 export function openCluster({ store, go, watch, onClose }) {
   const open = (member) => go(`#/member/${member.id}`);
   const chips = filterChips(() => drawTable());
-  const search = h('input', { type: 'search', placeholder: 'Search name, address, tag', 'aria-label': 'Search members', oninput: () => drawTable() });
+  const search = h('input', { type: 'search', placeholder: 'Name, address or tag', 'aria-label': 'Search members', oninput: () => drawTable() });
   const found = h('small', { role: 'status' });
   const table = new Table({
     label: 'Members', name: 'members', columns: COLUMNS, open, onSort: () => drawTable(),

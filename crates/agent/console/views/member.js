@@ -166,7 +166,7 @@ async function askWhy(id, list) {
 
 async function askRoundTrip(store, id, trips, chart) {
   const member = store.members.get(id);
-  chart.node.classList.toggle('hidden', !member || member.self || member.state === 'dead' || member.state === 'left');
+  chart.node.classList.toggle('hidden', !member || member.self || !['alive', 'suspect'].includes(member.state));
   if (!member || member.self || member.state !== 'alive') return;
   try {
     const { rtt } = await get(`/v1/rtt?to=${encode(id)}&timeout=1s`);
