@@ -15,6 +15,7 @@ import { openFaults } from './views/faults.js';
 import { openMember } from './views/member.js';
 import { openRumors } from './views/rumors.js';
 import { openTraffic } from './views/traffic.js';
+import { openUnknown } from './views/unknown.js';
 
 // The name in the address, the title, and what opens it. A view gives { node, close }.
 const VIEWS = [
@@ -28,6 +29,7 @@ const VIEWS = [
   // Only where `rumor dev` started the agent.
   { name: 'faults', title: 'Faults', open: openFaults, isTab: true, isHidden: true },
 ];
+const UNKNOWN = { name: 'unknown', title: 'No such page', open: openUnknown };
 
 const store = new Store();
 const main = document.getElementById('view');
@@ -35,7 +37,8 @@ let current = { name: null, close: () => {} };
 
 function route() {
   const [name, ...rest] = location.hash.replace(/^#\/?/, '').split('/');
-  const view = VIEWS.find((each) => each.name === name) ?? VIEWS[0];
+  const view = name === '' ? VIEWS[0] : VIEWS.find((each) => each.name === name);
+  if (!view) return { view: UNKNOWN, rest: decode(location.hash) };
   return { view, rest: rest.map(decode).join('/') };
 }
 

@@ -2,7 +2,17 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a harness tells what it does")]
 
+#[path = "console/accessibility.rs"]
+mod accessibility;
+#[path = "console/agreement.rs"]
+mod agreement;
 mod browser;
+#[path = "console/growth.rs"]
+mod growth;
+#[path = "../benches/console/made_up.rs"]
+mod made_up;
+#[path = "console/mistakes.rs"]
+mod mistakes;
 mod support;
 
 use std::fs;
@@ -13,7 +23,7 @@ use std::process::{Command, ExitCode};
 
 use browser::Driver;
 use serde_json::Value;
-use support::{Agent, Lines, rumor};
+use support::{Agent, Lines, rumor, words};
 
 /// What every hostile text tries: it is told apart from others by its number, and sets a mark if it runs.
 const HOSTILE: &str = "<img src=x onerror=\"window.broken=1\"><script>window.broken=1</script>";
@@ -26,8 +36,32 @@ const TESTS: &[(&str, Test)] = &[
     ("a_write_shows_on_the_console_of_another_agent", a_write_shows_on_the_console_of_another_agent),
     ("what_others_say_stays_text", what_others_say_stays_text),
     ("every_page_opens_without_a_complaint", every_page_opens_without_a_complaint),
+    ("nothing_on_any_page_shuts_anybody_out", accessibility::nothing_on_any_page_shuts_anybody_out),
+    (
+        "the_keyboard_reaches_everything_and_shows_where_it_is",
+        accessibility::the_keyboard_reaches_everything_and_shows_where_it_is,
+    ),
+    ("a_dialog_keeps_the_keyboard_and_gives_it_back", accessibility::a_dialog_keeps_the_keyboard_and_gives_it_back),
+    ("the_picture_and_the_table_are_worked_with_keys", accessibility::the_picture_and_the_table_are_worked_with_keys),
     ("an_agent_with_a_token_has_its_page_ask_for_it", an_agent_with_a_token_has_its_page_ask_for_it),
     ("faults_are_made_and_undone", faults_are_made_and_undone),
+    ("loss_is_set_and_healed", agreement::loss_is_set_and_healed),
+    ("voters_are_named_added_and_removed", agreement::voters_are_named_added_and_removed),
+    (
+        "registers_are_set_and_only_as_long_as_nobody_else_did",
+        agreement::registers_are_set_and_only_as_long_as_nobody_else_did,
+    ),
+    ("a_lock_shows_its_holder_until_it_is_given_back", agreement::a_lock_shows_its_holder_until_it_is_given_back),
+    ("a_gauge_shows_its_average", agreement::a_gauge_shows_its_average),
+    ("an_address_that_leads_nowhere_is_said_so", mistakes::an_address_that_leads_nowhere_is_said_so),
+    ("a_page_of_another_origin_gets_nothing_done", mistakes::a_page_of_another_origin_gets_nothing_done),
+    ("a_member_that_vanished_meanwhile_is_said_so", mistakes::a_member_that_vanished_meanwhile_is_said_so),
+    ("an_agent_alone_has_something_to_say_on_each_page", mistakes::an_agent_alone_has_something_to_say_on_each_page),
+    ("a_partial_view_says_that_it_is_one", mistakes::a_partial_view_says_that_it_is_one),
+    ("what_is_not_text_is_shown_with_its_length", mistakes::what_is_not_text_is_shown_with_its_length),
+    ("hostile_names_stay_text_on_every_page", mistakes::hostile_names_stay_text_on_every_page),
+    ("ten_thousand_members_are_few_rows", growth::ten_thousand_members_are_few_rows),
+    ("what_the_page_keeps_is_bounded", growth::what_the_page_keeps_is_bounded),
     ("an_agent_that_is_gone_is_said_so", an_agent_that_is_gone_is_said_so),
     ("a_page_recovers_when_its_agent_returns", a_page_recovers_when_its_agent_returns),
     ("a_member_that_was_killed_is_suspect_and_then_dead", a_member_that_was_killed_is_suspect_and_then_dead),
@@ -74,7 +108,12 @@ struct Dev {
 
 impl Dev {
     fn start() -> Self {
-        let process = Lines::of(rumor(&["dev", "--http-port", "0", "--json"]));
+        Self::of(&[])
+    }
+
+    /// One with these flags as well.
+    fn of(arguments: &[&str]) -> Self {
+        let process = Lines::of(rumor(&[&["dev", "--http-port", "0", "--json"], arguments].concat()));
         let mut ready = process.next();
         let Value::Array(nodes) = ready["nodes"].take() else { panic!("{ready}") };
         Self { nodes, _process: process }
@@ -86,6 +125,21 @@ impl Dev {
 
     fn page(&self, node: usize, view: &str) -> String {
         format!("{}/#/{view}", self.field(node, "http"))
+    }
+
+    /// Runs a client command at one of the agents and reads its document.
+    fn ask(&self, node: usize, arguments: &[&str]) -> Value {
+        let mut command = rumor(arguments);
+        command.env("RUMOR_AGENT", self.field(node, "http")).arg("--json");
+        let (code, document, problem) = words(&command.output().unwrap());
+        assert_eq!(code, 0, "{arguments:?}: {problem}");
+        serde_json::from_str(&document).unwrap()
+    }
+
+    /// The document that one of the agents serves there.
+    fn get(&self, node: usize, path: &str) -> Value {
+        let mut answer = ureq::get(format!("{}{path}", self.field(node, "http"))).call().unwrap();
+        serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap()
     }
 
     fn kill(&self, node: usize) {
