@@ -7,6 +7,7 @@ mod gauges;
 mod keys;
 mod leases;
 mod registers;
+mod topics;
 mod why;
 
 use std::collections::BTreeMap;
@@ -18,13 +19,14 @@ pub(crate) use data::{EntryDocument, Imported, Misfit, WatchLine, WrittenDocumen
 pub(crate) use dev::{DevDocument, DevNode, DevOrder, DevState};
 pub(crate) use gauges::{AggregateDocument, Function, GaugeDocument};
 pub(crate) use keys::{KeyChangeDocument, KeyDocument, KeygenDocument, SealingInfo};
-pub(crate) use leases::{ElectionDocument, LeaseDocument, LeaseRequest};
+pub(crate) use leases::{ElectionDocument, LeaseDocument, LeaseRequest, LockDocument};
 pub(crate) use registers::{AgreementDocument, RegisterDocument, SwapDocument, VoterDocument, VotersChange};
 use rumormill::data::Revision;
 use rumormill::{Answer, Received, RoundTrip, Summary, TraceLine};
 use rumormill_core::stats::MemberCounts;
 use rumormill_core::{Member, Refusal};
 use serde::{Deserialize, Serialize};
+pub(crate) use topics::TopicDocument;
 use utoipa::ToSchema;
 pub(crate) use why::WhyDocument;
 

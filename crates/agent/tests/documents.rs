@@ -94,6 +94,30 @@ fn tags_change_everywhere() {
 }
 
 #[test]
+fn topics_are_listed_with_what_is_held_of_them() {
+    let n1 = Agent::start("n1", &[]);
+    let topics = |query: &str| {
+        let path = format!("GET /v1/topics{query} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let answer = n1.http(&path);
+        serde_json::from_str::<Value>(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    assert_eq!(topics(""), json!([]));
+    for (topic, message) in [("news", "one"), ("alarms", "fire"), ("news", "two")] {
+        n1.ask(&["publish", topic, message]);
+    }
+    let listed = topics("");
+    assert_eq!(keys(&listed[0]), ["bytes", "last", "messages", "topic"]);
+    let counted: Vec<Value> =
+        listed.as_array().unwrap().iter().map(|topic| json!([topic["topic"], topic["messages"]])).collect();
+    assert_eq!(counted, [json!(["alarms", 1]), json!(["news", 2])]);
+    assert!(
+        listed[0]["last"].as_f64() <= listed[1]["last"].as_f64() && listed[0]["bytes"].as_u64() > Some(4),
+        "{listed}"
+    );
+    assert_eq!(topics("?limit=1"), json!([listed[1]]), "the one on which something was said last");
+}
+
+#[test]
 fn errors_over_http_name_code_field_value_and_rule() {
     let n1 = Agent::start("n1", &[]);
     let problem = |request: &str| {

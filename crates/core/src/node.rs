@@ -60,7 +60,7 @@ use crate::io::{
     ContactError, Event, InView, Input, Member, Message, Output, State, StopReason, Ticket, Token, TraceStep, Warning,
 };
 use crate::membership::Members;
-use crate::messages::Messages;
+use crate::messages::{Messages, Topic};
 use crate::queries::Queries;
 use crate::rumors::Rumors;
 use crate::seldom::Seldom;
@@ -655,6 +655,11 @@ impl Node {
     /// The last `count` messages kept on a topic, by time of publication.
     pub fn history(&self, topic: &str, count: usize) -> Vec<Arc<Message>> {
         self.messages.history(topic, count)
+    }
+
+    /// What this node holds of each topic, by name.
+    pub fn topics(&self) -> impl Iterator<Item = Topic<'_>> {
+        self.messages.topics()
     }
 
     /// When and from whom this node got one of its last messages, and how many copies.
