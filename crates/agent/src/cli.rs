@@ -4,6 +4,7 @@ mod agreement;
 mod authority;
 mod data;
 mod keys;
+mod top;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use data::{Add, Delete, Export, Get, Import, List, Manner, Put, SetChange, Watch};
 pub(crate) use keys::{Keygen, Keys};
 use rumormill_core::duration;
+pub(crate) use top::Top;
 
 use crate::documents::Function;
 use crate::failure::Failure;
@@ -119,6 +121,8 @@ pub(crate) enum Command {
     Why(Why),
     /// Follow the agent's log
     Logs(Logs),
+    /// Watch the cluster in the terminal: members, traffic, topics and events as they come
+    Top(Top),
     /// Make the network worse on purpose, where agents run with --allow-faults
     #[command(subcommand)]
     Fault(Fault),

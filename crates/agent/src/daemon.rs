@@ -335,6 +335,7 @@ impl Agent {
                     members: counts.into(),
                     sent: Traffic { datagrams: sockets.datagrams_sent, bytes: sockets.bytes_sent },
                     received: Traffic { datagrams: sockets.datagrams_received, bytes: sockets.bytes_received },
+                    bandwidth_max: Some(node.config().bandwidth_max).filter(|limit| *limit > 0),
                     dropped: counters.dropped.by_cause().map(|(cause, count)| (cause.to_owned(), count)).into(),
                     sealing,
                     unsealed,

@@ -213,6 +213,8 @@ pub(crate) struct Info {
     pub(crate) members: MembersByState,
     pub(crate) sent: Traffic,
     pub(crate) received: Traffic,
+    /// How many bytes it may send in a second; null where nothing bounds it.
+    pub(crate) bandwidth_max: Option<u64>,
     /// What was dropped, by cause.
     pub(crate) dropped: BTreeMap<String, u64>,
     /// With which keys; null where nothing is sealed.
