@@ -173,7 +173,9 @@ fn a_sender_without_the_key_gets_no_answer() {
         send(&genuine[..length]);
     }
     let unsealed_pings = [ping(id), ping(NodeId::NONE)];
-    unsealed_pings.iter().for_each(|ping| send(ping));
+    for ping in &unsealed_pings {
+        send(ping);
+    }
 
     // Datagrams are handled in turn: the answer to this one would come after any to those.
     let last = Instant::now() + Duration::from_secs(30);
