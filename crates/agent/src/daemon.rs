@@ -59,6 +59,8 @@ pub(crate) struct Agent {
     pub(crate) ending: watch::Receiver<bool>,
     /// Where the `rumor dev` that started it takes orders, if one did.
     pub(crate) dev_control: Option<Arc<Path>>,
+    /// Whether it offers the laboratory.
+    pub(crate) lab: bool,
     preset: Preset,
     started: Instant,
 }
@@ -126,7 +128,7 @@ async fn start(
     (reloader, wanted): (Reloader, watch::Receiver<Wanted>),
 ) -> Result<(Agent, Events, watch::Sender<bool>), Failure> {
     let join = wanted.borrow().at_once();
-    let Settings { node, preset, name, bind, advertise, data_dir, tags, .. } = settings;
+    let Settings { node, preset, name, bind, advertise, data_dir, tags, lab, .. } = settings;
     let mut builder = Cluster::builder(name).bind(bind.to_string()).join(join).config((*node).clone());
     for (key, value) in tags {
         builder = builder.tag(key, value);
@@ -155,8 +157,21 @@ async fn start(
     let (http, metrics) = (doors.url.clone(), doors.metrics_url.clone());
     let (handled, started, reloader) = (Arc::default(), Instant::now(), Arc::new(Mutex::new(reloader)));
     let (served, dev_control) = (Served::default(), None);
-    let agent =
-        Agent { cluster, logs, http, metrics, wanted, reloader, handled, served, ending, dev_control, preset, started };
+    let agent = Agent {
+        cluster,
+        logs,
+        http,
+        metrics,
+        wanted,
+        reloader,
+        handled,
+        served,
+        ending,
+        dev_control,
+        lab,
+        preset,
+        started,
+    };
     Ok((agent, events, end))
 }
 
@@ -279,7 +294,7 @@ impl Agent {
         let (preset, uptime) = (self.preset, self.uptime());
         let (name, address) = (cluster.name().to_owned(), cluster.advertised());
         let (is_durable, data_dir) = (cluster.is_durable(), cluster.data_dir().map(|dir| dir.display().to_string()));
-        let is_dev = self.dev_control.is_some();
+        let (is_dev, lab) = (self.dev_control.is_some(), self.lab);
         let (is_sealed, sockets) = (cluster.is_sealed(), cluster.socket_counts());
         let unsealed = cluster.seal_counts().map(|counts| {
             let handshakes = ("handshakes", counts.handshakes);
@@ -306,6 +321,7 @@ impl Agent {
                     view: word(&node.config().view),
                     mode: word(&node.config().mode),
                     dev: is_dev,
+                    lab,
                     fanout: node.config().fanout,
                     sealed: is_sealed,
                     durable: is_durable,
