@@ -12,6 +12,7 @@ import { openAgreement } from './views/agreement.js';
 import { openCluster } from './views/cluster.js';
 import { openData } from './views/data.js';
 import { openFaults } from './views/faults.js';
+import { openLaboratory } from './views/laboratory.js';
 import { openMember } from './views/member.js';
 import { openRumors } from './views/rumors.js';
 import { openTraffic } from './views/traffic.js';
@@ -26,8 +27,10 @@ const VIEWS = [
   { name: 'agreement', title: 'Agreement', open: openAgreement, isTab: true },
   { name: 'aggregates', title: 'Aggregates', open: openAggregates, isTab: true },
   { name: 'traffic', title: 'Traffic', open: openTraffic, isTab: true },
+  // Only where the agent has one.
+  { name: 'laboratory', title: 'Laboratory', open: openLaboratory, isTab: true, isOffered: (info) => info.lab },
   // Only where `rumor dev` started the agent.
-  { name: 'faults', title: 'Faults', open: openFaults, isTab: true, isHidden: true },
+  { name: 'faults', title: 'Faults', open: openFaults, isTab: true, isOffered: (info) => info.dev },
 ];
 const UNKNOWN = { name: 'unknown', title: 'No such page', open: openUnknown };
 
@@ -84,8 +87,8 @@ function show() {
 }
 
 function drawTabs() {
-  const links = VIEWS.filter((view) => view.isTab).map(({ name, title, isHidden }) => {
-    return h('li', { class: isHidden ? 'hidden' : null }, h('a', { href: `#/${name}`, 'data-name': name }, icon(`i-${name}`), h('span', null, title)));
+  const links = VIEWS.filter((view) => view.isTab).map(({ name, title, isOffered }) => {
+    return h('li', { class: isOffered ? 'hidden' : null }, h('a', { href: `#/${name}`, 'data-name': name }, icon(`i-${name}`), h('span', null, title)));
   });
   document.getElementById('tabs').append(h('ul', null, links));
 }
@@ -123,12 +126,15 @@ function drawLink() {
   main.classList.toggle('gone', state !== 'live' && state !== 'connecting');
 }
 
-function offerFaults() {
-  const item = document.querySelector('#tabs a[data-name=faults]').parentNode;
-  const isHidden = !store.info?.dev;
-  if (item.classList.contains('hidden') === isHidden) return;
-  item.classList.toggle('hidden', isHidden);
-  document.querySelector('#tabs a[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+function offer() {
+  for (const { name, isOffered } of VIEWS) {
+    if (!isOffered) continue;
+    const item = document.querySelector(`#tabs a[data-name=${name}]`).parentNode;
+    const isHidden = !store.info || !isOffered(store.info);
+    if (item.classList.contains('hidden') === isHidden) continue;
+    item.classList.toggle('hidden', isHidden);
+    document.querySelector('#tabs a[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  }
 }
 
 let link = null;
@@ -154,7 +160,7 @@ document.getElementById('skip').addEventListener('click', (event) => {
   main.focus();
 });
 store.watch(['info'], drawAgent);
-store.watch(['info'], offerFaults);
+store.watch(['info'], offer);
 store.watch(['link'], drawLink);
 drawLink();
 setInterval(drawLink, 1_000);

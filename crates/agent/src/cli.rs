@@ -186,6 +186,7 @@ pub(crate) struct Dev {
 
 /// `rumor agent`. What is not given here comes from `RUMOR_*`, the config file, the preset, in this order.
 #[derive(Args, Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "switches are given each by its name")]
 pub(crate) struct Agent {
     /// Read settings from this TOML file
     #[arg(long, value_name = "F", env = "RUMOR_CONFIG", hide_env_values = true)]
@@ -247,6 +248,9 @@ pub(crate) struct Agent {
     /// Let `rumor fault` drop, delay and cut; loopback only
     #[arg(long)]
     pub(crate) allow_faults: bool,
+    /// Offer the laboratory on the console; it works in this process
+    #[arg(long)]
+    pub(crate) lab: bool,
     /// Accept an address that is not loopback although there is no key, so that nothing is sealed
     #[arg(long)]
     pub(crate) insecure: bool,

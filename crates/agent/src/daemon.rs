@@ -61,6 +61,8 @@ pub(crate) struct Agent {
     pub(crate) ending: watch::Receiver<bool>,
     /// Where the `rumor dev` that started it takes orders, if one did.
     pub(crate) dev_control: Option<Arc<Path>>,
+    /// Whether it offers the laboratory.
+    pub(crate) lab: bool,
     preset: Preset,
     started: Instant,
 }
@@ -132,7 +134,7 @@ async fn start(
     (reloader, wanted): (Reloader, watch::Receiver<Wanted>),
 ) -> Result<(Agent, Events, watch::Sender<bool>), Failure> {
     let join = wanted.borrow().at_once();
-    let Settings { node, preset, name, bind, advertise, data_dir, tags, .. } = settings;
+    let Settings { node, preset, name, bind, advertise, data_dir, tags, lab, .. } = settings;
     let mut builder = Cluster::builder(name).bind(bind.to_string()).join(join).config((*node).clone());
     for (key, value) in tags {
         builder = builder.tag(key, value);
@@ -173,6 +175,7 @@ async fn start(
         served,
         ending,
         dev_control,
+        lab,
         preset,
         started,
     };
@@ -298,7 +301,7 @@ impl Agent {
         let (preset, uptime) = (self.preset, self.uptime());
         let (name, address) = (cluster.name().to_owned(), cluster.advertised());
         let (is_durable, data_dir) = (cluster.is_durable(), cluster.data_dir().map(|dir| dir.display().to_string()));
-        let is_dev = self.dev_control.is_some();
+        let (is_dev, lab) = (self.dev_control.is_some(), self.lab);
         let (is_sealed, sockets) = (cluster.is_sealed(), cluster.socket_counts());
         let unsealed = cluster.seal_counts().map(|counts| {
             let handshakes = ("handshakes", counts.handshakes);
@@ -325,6 +328,7 @@ impl Agent {
                     view: word(&node.config().view),
                     mode: word(&node.config().mode),
                     dev: is_dev,
+                    lab,
                     fanout: node.config().fanout,
                     sealed: is_sealed,
                     durable: is_durable,

@@ -5,6 +5,7 @@ mod data;
 mod dev;
 mod gauges;
 mod keys;
+mod lab;
 mod leases;
 mod registers;
 mod topics;
@@ -19,6 +20,7 @@ pub(crate) use data::{EntryDocument, Imported, Misfit, WatchLine, WrittenDocumen
 pub(crate) use dev::{DevDocument, DevNode, DevOrder, DevState};
 pub(crate) use gauges::{AggregateDocument, Function, GaugeDocument};
 pub(crate) use keys::{KeyChangeDocument, KeyDocument, KeygenDocument, SealingInfo};
+pub(crate) use lab::{LabProgress, LabStarted};
 pub(crate) use leases::{ElectionDocument, LeaseDocument, LeaseRequest, LockDocument};
 pub(crate) use registers::{AgreementDocument, RegisterDocument, SwapDocument, VoterDocument, VotersChange};
 use rumormill::data::Revision;
@@ -197,6 +199,8 @@ pub(crate) struct Info {
     pub(crate) mode: String,
     /// Whether a `rumor dev` started it, and takes orders through it.
     pub(crate) dev: bool,
+    /// Whether it offers the laboratory.
+    pub(crate) lab: bool,
     /// How many peers it tells news at once; with a partial view it tells all its neighbours.
     pub(crate) fanout: usize,
     /// Whether its traffic is encrypted and authenticated.

@@ -13,6 +13,7 @@ mod guard;
 mod import;
 mod info;
 mod keys;
+mod lab;
 mod leases;
 mod listener;
 mod listing;
@@ -118,6 +119,8 @@ fn router(agent: Agent, guard: Arc<Guard>) -> Router {
         .route("/aggregates/{name}", get(gauges::aggregate))
         .route("/faults", get(faults::show).patch(faults::change).delete(faults::heal))
         .route("/dev", get(dev::show).post(dev::order))
+        .route("/lab/spread", post(lab::spread))
+        .route("/lab/run", post(lab::run))
         .route("/logs", get(logs::follow))
         .route("/openapi.json", get(openapi::document));
     watched()
@@ -136,6 +139,7 @@ pub(crate) struct Served {
     /// Questions that wait for an answer.
     desk: queries::Desk,
     imports: import::Imports,
+    lab: lab::Place,
     room: listener::Room,
     metrics_room: listener::Room,
 }
@@ -143,9 +147,10 @@ pub(crate) struct Served {
 impl Served {
     /// What is bounded here.
     fn limits(&self, to: &mut Limits) {
-        let Self { desk, imports, room, metrics_room } = self;
+        let Self { desk, imports, lab, room, metrics_room } = self;
         desk.limits(to);
         imports.limits(to);
+        lab.limits(to);
         room.limits("http_connections", to);
         metrics_room.limits("metrics_connections", to);
     }

@@ -57,6 +57,7 @@ const ASSETS: &[Asset] = assets![
     "/console/views/cluster.js": "views/cluster.js",
     "/console/views/data.js": "views/data.js",
     "/console/views/faults.js": "views/faults.js",
+    "/console/views/laboratory.js": "views/laboratory.js",
     "/console/views/member.js": "views/member.js",
     "/console/views/rumors.js": "views/rumors.js",
     "/console/views/traffic.js": "views/traffic.js",

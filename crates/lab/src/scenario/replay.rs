@@ -172,7 +172,7 @@ impl Line {
 }
 
 /// A word as shells take it for one.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/@=+%".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         word.to_owned()
