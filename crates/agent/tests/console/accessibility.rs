@@ -24,6 +24,7 @@ fn pages(dev: &Dev) -> Vec<(String, &'static str)> {
         ("aggregates".to_owned(), "document.querySelectorAll('.chart').length === 4"),
         ("traffic".to_owned(), "document.querySelector('.chart path.line0')"),
         ("faults".to_owned(), "document.querySelector('tr[data-node]')"),
+        ("laboratory".to_owned(), "document.querySelector('.lab [name=nodes]')"),
         ("nonsense".to_owned(), "document.querySelector('.banner')"),
     ]
 }
@@ -73,6 +74,10 @@ fn open_more(page: &Page<'_>, view: &str) {
         "data" => {
             page.click(".entries .line", "names");
             page.wait_for_text(".side .tag", "ann");
+        }
+        "laboratory" => {
+            page.click(".lab button", "Run");
+            page.wait_for_text(".lab [role=status]", "Everybody knew after");
         }
         _ => {}
     }
