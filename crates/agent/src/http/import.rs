@@ -230,6 +230,15 @@ mod tests {
     }
 
     #[test]
+    fn another_import_is_turned_away_until_the_first_has_ended() {
+        let imports = Imports::default();
+        let first = imports.begin().unwrap();
+        assert!(format!("{:?}", imports.begin().unwrap_err()).contains("another import is going on"));
+        drop(first);
+        imports.begin().unwrap();
+    }
+
+    #[test]
     fn more_entries_than_a_store_holds_are_not_read() {
         let mut lines = Lines::of_most(1);
         lines.take(format!("{LINE}\n\n").as_bytes()).unwrap();
