@@ -299,12 +299,12 @@ fn what_others_wrote_while_the_disk_hangs() {
     };
     let peer = Peer { envelope, when: now(10) };
     let stamp = ((1_800_000_000_000_u64 << 16) + 1).to_le_bytes();
-    let mut highest = 0;
-    let mut stored = BTreeSet::new();
+    let (mut highest, mut stored) = (0, BTreeSet::new());
+    let value = vec![0; 60_000];
     for number in 0..1_300_u32 {
         let key = format!("k{number:04}");
         let head = [&[0x01][..], &varint(key.len() as u64), key.as_bytes(), &[0], &stamp, &[7; 8], &[0]].concat();
-        stored.extend(peer.asks_to_store(&mut node, &carrying(&[&head[..], &[0; 60_000]].concat())));
+        stored.extend(peer.asks_to_store(&mut node, &carrying(&[&head[..], &value].concat())));
         let Limit { held, most, .. } = level(&node.limits(), "saving");
         assert!(held <= most, "{held} of {most}");
         highest = highest.max(held);
