@@ -8,12 +8,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use openmetrics_parser::OpenMetricsValue;
 use openmetrics_parser::openmetrics::parse_openmetrics;
 use serde_json::Value;
-use support::{Agent, run, words};
+use support::{Agent, rumor, run, words};
 use tempfile::TempDir;
 
 const WORD: &str = "0123456789abcdef0123456789abcdef";
@@ -243,11 +244,14 @@ fn the_console_is_given_to_whoever_asks_and_says_nothing_of_the_cluster() {
 fn changes_of_tags_at_the_same_time_are_all_kept() {
     let agent = Agent::start("n1", &[]);
     let keys: Vec<String> = (0..16).map(|number| format!("tag{number}")).collect();
-    std::thread::scope(|scope| {
-        for key in &keys {
-            scope.spawn(|| agent.ask(&["tags", "set", &format!("{key}=1")]));
-        }
-    });
+    let setting = |key: &String| {
+        let mut command = rumor(&["tags", "set", &format!("{key}=1")]);
+        command.env("RUMOR_AGENT", &agent.http).spawn().unwrap()
+    };
+    let all: Vec<Child> = keys.iter().map(setting).collect();
+    for mut child in all {
+        assert!(child.wait().unwrap().success());
+    }
     let tags = agent.ask(&["tags"])["tags"].clone();
     for key in &keys {
         assert_eq!(tags[key], "1", "{key} is lost: {tags}");
