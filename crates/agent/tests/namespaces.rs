@@ -240,7 +240,7 @@ fn admitted(network: &Network, place: &Place, more: [&[&str]; 4]) -> [Machine; 4
         let arguments = place.arguments(&machine.name, Some(&certificate));
         let join: Vec<&str> = contact.iter().flat_map(|ip: &String| ["--join", ip]).collect();
         machine.start(&[&borrowed(&arguments)[..], &join, more].concat());
-        contact.get_or_insert(machine.ip.clone());
+        contact.get_or_insert_with(|| machine.ip.clone());
         machine
     });
     for machine in &machines {
