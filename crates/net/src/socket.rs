@@ -387,7 +387,7 @@ mod tests {
     #[tokio::test]
     async fn what_the_fault_table_holds_back_is_bounded() {
         let faults = Faults::new(1);
-        faults.delay(Duration::from_secs(60)).unwrap();
+        faults.delay(Duration::from_mins(1)).unwrap();
         let mut datagrams = open(loopback(0), Some(faults));
         for _ in 0..WAITING_MAX + 10 {
             datagrams.send(loopback(1), vec![0]);
