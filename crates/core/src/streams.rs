@@ -21,6 +21,8 @@ use crate::wire::{HELLO_BYTES, Header, PACKET_BYTES_MAX, Reader, VERSION, Versio
 const PIECE_BYTES: usize = 16 << 10;
 /// A stream over which nothing came or went for this long ends.
 const IDLE: Duration = Duration::from_secs(15);
+/// What has come in of a packet that is not whole: its length, and all of the largest but a byte.
+const INBOX_BYTES_MAX: usize = 4 + PACKET_BYTES_MAX - 1;
 /// Bytes that may wait on all streams together; a transfer beyond that is cut short and repair finishes it.
 const OUTBOXES_BYTES_MAX: usize = 64 << 20;
 
@@ -319,7 +321,7 @@ impl Streams {
         to.entries("streams", open.len(), *limit);
         to.bytes("stream_outboxes", self.waiting(), OUTBOXES_BYTES_MAX);
         let inboxes = open.values().map(|stream| stream.inbound.len()).sum();
-        to.bytes("stream_inboxes", inboxes, limit * PACKET_BYTES_MAX);
+        to.bytes("stream_inboxes", inboxes, limit * INBOX_BYTES_MAX);
     }
 }
 
@@ -381,6 +383,28 @@ mod tests {
     use super::*;
     use crate::identity::Overhead;
     use crate::time::Now;
+
+    #[test]
+    fn what_waits_on_all_streams_together_has_its_cap() {
+        let (mut fx, mut budget) =
+            (Effects::new(Now::default(), 1), Budget::new(0, Overhead::default(), Now::default().instant));
+        let mut streams = Streams::new(4);
+        let to = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut open = || streams.open(to, Purpose::Exchange, vec![1], &mut fx, &mut budget).unwrap();
+        let ids = [open(), open(), open(), open()];
+        let mut taken = vec![0; 4];
+        for turn in 0..2 * OUTBOXES_BYTES_MAX / PACKET_BYTES_MAX {
+            let piece = vec![0; OUTBOXES_BYTES_MAX / 64];
+            taken[turn % 4] += usize::from(streams.send(ids[turn % 4], piece, &mut fx, &mut budget));
+            let mut limits = Limits::new();
+            streams.limits(&mut limits);
+            let limit = limits.iter().find(|limit| limit.what == "stream_outboxes").unwrap();
+            assert!(limit.held <= limit.most && limit.most == OUTBOXES_BYTES_MAX as u64, "{limit:?}");
+        }
+        // Greetings are on their way; the first piece of each waits.
+        assert_eq!((streams.waiting(), taken), (OUTBOXES_BYTES_MAX, vec![16; 4]));
+        assert!(!streams.send(ids[0], vec![1], &mut fx, &mut budget), "not a byte more");
+    }
 
     #[test]
     fn a_stream_that_is_to_end_waits_for_what_is_still_to_be_queued() {

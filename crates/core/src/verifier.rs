@@ -21,7 +21,8 @@ const CERTIFIED_MAX: usize = 4_096;
 const REJECTED_MAX: usize = 1_024;
 /// Invalid updates that are checked in one second of one address; after that nothing of it is, until the second is over.
 const INVALID_MAX: u32 = 32;
-/// Addresses of which this is counted; after that only what comes from the proven addresses of members is checked.
+/// Addresses of which this is counted; after that only what comes from the proven addresses of members is checked, of as many as
+/// there may be members.
 const OFFENDERS_MAX: usize = 64;
 
 /// Checks what others say they said.
@@ -30,6 +31,7 @@ pub(crate) struct Verifier {
     pub(crate) signer: Signer,
     authority: PublicKey,
     tombstone_ttl: Duration,
+    members_max: usize,
     /// By the id of the key that they are for.
     certified: BTreeMap<NodeId, Box<[u8]>>,
     revoked: BTreeMap<NodeId, Revocation>,
@@ -43,11 +45,16 @@ pub(crate) struct Verifier {
 }
 
 impl Verifier {
-    pub(crate) const fn new(signer: Signer, authority: PublicKey, tombstone_ttl: Duration) -> Self {
+    pub(crate) const fn new(
+        signer: Signer,
+        authority: PublicKey,
+        (tombstone_ttl, members_max): (Duration, usize),
+    ) -> Self {
         Self {
             signer,
             authority,
             tombstone_ttl,
+            members_max,
             certified: BTreeMap::new(),
             revoked: BTreeMap::new(),
             rejected: BTreeSet::new(),
@@ -96,7 +103,8 @@ impl Verifier {
         }
         match self.offenders.get(&from) {
             Some(invalid) => *invalid < INVALID_MAX,
-            None => is_proven || self.offenders.len() < OFFENDERS_MAX,
+            None if is_proven => self.offenders.len() < OFFENDERS_MAX + self.members_max,
+            None => self.offenders.len() < OFFENDERS_MAX,
         }
     }
 
@@ -285,6 +293,7 @@ pub(crate) fn limits(verifier: Option<&Verifier>, members_max: usize, to: &mut L
             signer: _,
             authority: _,
             tombstone_ttl: _,
+            members_max: _,
             certified,
             revoked: _,
             rejected,

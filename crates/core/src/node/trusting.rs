@@ -30,7 +30,8 @@ impl Node {
         let domain = hash::keyed(&self.secret, self.config.cluster.as_bytes());
         let signer = Signer::new(signing, domain);
         self.data.sign_with(signer.clone());
-        self.verifier = Some(Box::new(Verifier::new(signer, authority, self.config.tombstone_ttl)));
+        let most = (self.config.tombstone_ttl, self.config.members_max);
+        self.verifier = Some(Box::new(Verifier::new(signer, authority, most)));
     }
 
     /// What an earlier life knew of revocations, before anything is said or heard.
