@@ -254,9 +254,11 @@ impl Writer {
     fn write(&self, at: u64, bytes: Vec<u8>) -> Result<(), String> {
         self.check()?;
         let length = bytes.len() as u64;
-        if self.waiting.fetch_add(length, Ordering::Relaxed) + length > self.waiting_max {
+        if self.waiting.load(Ordering::Relaxed) + length > self.waiting_max {
             return Err("the disk does not keep up".to_owned());
         }
+        // Nobody else adds to it.
+        self.waiting.fetch_add(length, Ordering::Relaxed);
         // The thread ends with an error only, which is looked for next time.
         self.jobs.send((at, bytes)).ok();
         Ok(())
@@ -270,5 +272,23 @@ impl Writer {
         drop(self.jobs);
         // It panics for no reason that is known.
         self.thread.join().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_does_not_keep_up_ends_the_recording_and_no_more_waits_than_may() {
+        // A disk that takes nothing.
+        let (jobs, hung) = mpsc::channel();
+        let (waiting, failed) = (Arc::default(), Arc::default());
+        let writer = Writer { jobs, waiting, waiting_max: 1 << 20, failed, thread: thread::spawn(|| ()) };
+        let taken = (0..2_000).filter(|_| writer.write(0, vec![0; 1_024]).is_ok()).count();
+        assert_eq!((taken, writer.waiting.load(Ordering::Relaxed)), (1_024, 1 << 20));
+        assert_eq!(writer.write(0, vec![0; 1_024]), Err("the disk does not keep up".to_owned()));
+        assert_eq!(hung.try_iter().count(), taken);
+        writer.close();
     }
 }

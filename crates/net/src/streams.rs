@@ -677,11 +677,36 @@ mod tests {
             sockets.push(TcpStream::connect(to).await.unwrap());
             accepted(&mut b).await;
         }
+        let held = |streams: &Streams| {
+            let mut limits = Limits::new();
+            streams.limits(&mut limits);
+            limits.iter().find(|limit| limit.what == "connections").map(|limit| (limit.held, limit.most)).unwrap()
+        };
+        assert_eq!(held(&b), (16, 16));
         let mut refused = TcpStream::connect(to).await.unwrap();
         let StreamEvent::Accepted(socket, from) = b.event().await else { panic!("nothing was accepted") };
         assert_eq!(b.accept(socket, from), None);
         assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
         assert_eq!(b.counters.streams_refused.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn events_that_nobody_takes_fill_their_queue_and_streams_are_not_read_then() {
+        let (mut a, _) = open(None);
+        let (mut b, to) = open(None);
+        a.send(DIALED, to, vec![7; 64 << 20]);
+        let stream = accepted(&mut b).await;
+        let level = |streams: &Streams| {
+            let mut limits = Limits::new();
+            streams.limits(&mut limits);
+            limits.iter().find(|limit| limit.what == "events_of_streams").map(|limit| (limit.held, limit.most)).unwrap()
+        };
+        while level(&b).0 < level(&b).1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(level(&b), (EVENTS_MAX as u64, EVENTS_MAX as u64));
+        a.close(DIALED);
+        assert_eq!(read_to_end(&mut b, stream).await.len(), 64 << 20, "nothing was lost");
     }
 
     #[tokio::test]
