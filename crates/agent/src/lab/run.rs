@@ -97,9 +97,10 @@ pub(crate) struct Run {
     diskless: bool,
     /// What befalls nodes, and when; may be given often. WHO is n3, n3,n7 or a share as 0.5, drawn from the seed:
     /// crash:WHO, kill:WHO, restart:WHO, restart:WHO:lost, pause:WHO:D, slow:WHO:D (stand still for D, run for D, and so
-    /// on), partition:WHO, partition:WHO/WHO, oneway:WHO:WHO, heal, churn:SHARE/s, churn:SHARE/s:DOWN, disk-fails:WHO,
-    /// disk-works:WHO, clock:WHO:D (so far ahead), leave:WHO, set:WHO:KEY=VALUE (from the next start on), add:COUNT,
-    /// add:COUNT:WITHIN, publish:WHO:BYTES, write:WHO (changes something in the database)
+    /// on), stall:WHO:D (what they send and are sent waits for D, passes for D, and so on), partition:WHO,
+    /// partition:WHO/WHO, oneway:WHO:WHO, heal, churn:SHARE/s, churn:SHARE/s:DOWN, disk-fails:WHO, disk-works:WHO,
+    /// clock:WHO:D (so far ahead), leave:WHO, set:WHO:KEY=VALUE (from the next start on), add:COUNT, add:COUNT:WITHIN,
+    /// publish:WHO:BYTES, write:WHO (changes something in the database)
     #[arg(long, value_name = "WHAT@WHEN")]
     fault: Vec<String>,
     /// Have messages of so many bytes published by random nodes, or by named ones as n3,n7:64@5s; may be given often

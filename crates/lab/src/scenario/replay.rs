@@ -32,6 +32,7 @@ fn parts(fault: &Fault) -> Vec<Fault> {
         What::Restart(whom, disk) => each(whom, &|whom| What::Restart(whom, *disk)),
         What::Pause(whom, length) => each(whom, &|whom| What::Pause(whom, *length)),
         What::Slow(whom, length) => each(whom, &|whom| What::Slow(whom, *length)),
+        What::Stall(whom, length) => each(whom, &|whom| What::Stall(whom, *length)),
         What::DiskFails(whom) => each(whom, &What::DiskFails),
         What::DiskWorks(whom) => each(whom, &What::DiskWorks),
         What::Clock(whom, ahead) => each(whom, &|whom| What::Clock(whom, *ahead)),

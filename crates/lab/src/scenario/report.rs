@@ -28,8 +28,8 @@ pub struct Outcome {
     pub messages: Vec<Message>,
     /// Every node that lost power or was killed, by time.
     pub failures: Vec<Failure>,
-    /// How often a node declared another dead that was healthy: it ran, did not stand still, was not slow, and was not cut
-    /// off from it.
+    /// How often a node declared another dead that was healthy: it ran, did not stand still, was not slow or stalled, and was not
+    /// cut off from it.
     pub false_positives: usize,
     /// How often a node saw another become suspect: each observer counts.
     pub suspicions: usize,
@@ -49,7 +49,7 @@ pub struct Outcome {
     pub trace_hash: String,
     /// The command that repeats the run.
     pub replay: String,
-    /// How often a node declared another dead that ran but stood still just then, or was slow.
+    /// How often a node declared another dead that ran but stood still just then, or was slow or stalled.
     #[serde(skip)]
     pub deaths_of_unwell: usize,
     /// Messages of the plan that were not published: their nodes were told to, and refused or did not acknowledge.
