@@ -221,9 +221,7 @@ impl Node {
         }
         self.detector.acquit(id, &mut self.fx);
         self.detector.abandon(id, &mut self.fx);
-        if !self.doubts.is_empty() && self.doubts.remove(&id).is_some() {
-            self.fx.cancel(Timer::Doubt(id));
-        }
+        self.settle_doubt(id);
         self.forget_place_of(id);
         self.data.clock_mut().forget_peer(id);
         self.planting.trees.forget(id);
