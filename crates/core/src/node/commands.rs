@@ -230,7 +230,10 @@ impl Node {
         let claim = self.members.claim(member).cloned().ok_or_else(unknown)?;
         let bytes = claim.parts().with_state(State::Removed, self.certificate_forget());
         let removed = UpdateRef::read(&bytes).expect("made from a claim that made sense");
-        self.take_claim(&removed, self.identity.id, true);
+        if !self.is_partial() {
+            let removed = self.interner.intern(&removed, &self.secret);
+            self.merge_claim(removed, self.identity.id, true);
+        }
         Ok(Reply::Accepted)
     }
 

@@ -97,11 +97,15 @@ impl Node {
     }
 
     fn on_packet(&mut self, stream: StreamId, packet: &[u8]) {
-        let Some((peer, to)) = self.streams.get(stream).and_then(|open| Some((open.peer?, open.address))) else {
-            return;
-        };
+        let Some(open) = self.streams.get(stream) else { return };
+        let (Some(peer), to, purpose) = (open.peer, open.address, open.purpose) else { return };
         let mut letter = Letter::on_stream(stream, peer, to);
-        self.note_source(to, true);
+        if purpose == Purpose::Accepted {
+            // The port of a stream that came in says nothing: another stream has another.
+            self.note_source(SocketAddr::new(to.ip(), 0), false);
+        } else {
+            self.note_source(to, true);
+        }
         self.on_frames(packet, &mut letter);
         self.prove_over_stream(peer, to);
         self.post_reply(letter);
@@ -244,7 +248,7 @@ impl Node {
             self.fx.counters.dropped.unexpected += 1;
             return;
         }
-        if !self.admits_joiner(letter.peer) {
+        if !self.admits_joiner(letter) {
             return self.turn_away(letter);
         }
         if self.is_partial() {
