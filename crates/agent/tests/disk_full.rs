@@ -1,13 +1,11 @@
 //! A disk that takes no more, as a limit on the size of files stands in for one: what was said yes to is there, the rest is refused
 //! by name, and the agent goes on.
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod support;
 
-use std::path::Path;
 use std::process::Command;
 
-use support::{Agent, until_all_know_all};
+use support::{Agent, run, until_all_know_all, words};
 
 /// The largest file of the agent, in blocks of 512 bytes.
 const BLOCKS: &str = "12288";
@@ -15,8 +13,8 @@ const BLOCKS: &str = "12288";
 const VALUE_BYTES: usize = 100_000;
 
 /// An agent whose files cannot grow beyond so much.
-fn limited(name: &str, directory: &Path, contact: &Agent) -> Agent {
-    let inner = Agent::command_line(name, &["--data-dir", directory.to_str().unwrap(), "--join", &contact.gossip]);
+fn limited(name: &str, arguments: &[&str]) -> Agent {
+    let inner = Agent::command_line(name, arguments);
     let mut command = Command::new("sh");
     // Without the trap the system would end a process that writes further.
     command.args(["-c", &format!("trap '' XFSZ; ulimit -f {BLOCKS}; exec \"$0\" \"$@\"")]);
@@ -27,14 +25,18 @@ fn limited(name: &str, directory: &Path, contact: &Agent) -> Agent {
     Agent::of(command)
 }
 
+fn value(number: usize) -> String {
+    number.to_string().repeat(VALUE_BYTES / number.to_string().len())
+}
+
 #[test]
 fn what_a_full_disk_does_not_take_is_refused_and_what_it_took_is_there_after_a_crash() {
     let directory = tempfile::tempdir().unwrap();
     let other = Agent::start("n1", &[]);
-    let mut full = limited("n2", directory.path(), &other);
+    let data_dir = directory.path().to_str().unwrap();
+    let mut full = limited("n2", &["--data-dir", data_dir, "--join", &other.gossip]);
     until_all_know_all(&[&other, &full]);
 
-    let value = |number: usize| number.to_string().repeat(VALUE_BYTES / number.to_string().len());
     let mut taken = 0;
     let refused = loop {
         let (code, _, err) = full.said(&["put", &format!("key/{taken}"), &value(taken)]);
@@ -56,10 +58,34 @@ fn what_a_full_disk_does_not_take_is_refused_and_what_it_took_is_there_after_a_c
     assert_eq!(full.ask(&["info"])["health"], 0);
 
     full.process.kill();
-    let again = Agent::start("n2", &["--data-dir", directory.path().to_str().unwrap()]);
+    let again = Agent::start("n2", &["--data-dir", data_dir]);
     assert_eq!(again.id, full.id);
     for number in 0..taken {
         assert_eq!(again.said(&["get", &format!("key/{number}")]).1.trim_end(), value(number), "key {number}");
     }
     again.until("what the other wrote", |again| again.said(&["get", "of-other"]).1 == "value\n");
+}
+
+#[test]
+fn a_recording_that_a_full_disk_ends_is_run_as_far_as_it_goes_and_the_agent_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("life").display().to_string();
+    let mut agent = limited("n1", &["--record", &file]);
+    let log = agent.follow(&["logs"]);
+    let is_end = |line: &serde_json::Value| {
+        line["message"].as_str().is_some_and(|said| said.contains("the recording ends here: File too large"))
+    };
+    // Twice what fits.
+    for number in 0..125 {
+        agent.ask(&["put", "key", &value(number)]);
+    }
+    log.wait_for("why the recording ends", is_end);
+    assert_eq!(agent.ask(&["get", "key"])["value"], value(124));
+    agent.process.kill();
+    assert!(!log.rest().iter().any(is_end), "it is told again");
+    let (code, said, complaint) = words(&run(&["lab", "replay", &file, "--json"]));
+    assert_eq!((code, complaint.as_str()), (0, ""), "{said}");
+    let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let inputs = document["inputs"].as_u64().unwrap();
+    assert!(document["identical"] == true && inputs >= 40, "{document}");
 }

@@ -7,7 +7,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rumormill::{Builder, Cluster, ConfigBuilder, EventKind, Events, Keyring, RECORD_BYTES_MAX, StartError, Warning};
+use rumormill::{
+    Authority, Builder, Cluster, ConfigBuilder, EventKind, Events, Keyring, RECORD_BYTES_MAX, StartError, Warning,
+    authority,
+};
+use rumormill_core::config::IdentityKind;
 use rumormill_lab::recording::{Outcome, Replayed, replay};
 use serde_json::Value;
 use support::{Agent, HASTY, run, text, until_all_know_all, words};
@@ -25,14 +29,10 @@ fn outcome(file: &Path) -> Outcome {
 }
 
 /// Lets a recorded node hear so many large messages of another, and do something itself.
-async fn live(recorded: Builder, keyring: Option<Keyring>, messages: usize) {
-    let with_keys = |builder: Builder| match &keyring {
-        Some(keyring) => builder.keyring(keyring.clone()),
-        None => builder,
-    };
-    let other = with_keys(builder("b")).start().await.unwrap();
+async fn live(recorded: Builder, other: Builder, messages: usize) {
+    let other = other.start().await.unwrap();
     let contact = other.local_address().to_string();
-    let node = with_keys(recorded).join([contact]).start().await.unwrap();
+    let node = recorded.join([contact]).start().await.unwrap();
     let mut heard = node.subscribe("news").await.unwrap();
     other.publish("news", "begin").await.unwrap();
     let mut waiting = 1;
@@ -51,13 +51,20 @@ async fn live(recorded: Builder, keyring: Option<Keyring>, messages: usize) {
     node.stop().await;
 }
 
+/// Whether even a part of a secret is in a file.
+fn has_part_of(content: &[u8], secret: &[u8]) -> bool {
+    let has = |part: &[u8]| content.windows(part.len()).any(|window| window == part);
+    secret.chunks_exact(8).any(has)
+}
+
 #[tokio::test]
 async fn a_life_is_the_same_again_although_the_recording_has_wrapped_and_no_key_is_in_it() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("life");
     let keyring = Keyring::generate().unwrap();
+    let [recorded, other] = ["a", "b"].map(|name| builder(name).keyring(keyring.clone()));
     // More than twice what fits.
-    live(builder("a").record(&file).record_bytes_max(SMALL), Some(keyring.clone()), 300).await;
+    live(recorded.record(&file).record_bytes_max(SMALL), other, 300).await;
     let content = fs::read(&file).unwrap();
     assert!(content.len() as u64 <= SMALL && content.len() as u64 > SMALL / 2, "{} bytes", content.len());
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o600);
@@ -66,10 +73,39 @@ async fn a_life_is_the_same_again_although_the_recording_has_wrapped_and_no_key_
     assert!(outcome.inputs > 100 && outcome.events > 50 && !outcome.harmed, "{outcome:?}");
     let secrets = secrets(&keyring);
     assert!(secrets.len() >= 2);
-    for secret in secrets {
-        let has = |part: &[u8]| content.windows(part.len()).any(|window| window == part);
-        assert!(!secret.chunks_exact(8).any(has), "part of a key is in the recording");
-    }
+    assert!(!secrets.iter().any(|secret| has_part_of(&content, secret)), "part of a key is in the recording");
+}
+
+#[tokio::test]
+async fn a_life_of_a_node_that_signs_is_the_same_again_without_the_key_that_it_signs_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, authority) = (directory.path().join("life"), Authority::generate().unwrap());
+    let keyring = Keyring::generate().unwrap();
+    let signed = |name: &str| {
+        let data_dir = directory.path().join(name);
+        let (_, key) = authority::public_key_in(&data_dir).unwrap();
+        let config = ConfigBuilder {
+            identity: IdentityKind::Signed,
+            authority: authority.public_key(),
+            history_count: 4,
+            ..ConfigBuilder::local()
+        };
+        let dressed = builder(name).config(config).keyring(keyring.clone());
+        dressed.data_dir(data_dir).certificate(authority.admit(key, None, None))
+    };
+    live(signed("a").record(&file).record_bytes_max(SMALL), signed("b"), 300).await;
+    let content = fs::read(&file).unwrap();
+    assert!(content.len() as u64 <= SMALL && content.len() as u64 > SMALL / 2, "{} bytes", content.len());
+    let outcome = outcome(&file);
+    assert!(outcome.identical, "{:?}", outcome.difference);
+    assert!(outcome.inputs > 100 && outcome.events > 50 && !outcome.harmed, "{outcome:?}");
+    // RFC 8410: what stands before the 32 bytes of the private key.
+    let key = fs::read(directory.path().join("a/identity.pk8")).unwrap();
+    let at = key.windows(4).position(|window| window == [0x04, 0x22, 0x04, 0x20]).unwrap() + 4;
+    let (private, public) = (&key[at..at + 32], &key[key.len() - 32..]);
+    assert!(has_part_of(&content, public), "what its certificate says is there");
+    assert!(!has_part_of(&content, private), "part of the private key is in the recording");
+    assert!(!secrets(&keyring).iter().any(|secret| has_part_of(&content, secret)), "part of a key is in it");
 }
 
 /// The secret and the keys of a key file, as bytes.
@@ -138,6 +174,11 @@ fn an_agent_that_is_killed_leaves_a_recording_that_tells_why() {
     until_all_know_all(&[&first, &recorded]);
     first.process.kill();
     recorded.wait_for("failed", &first);
+    let is_told = |_: &Agent| {
+        let output = run(&["lab", "replay", &file, "--json", "--why", "n1"]);
+        serde_json::from_slice::<Value>(&output.stdout).is_ok_and(|told| told["why"]["state"] == "dead")
+    };
+    recorded.until("the recording", is_told);
     recorded.process.kill();
     let (code, said, complaint) = words(&run(&["lab", "replay", &file, "--json", "--why", "n1", "--events"]));
     assert_eq!((code, complaint.as_str()), (0, ""), "{said}");

@@ -205,3 +205,19 @@ fn five_agents_under_load_are_started_anew_one_by_one_and_nothing_is_lost() {
         });
     }
 }
+
+#[test]
+fn a_large_message_that_nobody_has_heard_of_does_not_go_with_its_agent() {
+    let settings = [&SETTINGS[..], &["--allow-faults"]].concat();
+    let other = Agent::start("n1", &settings);
+    let mut publisher = Agent::join("n2", &other, &settings);
+    until_all_know_all(&[&other, &publisher]);
+    // No announcement arrives.
+    publisher.ask(&["fault", "loss", "1"]);
+    let large = "x".repeat(5_000);
+    publisher.ask(&["publish", "load", &large]);
+    publisher.process.signal("TERM");
+    publisher.process.child.wait().unwrap();
+    let history = other.follow(&["subscribe", "load", "--history", "1"]);
+    history.wait_for("what was said yes to", |line| line["payload"] == large.as_str());
+}

@@ -117,3 +117,33 @@ fn three_are_admitted_one_is_not_and_one_is_revoked_while_it_runs() {
     // Who knows of it does so after a restart, too.
     assert_eq!(second.ask(&["put", "color", "blue", "--replicas", "1"])["replicas"], 1);
 }
+
+#[test]
+fn a_recording_of_an_agent_that_signs_is_run_again_without_its_key() {
+    let place = Place::new();
+    let life = place.path("life");
+    let start = |name: &str, more: &[&str]| {
+        let certificate = place.admit(name, &[]);
+        Agent::start(name, &[&borrowed(&place.arguments(name, Some(&certificate))), more].concat())
+    };
+    let mut first = start("n1", &["--record", &life]);
+    let second = start("n2", &["--join", &first.gossip]);
+    until_all_know_all(&[&first, &second]);
+    first.ask(&["put", "color", "green", "--replicas", "1"]);
+    second.ask(&["put", "shape", "round", "--replicas", "1"]);
+    let (code, _, complaint) = first.said(&["authority", "revoke", &place.path("authority"), "n2"]);
+    assert_eq!(code, 0, "{complaint}");
+    first.wait_for("revoked", &second);
+    second.process.wait_for_end();
+    let is_told = |_: &Agent| {
+        let output = run(&["lab", "replay", &life, "--json", "--why", "n2"]);
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).is_ok_and(|told| told["why"]["state"] == "revoked")
+    };
+    first.until("the recording", is_told);
+    first.process.kill();
+    let (code, said, complaint) = words(&run(&["lab", "replay", &life, "--json", "--why", "n2"]));
+    assert_eq!((code, complaint.as_str()), (0, ""), "{said}");
+    let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&document["name"], &document["identical"]), (&"n1".into(), &true.into()), "{document}");
+    assert_eq!(document["why"]["state"], "revoked");
+}

@@ -17,6 +17,7 @@ use crate::clock::Stamp;
 use crate::config::is_name;
 use crate::datum::{Datum, Kind, Part, Statement, Subject, Sums, Version};
 use crate::identity::NodeId;
+use crate::recording::Memory;
 use crate::time::{Seconds, Wall};
 use crate::update::{self, Head, UpdateRef};
 use crate::wire::{Put, Reader};
@@ -168,7 +169,7 @@ impl Certificate {
 }
 
 /// A member whose certificate counts no more.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Revocation {
     /// Whose.
     pub id: NodeId,
@@ -279,8 +280,10 @@ impl<'a> Credentials<'a> {
 }
 
 /// Signs for a node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Signer {
+    /// No key is written: a node that was read is given signatures before it has its next input.
+    #[serde(skip, default = "answers_of_nobody")]
     pub(crate) signatures: Arc<dyn Signatures>,
     certificate: Box<[u8]>,
     /// Stands for the cluster in all that is signed.
@@ -351,6 +354,10 @@ impl Signer {
     fn credential(&self, statement: &[u8]) -> Vec<u8> {
         [&self.certificate[..], &self.signatures.sign(statement)].concat()
     }
+}
+
+fn answers_of_nobody() -> Arc<dyn Signatures> {
+    Arc::new(Memory::default())
 }
 
 /// What a member signs of a claim: the claim as alive, without credentials.

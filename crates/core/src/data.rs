@@ -91,7 +91,6 @@ pub(crate) struct Data {
     secret: [u8; 16],
     interner: Interner,
     /// Signs what this node writes, where writes are signed.
-    #[serde(skip)]
     signer: Option<Signer>,
 }
 

@@ -120,7 +120,8 @@ pub enum Command {
         /// Addresses that were given before.
         contacts: Vec<SocketAddr>,
     },
-    /// Write down now whom this node knows, as it does from time to time: it is about to be stopped.
+    /// Write down now whom this node knows, as it does from time to time, and send what nobody has fetched to somebody: it is about to be
+    /// stopped.
     Remember,
     /// Go on with these settings. Refused where they differ in one that takes a restart ([`RELOADED`](crate::config::RELOADED)).
     Configure {

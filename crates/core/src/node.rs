@@ -156,8 +156,7 @@ pub struct Node {
     warned: Few<Worry, Instant>,
     /// Updates are looked through again from this second on.
     fade_at: Seconds,
-    /// Where identity is signed. Such a node is not recorded: it could not be run again without its key.
-    #[serde(skip)]
+    /// Where identity is signed.
     verifier: Option<Box<Verifier>>,
 }
 
@@ -302,8 +301,13 @@ impl Node {
             Phase::Storing(token) => return self.handle_before_start(token, input),
             Phase::Running | Phase::Raising(..) | Phase::Leaving(_) => {}
         }
-        if now.wall.seconds() >= self.fade_at {
+        let second = now.wall.seconds();
+        // The time of day may have been set back: then the next second is not far off either.
+        if second >= self.fade_at || second.after() < self.fade_at {
             self.fade();
+            if self.has_stopped() {
+                return;
+            }
         }
         match input {
             Input::Datagram { from, bytes } => self.on_datagram(from, bytes),
@@ -737,15 +741,19 @@ impl Node {
         self.saving.unsaved()
     }
 
-    /// How many updates this node has yet to tell `fanout` others, or all if there are fewer: what would be lost with it, or come late.
-    /// In mode pull others ask for them.
+    /// What would be lost with this node, or come late: how many updates it has yet to tell `fanout` others, or all if there are fewer
+    /// (in mode pull others ask for them), how many that it announced nobody has fetched, and how many streams have something to send.
     pub fn untold(&self) -> usize {
         let peers = self.config.fanout.min(self.members.live());
-        if self.config.mode == Mode::Pull {
+        if peers == 0 {
+            return 0;
+        }
+        let told_to_few = if self.config.mode == Mode::Pull {
             0
         } else {
             self.rumors.told_to_fewer(u32::try_from(peers).unwrap_or(u32::MAX))
-        }
+        };
+        told_to_few + self.rumors.untaken().len() + self.streams.sending()
     }
 
     /// How many streams are open and how many updates are hot: for checks of their caps.

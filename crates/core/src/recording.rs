@@ -8,6 +8,8 @@
 //! A part that was cut off, or that a harmed disk changed, ends its half: its checksum is keyed by the number of the half's
 //! writing, so that what an earlier writing left behind is none of its parts either.
 
+mod testimony;
+
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
@@ -16,10 +18,12 @@ use crate::io::Input;
 use crate::time::Now;
 use crate::wire::{Put, Reader};
 
+pub use testimony::{Memory, Notes, Testimony};
+
 /// The first bytes of a half.
 const MAGIC: &[u8; 8] = b"rumorrec";
 /// Raised with every change of what stands in this file.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 /// Length 4, checksum 8, kind 1.
 const PART_HEAD_BYTES: usize = 13;
 
@@ -31,7 +35,9 @@ pub struct Step<'a> {
     /// What came in.
     #[serde(borrow)]
     pub input: Input<'a>,
-    /// The [`Fingerprint`] of all outputs from the snapshot on, those of this input included.
+    /// What the node's signatures answered meanwhile, where it signs: the answers of a [`Testimony`].
+    pub answers: &'a [u8],
+    /// The [`Fingerprint`] of all outputs, and of what was asked of signatures, from the snapshot on, those of this input included.
     pub outputs: u64,
 }
 
@@ -173,15 +179,15 @@ fn checksum(key: u64, bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// One number for all outputs of a node, in their order.
+/// One number for all outputs of a node, and for what it asked of its signatures, in their order.
 #[derive(Clone, Debug, Default)]
 pub struct Fingerprint(SipHasher13);
 
 impl Fingerprint {
-    /// Takes in the next output, encoded.
-    pub fn note(&mut self, output: &[u8]) {
-        self.0.write_usize(output.len());
-        self.0.write(output);
+    /// Takes in what comes next, encoded.
+    pub fn note(&mut self, bytes: &[u8]) {
+        self.0.write_usize(bytes.len());
+        self.0.write(bytes);
     }
 
     /// The number so far.

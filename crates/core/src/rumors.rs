@@ -20,6 +20,8 @@ use crate::update::{Update, UpdateId};
 const PACKETS_MAX: usize = 64;
 /// Peers that are remembered to know an update.
 pub(crate) const KNOWERS_MAX: usize = 16;
+/// Own announced updates of which it is known that nobody has taken them; beyond that the one of the lowest id is taken for taken.
+const UNTAKEN_MAX: usize = 64;
 /// What an announcement takes, its share of the frame's head included.
 const ANNOUNCED_BYTES: usize = 12 + 3;
 /// Updates that are looked at for one datagram.
@@ -69,6 +71,8 @@ pub(crate) struct Rumors {
     /// What the last packets held, in their order: each update with the packet's number.
     packets: VecDeque<(u16, UpdateId)>,
     packets_held: usize,
+    /// Updates of this node that are announced, hot or not any more, whose bytes nobody has got yet.
+    untaken: BTreeSet<UpdateId>,
 }
 
 impl Rumors {
@@ -85,6 +89,7 @@ impl Rumors {
             packet: 0,
             packets: VecDeque::new(),
             packets_held: 0,
+            untaken: BTreeSet::new(),
         }
     }
 
@@ -137,10 +142,16 @@ impl Rumors {
                 self.queues.iter().max_by_key(|queue| queue.len()).and_then(|queue| queue.last().copied())
         {
             // Of the space that has most: a storm in one takes no room from another.
-            self.cool(most.2);
+            self.retire(most.2);
         }
         self.born += 1;
         let (id, age) = (update.id, u64::MAX - self.born);
+        if from.is_none() && update.bytes().len() > self.announce_bytes {
+            self.untaken.insert(id);
+            if self.untaken.len() > UNTAKEN_MAX {
+                self.untaken.pop_first();
+            }
+        }
         let interest = rule_of(&update, self.stop, self.announce_bytes).begin(members, self.fanout);
         let mut knowers = Vec::with_capacity(KNOWERS_MAX / 2);
         knowers.extend(from);
@@ -149,8 +160,14 @@ impl Rumors {
         self.queues[queue].insert((0, age, id));
     }
 
-    /// An update is superseded, or its rule says stop.
+    /// An update is superseded, or has gone for another reason.
     pub(crate) fn cool(&mut self, id: UpdateId) {
+        self.untaken.remove(&id);
+        self.retire(id);
+    }
+
+    /// An update's rule says stop, or there is no room: others may ask for it.
+    fn retire(&mut self, id: UpdateId) {
         let Some(hot) = self.hot.remove(&id) else { return };
         let queue = &mut self.queues[queue_of(&hot.update)];
         queue.remove(&(hot.sent, hot.age, id));
@@ -247,18 +264,29 @@ impl Rumors {
         hot.sent += 1;
         queue.insert((hot.sent, hot.age, id));
         if rule.on_sent(&mut hot.interest, rng) {
-            self.cool(id);
+            self.retire(id);
         }
     }
 
     /// `peer` sent an update that is held already.
     pub(crate) fn note_knower(&mut self, id: UpdateId, peer: NodeId) {
+        self.untaken.remove(&id);
         if let Some(hot) = self.hot.get_mut(&id)
             && hot.knowers.len() < KNOWERS_MAX
             && !hot.knowers.contains(&peer)
         {
             hot.knowers.push(peer);
         }
+    }
+
+    /// The bytes of an update go to somebody.
+    pub(crate) fn note_taken(&mut self, id: UpdateId) {
+        self.untaken.remove(&id);
+    }
+
+    /// Updates of this node whose bytes nobody has got yet.
+    pub(crate) const fn untaken(&self) -> &BTreeSet<UpdateId> {
+        &self.untaken
     }
 
     /// All `peers`, everybody there is to tell, are known to have some updates: nobody is left to end their rule, so they
@@ -284,7 +312,7 @@ impl Rumors {
             let knew = place < 64 && known >> place & 1 != 0;
             let Some(hot) = self.hot.get_mut(&id) else { continue };
             if self.stop.on_heard(&mut hot.interest, knew, rng) {
-                self.cool(id);
+                self.retire(id);
             }
         }
     }
@@ -304,9 +332,11 @@ impl Rumors {
             packet: _,
             packets: _,
             packets_held,
+            untaken,
         } = self;
         to.entries("hot_updates", hot.len(), *hot_max);
         to.entries("packets_for_feedback", *packets_held, PACKETS_MAX);
+        to.entries("updates_untaken", untaken.len(), UNTAKEN_MAX);
     }
 }
 
@@ -443,6 +473,27 @@ mod tests {
             .map(|update| update.len())
             .sum();
         assert!((1_800..=2_600).contains(&bytes), "{bytes} of some 4,300 bytes");
+    }
+
+    #[test]
+    fn an_own_update_that_was_announced_is_untaken_until_somebody_has_it_however_cold_it_is() {
+        let mut rumors = none(StopRule::ForwardOnce);
+        let large = |n: u32| message(n, 2_000);
+        rumors.heat(large(1), 0, None, 99);
+        rumors.heat(large(2), 1, Some(NodeId(3)), 99);
+        rumors.heat(message(3, 10), 0, None, 99);
+        sends(&mut rumors);
+        assert!(rumors.is_empty() && rumors.untaken().iter().eq([&large(1).id]), "{rumors:?}");
+        rumors.note_taken(large(1).id);
+        assert!(rumors.untaken().is_empty());
+        for n in 4..=6 {
+            rumors.heat(large(n), 0, None, 99);
+        }
+        rumors.note_knower(large(4).id, NodeId(3));
+        rumors.cool(large(5).id);
+        assert!(rumors.untaken().iter().eq([&large(6).id]), "others are had by somebody, or gone");
+        (7..100).for_each(|n| rumors.heat(large(n), 0, None, 99));
+        assert_eq!(rumors.untaken().len(), UNTAKEN_MAX);
     }
 
     #[test]

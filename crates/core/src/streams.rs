@@ -112,6 +112,11 @@ impl Streams {
         self.open.values().map(|stream| stream.waiting).sum()
     }
 
+    /// How many streams have something to send that is not written.
+    pub(crate) fn sending(&self) -> usize {
+        self.open.values().filter(|stream| stream.writing || stream.waiting > 0).count()
+    }
+
     /// Whether that peer has a stream open to this node: it sends, or will.
     pub(crate) fn is_expecting(&self, peer: NodeId) -> bool {
         self.open.values().any(|stream| stream.peer == Some(peer) && stream.purpose == Purpose::Accepted)

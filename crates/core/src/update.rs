@@ -366,7 +366,8 @@ impl Interner {
         };
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         let id = update.id(secret);
-        if let Some(shared) = known.get(&id).and_then(Weak::upgrade) {
+        // A value that has run out has the id that it had before, and other bytes.
+        if let Some(shared) = known.get(&id).and_then(Weak::upgrade).filter(|shared| *shared.bytes == *update.bytes) {
             return shared;
         }
         if known.len() >= 4_096 && known.len() == known.capacity() {
@@ -597,6 +598,8 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::clock::Stamp;
+    use crate::datum::{Kind, Version};
     use crate::identity::Tags;
 
     /// A claim of that member, alive.
@@ -719,5 +722,20 @@ pub(crate) mod tests {
             prop_assert_eq!(read.head, Head::Message { origin: NodeId(9), sequence, topic: &topic });
             prop_assert_eq!(read.message_body(), Some(body));
         }
+    }
+
+    #[test]
+    fn nodes_of_one_process_share_bytes_that_are_the_same_and_nothing_else_of_that_id() {
+        let version = Version { stamp: Stamp(1), author: NodeId(1) };
+        let statement = datum::Statement::Head { version, kind: Kind::Register, is_deleted: false };
+        let datum = Datum { subject: Subject::head(b"key"), statement };
+        let (secret, interner) = ([0; 16], Interner::shared());
+        let whole = data_bytes(&datum, Seconds(1), Seconds(9), &[7; 100]);
+        let whole = UpdateRef::read(&whole).unwrap();
+        let held = interner.intern(&whole, &secret);
+        assert!(Arc::ptr_eq(&held, &interner.intern(&whole, &secret)));
+        let place = whole.stripped(&secret).unwrap();
+        let stripped = interner.intern(&UpdateRef::read(&place).unwrap(), &secret);
+        assert_eq!((stripped.id, stripped.bytes()), (held.id, &place[..]));
     }
 }

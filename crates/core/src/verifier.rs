@@ -26,7 +26,7 @@ const INVALID_MAX: u32 = 32;
 const OFFENDERS_MAX: usize = 64;
 
 /// Checks what others say they said.
-#[derive(Debug)]
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Verifier {
     pub(crate) signer: Signer,
     authority: PublicKey,

@@ -367,7 +367,7 @@ const HERE: [&str; 34] = [
 ];
 
 /// Filled by a test beside the code of a file, which names what the cap is called there.
-const BESIDE_THE_CODE: [(&str, &str, &str); 47] = [
+const BESIDE_THE_CODE: [(&str, &str, &str); 48] = [
     ("answers", "limits/tests.rs", "\"answers\""),
     ("answers_carried", "returns.rs", "WAITING_MAX"),
     ("answers_remembered", "returns.rs", "\"answers_remembered\""),
@@ -400,6 +400,7 @@ const BESIDE_THE_CODE: [(&str, &str, &str); 47] = [
     ("stream_outboxes", "streams.rs", "\"stream_outboxes\""),
     ("traces", "limits/tests.rs", "\"traces\""),
     ("trees", "limits/tests.rs", "\"trees\""),
+    ("updates_untaken", "rumors.rs", "UNTAKEN_MAX"),
     ("ways_of_questions", "returns.rs", "WAYS_MAX"),
     ("accusations", "node/gossip.rs", "\"accusations\""),
     ("averages_for_strangers", "overlay.rs", "an_allowance_has_its_cap"),

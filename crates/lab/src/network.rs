@@ -17,6 +17,7 @@ mod queue;
 mod run;
 mod signing;
 mod streams;
+mod tape;
 mod trace;
 mod work;
 

@@ -1,10 +1,11 @@
 //! Recordings of real nodes, run again: the same core code, the same inputs at the same times, and so the same outputs, which is
-//! checked. [`rumormill_core::recording`] says how they lie in a file.
+//! checked. A node that signs is answered what its signatures answered then: no key is here. [`rumormill_core::recording`] says how they lie in a file.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rumormill_core::io::Event;
-use rumormill_core::recording::{Fingerprint, Heading, Kind, NoHalf, Parts, Step};
+use rumormill_core::recording::{Fingerprint, Heading, Kind, Memory, NoHalf, Parts, Step};
 use rumormill_core::{Node, Now, Output, Restored};
 use serde::Serialize;
 
@@ -133,6 +134,8 @@ fn run(halves: Vec<Half<'_>>, mut witness: impl FnMut(Now, &Event)) -> Option<Re
 /// A node on its way.
 struct Run {
     node: Node,
+    /// What its signatures answer.
+    memory: Arc<Memory>,
     outputs: Fingerprint,
     /// Steps that the recorder had written by now.
     steps: u64,
@@ -141,11 +144,12 @@ struct Run {
 
 impl Run {
     fn begin(snapshot: &[u8], heading: &Heading, steps: u64) -> Option<Self> {
-        let Restored(node) = postcard::from_bytes(snapshot).ok()?;
-        let name = node.member(node.id()).map_or_else(String::new, |own| own.name);
+        let Restored(mut node) = postcard::from_bytes(snapshot).ok()?;
+        let memory = Arc::new(Memory::default());
+        node.sign_with(memory.clone());
         let (version, id) = (heading.version.clone(), node.id().to_string());
-        let outcome = Outcome { version, node: id, name, identical: true, ..Outcome::default() };
-        Some(Self { node, outputs: Fingerprint::default(), steps, outcome })
+        let outcome = Outcome { version, node: id, identical: true, ..Outcome::default() };
+        Some(Self { node, memory, outputs: Fingerprint::default(), steps, outcome })
     }
 
     /// Gives the node some steps; `None` if they are none, although their checksum is right.
@@ -166,16 +170,18 @@ impl Run {
 
     /// One step; whether the outputs so far are those of the recorded node.
     fn live(&mut self, step: Step<'_>, witness: &mut impl FnMut(Now, &Event)) -> bool {
-        let Step { at, input, outputs: expected } = step;
+        let Step { at, input, answers, outputs: expected } = step;
         self.steps += 1;
         self.outcome.inputs += 1;
         let second = at.wall.as_secs_f64();
         self.outcome.from.get_or_insert(second);
         self.outcome.until = Some(second);
+        self.memory.begin(answers);
         self.node.handle_input(at, input);
         while let Some(output) = self.node.poll_output() {
             self.note(at, &output, witness);
         }
+        self.memory.end().note(&mut self.outputs);
         self.outputs.get() == expected
     }
 
@@ -188,7 +194,13 @@ impl Run {
         }
     }
 
-    fn end(self) -> Replayed {
+    fn end(mut self) -> Replayed {
+        // A node that has not stored its boot yet is no member: a recording may begin there.
+        self.outcome.name = name_of(&self.node);
         Replayed { node: self.node, outcome: self.outcome }
     }
+}
+
+fn name_of(node: &Node) -> String {
+    node.member(node.id()).map_or_else(String::new, |own| own.name)
 }

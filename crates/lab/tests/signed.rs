@@ -321,6 +321,45 @@ fn a_certificate_that_runs_out_ends_a_membership_on_both_sides() {
 }
 
 #[test]
+fn a_node_whose_clock_is_beyond_the_end_of_its_certificate_stops_and_comes_back_once_it_is_right() {
+    for seed in seeds::chosen(&[1, 2]) {
+        let mut net = joined(seed, 8);
+        net.kill(5);
+        net.limit_certificate(5, secs(3_600));
+        let id = net.id(5);
+        net.restart(5, DiskFate::Kept);
+        net.run_until(|net| net.everyone_thinks(id, State::Alive), secs(20)).unwrap();
+        net.set_clock_ahead(5, secs(2 * 3_600));
+        net.run_until(|net| !net.is_up(5), secs(30)).unwrap();
+        let stopped = |event: &Event| matches!(event, Event::Stopped { reason: StopReason::CertificateExpired });
+        assert!(was_told(&net, 5, stopped));
+        net.set_clock_ahead(5, secs(0));
+        net.restart(5, DiskFate::Kept);
+        net.run_until(|net| net.everyone_thinks(id, State::Alive), secs(60)).unwrap();
+    }
+}
+
+#[test]
+fn a_revocation_outlives_clocks_that_step_either_way() {
+    for seed in seeds::chosen(&[1]) {
+        let mut net = joined(seed, 8);
+        net.set_clock_ahead(3, secs(2 * 86_400));
+        let since = net.true_wall();
+        net.revoke(0, 5, since);
+        net.run_until(|net| !net.is_up(5), secs(20)).unwrap();
+        net.run_for(secs(30)).unwrap();
+        for ahead in [secs(0), secs(90), secs(0)] {
+            net.set_clock_ahead(3, ahead);
+            net.run_for(secs(30)).unwrap();
+            assert!(all_are_rid_of(&net, &[5]), "at {ahead:?} ahead");
+        }
+        let know = |net: &Network| net.up().all(|node| net.node(node).unwrap().revoked_members().count() == 1);
+        assert!(know(&net), "somebody has forgotten it");
+        net.run_until(Network::everyone_agrees, secs(60)).unwrap();
+    }
+}
+
+#[test]
 fn a_revocation_by_another_authority_is_refused() {
     for seed in seeds::chosen(&[1]) {
         let mut net = joined(seed, 3);

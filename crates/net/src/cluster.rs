@@ -469,8 +469,8 @@ impl Cluster {
         self.command(Command::Leave).await.map(drop)
     }
 
-    /// Makes ready to be stopped and started again: whom this node knows is written down, and what it has to tell goes to as many
-    /// others as rumors go at a round. Whether all of it did before `timeout` was over; whatever did not is not lost where it is
+    /// Makes ready to be stopped and started again: whom this node knows is written down, what it has to tell goes to as many
+    /// others as rumors go at a round, and what was announced and fetched by nobody goes to one of them. Whether all of it did before `timeout` was over; whatever did not is not lost where it is
     /// kept in a data directory, or others have it.
     ///
     /// # Errors
@@ -478,7 +478,7 @@ impl Cluster {
     pub async fn hand_over(&self, timeout: Duration) -> Result<bool, RequestError> {
         self.command(Command::Remember).await?;
         let all_told = async {
-            while self.inspect(Node::untold).await? > 0 {
+            while self.inspect(Node::untold).await? > 0 || self.streams_ending().await? > 0 {
                 tokio::time::sleep(HANDED_OVER_LOOK).await;
             }
             Ok::<_, Closed>(())
@@ -487,6 +487,13 @@ impl Cluster {
             Ok(told) => Ok(told.map(|()| true)?),
             Err(_) => Ok(false),
         }
+    }
+
+    /// How many streams wait for what they were given to arrive, and for nothing else.
+    async fn streams_ending(&self) -> Result<usize, Closed> {
+        let (sender, result) = oneshot::channel();
+        self.send(Request::Ending(sender)).await?;
+        result.await.map_err(|_| Closed)
     }
 
     /// Stops without a word to the cluster, as dropping the last handle does, and waits until sockets and data directory

@@ -100,8 +100,8 @@ impl Driver {
 
     /// Waits for whatever comes first, input before the deadline.
     async fn wake(&mut self) -> Wake {
-        self.record(Recorder::flush);
-        let due = self.node.poll_timeout().and_then(|due| self.clock.runtime_instant(due));
+        let due = [self.node.poll_timeout(), self.rest_recorder()].into_iter().flatten().min();
+        let due = due.and_then(|due| self.clock.runtime_instant(due));
         tokio::select! {
             biased;
             () = self.datagrams.ready() => Wake::Ready,
@@ -112,6 +112,17 @@ impl Driver {
             ticket = poll_fn(|cx| self.desk.poll_abandoned(cx)) => Wake::Abandoned(ticket),
             () = sleep_until(due) => Wake::Ready,
         }
+    }
+
+    /// When the recorder has to be looked after, if nothing happens before.
+    fn rest_recorder(&mut self) -> Option<Instant> {
+        let now = self.recorder.is_some().then(|| self.clock.now().instant)?;
+        let mut due = None;
+        self.record(|recorder| {
+            due = recorder.rest(now)?;
+            Ok(())
+        });
+        due
     }
 
     fn on_wake(&mut self, wake: Wake) {
@@ -254,6 +265,7 @@ impl Driver {
             Request::Inspect(inspection) => inspection(&self.node),
             // Who asked may have gone in the meantime.
             Request::Limits(limits) => drop(limits.send(self.limits())),
+            Request::Ending(ending) => drop(ending.send(self.streams.ending())),
             Request::Subscribe { topic, history, feed, done } => {
                 self.desk.subscribe(&self.node, topic, history, feed);
                 done.send(()).ok();

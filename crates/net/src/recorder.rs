@@ -1,10 +1,11 @@
 //! The flight recorder: what happens to the node is written to a file that never grows beyond its bound, so that the laboratory can
 //! run the same life again. [`rumormill_core::recording`] says how it lies there.
 //!
-//! It records what the core sees: datagrams out of their seals, pieces of streams, time, commands, what the disk said. The core knows
-//! no key, so none comes in. The file holds what the cluster says nevertheless, and only its owner can read it.
+//! It records what the core sees: datagrams out of their seals, pieces of streams, time, commands, what the disk said, and, where
+//! identity is signed, what its signatures answered. The core knows no key, so none comes in. The file holds what the cluster says
+//! nevertheless, and only its owner can read it.
 //!
-//! Nothing waits for the recorder. What it encodes goes to a thread of its own, at the latest when the node has nothing to do; where
+//! Nothing waits for the recorder. What it encodes goes to a thread of its own, at the latest a moment after; where
 //! that thread falls behind by half a recording, or cannot write, the recording ends, an operator is told, and the node goes on.
 
 use std::fs::{self, File, OpenOptions};
@@ -14,15 +15,18 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rumormill_core::limits::Limits;
-use rumormill_core::recording::{Fingerprint, Heading, Kind, NoHalf};
-use rumormill_core::{Input, Node, Now, Output};
+use rumormill_core::recording::{Fingerprint, Heading, Kind, NoHalf, Notes};
+use rumormill_core::{Input, Instant, Node, Now, Output, Signatures};
 
 use crate::error::StartError;
 
-/// What is encoded goes to the disk when it is this much, or when the node rests.
+/// What is encoded goes to the disk when it is this much,
 const BATCH_BYTES: usize = 64 << 10;
+/// or when the node rests, no more often than this: to wake the thread for each input would cost more than all the rest.
+const FLUSH_PAUSE: Duration = Duration::from_millis(50);
 /// A recording is at least this large: two halves, each for a snapshot and the largest inputs.
 pub(crate) const RECORD_BYTES_MIN: u64 = 8 << 20;
 
@@ -36,11 +40,15 @@ pub(crate) struct Recorder {
     half: u64,
     /// Whole steps that were not handed over yet.
     batch: Vec<u8>,
+    /// When something was handed over because the node rested.
+    flushed_at: Instant,
     /// The step that the node is in.
     step: Vec<u8>,
     output: Vec<u8>,
     outputs: Fingerprint,
-    /// How many were written.
+    /// What the node asks of its signatures.
+    notes: Arc<Notes>,
+    /// How many steps were written.
     steps: u64,
     /// What there is begins with a snapshot of this very node.
     begun: bool,
@@ -59,13 +67,20 @@ impl Recorder {
             used: 0,
             half: 1,
             batch: Vec::new(),
+            flushed_at: Instant::ZERO,
             step: Vec::new(),
             output: Vec::new(),
             outputs: Fingerprint::default(),
+            notes: Arc::default(),
             steps: 0,
             begun: false,
             writer,
         })
+    }
+
+    /// What the node signs and checks with, so that this is recorded too.
+    pub(crate) fn attend(&self, signatures: Arc<dyn Signatures>) -> Arc<dyn Signatures> {
+        self.notes.of(signatures)
     }
 
     /// Another node takes the place of the one that was recorded.
@@ -95,6 +110,7 @@ impl Recorder {
     /// # Errors
     /// Why the recording ends here.
     pub(crate) fn on_settled(&mut self, node: &Node) -> Result<(), String> {
+        let testimony = self.notes.take();
         if !self.begun {
             self.flush()?;
             self.step.clear();
@@ -105,7 +121,8 @@ impl Recorder {
         if self.step.is_empty() {
             return Ok(());
         }
-        encode(&self.outputs.get(), &mut self.step);
+        testimony.note(&mut self.outputs);
+        encode(&(testimony.answers(), self.outputs.get()), &mut self.step);
         let filled = self.used + Heading::part_bytes(self.batch.len() + self.step.len()) as u64;
         if filled > self.heading.half_bytes {
             self.flush()?;
@@ -116,8 +133,22 @@ impl Recorder {
         if self.batch.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
+    /// The node has nothing to do. Hands over what was encoded, or says when to come back for that.
+    ///
+    /// # Errors
+    /// Why the recording ends here.
+    pub(crate) fn rest(&mut self, now: Instant) -> Result<Option<Instant>, String> {
+        self.writer.check()?;
+        let due = self.flushed_at + FLUSH_PAUSE;
+        if self.batch.is_empty() || now < due {
+            return Ok(Some(due).filter(|_| !self.batch.is_empty()));
+        }
+        self.flushed_at = now;
+        self.flush().map(|()| None)
+    }
+
     /// Hands over what was encoded.
-    pub(crate) fn flush(&mut self) -> Result<(), String> {
+    fn flush(&mut self) -> Result<(), String> {
         if !self.batch.is_empty() {
             let part = self.heading.part(Kind::Steps, &self.batch);
             self.batch.clear();
@@ -164,8 +195,20 @@ impl Recorder {
     /// What is bounded here.
     pub(crate) fn limits(&self, to: &mut Limits) {
         // A batch is handed over before it is longer than BATCH_BYTES and a step.
-        let Self { heading: _, used: _, half: _, batch: _, step: _, output: _, outputs: _, steps: _, begun: _, writer } =
-            self;
+        let Self {
+            heading: _,
+            used: _,
+            half: _,
+            batch: _,
+            flushed_at: _,
+            step: _,
+            output: _,
+            outputs: _,
+            notes: _,
+            steps: _,
+            begun: _,
+            writer,
+        } = self;
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         to.bytes("recording", bytes(writer.waiting.load(Ordering::Relaxed)), bytes(writer.waiting_max));
     }

@@ -33,6 +33,8 @@ pub(crate) enum Request {
     Inspect(Inspection),
     /// Say what is bounded, and how much of it is taken.
     Limits(oneshot::Sender<Limits>),
+    /// Say how many streams have ended on this side and are still being written.
+    Ending(oneshot::Sender<usize>),
     /// Deliver a topic's messages from now on, and the last `history` of the past first.
     Subscribe { topic: String, history: usize, feed: Feed, done: oneshot::Sender<()> },
     /// Hand over the queries of a name.
@@ -51,6 +53,7 @@ impl fmt::Debug for Request {
             Self::Command { .. } => "Command",
             Self::Inspect(_) => "Inspect",
             Self::Limits(_) => "Limits",
+            Self::Ending(_) => "Ending",
             Self::Subscribe { .. } => "Subscribe",
             Self::OnQuery { .. } => "OnQuery",
             Self::Watch { .. } => "Watch",

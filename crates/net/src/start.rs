@@ -96,7 +96,10 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         None => None,
     };
     // The last that may fail: a start that ends before this leaves what was recorded alone.
-    let recorder = record.map(|path| recorder(&path, record_bytes_max, &config)).transpose()?;
+    let recorder = record.map(|path| recorder(&path, record_bytes_max)).transpose()?;
+    if let Some((recorder, signing)) = recorder.as_ref().zip(identity.signing.as_mut()) {
+        signing.signatures = recorder.attend(Arc::clone(&signing.signatures));
+    }
     let cluster = launch(Parts { identity, config, sockets, sealing, keeper, recorder, data_dir, announcer }).await?;
     cluster.0.contacts.replace(&cluster.0.joiner, contacts, &[]);
     Ok(cluster)
@@ -243,11 +246,7 @@ fn refusal(value: &str, rule: String) -> ConfigError {
 }
 
 /// The flight recorder, where one is wanted.
-fn recorder(path: &Path, bytes_max: u64, config: &Config) -> Result<Recorder, StartError> {
-    if config.identity == IdentityKind::Signed {
-        let rule = "plain where a node is recorded: its signing key is in no recording, so none could be replayed";
-        return Err(ConfigError { field: "identity", value: "signed".to_owned(), rule: rule.to_owned() }.into());
-    }
+fn recorder(path: &Path, bytes_max: u64) -> Result<Recorder, StartError> {
     if bytes_max < RECORD_BYTES_MIN {
         let (value, rule) = (bytes_max.to_string(), format!("at least {RECORD_BYTES_MIN}: snapshots need room"));
         return Err(ConfigError { field: "record_bytes_max", value, rule }.into());

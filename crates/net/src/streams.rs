@@ -219,6 +219,13 @@ impl Streams {
         self.open.remove(&stream);
     }
 
+    /// How many streams the node has ended that are not at their other ends as a whole, or linger.
+    pub(crate) fn ending(&mut self) -> usize {
+        while self.tasks.try_join_next().is_some() {}
+        // One task accepts.
+        self.tasks.len().saturating_sub(1 + self.open.len())
+    }
+
     /// Whether the node still has this stream.
     pub(crate) fn is_open(&self, stream: StreamId) -> bool {
         self.open.contains_key(&stream)

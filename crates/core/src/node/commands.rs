@@ -11,7 +11,7 @@ use crate::effects::Timer;
 use crate::frame::Space;
 use crate::identity::{NodeId, Sequence, Tags, check_tags, tags_bytes, tags_rule};
 use crate::io::{Command, Event, Refusal, Reply, State, StopReason, Ticket, TraceStep};
-use crate::update::{self, MessageBody, Update, UpdateRef};
+use crate::update::{self, MessageBody, Update, UpdateId, UpdateRef};
 
 /// Rounds that a leaving node goes on for, so that others learn it.
 const LEAVING_ROUNDS: u32 = 5;
@@ -167,7 +167,23 @@ impl Node {
 
     fn remember_now(&mut self) -> Reply {
         self.remember();
+        self.hand_on();
         Reply::Accepted
+    }
+
+    /// What was announced and fetched by nobody goes to somebody: soon there may be nobody to fetch it from.
+    fn hand_on(&mut self) {
+        let held = |id: &UpdateId| Space::ALL.into_iter().find_map(|space| self.replica(space).get(*id).cloned());
+        let updates: Vec<Arc<Update>> = self.rumors.untaken().iter().filter_map(held).collect();
+        if updates.is_empty() {
+            return;
+        }
+        let Some(peer) = self.members.pick(&mut self.fx.rng, 1, None).first().copied() else { return };
+        if let Some(address) = self.members.address(peer) {
+            let mut letter = self.letter(peer, address);
+            self.send_updates(&updates, &mut letter);
+            self.post(letter);
+        }
     }
 
     /// Takes over settings of which nothing was built.

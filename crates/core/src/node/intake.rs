@@ -400,6 +400,7 @@ impl Node {
                 items.clear();
             }
             frame::item(&mut items, self.hop_of(update), update.bytes());
+            self.rumors.note_taken(update.id);
         }
         if !items.is_empty() {
             self.put_items(&items, letter);

@@ -14,6 +14,7 @@ use super::place::Place;
 use super::run::Due;
 use super::signing::{Pair, Papers};
 use super::streams::ConnectionId;
+use super::tape::Tape;
 
 /// A machine. Its address stays, its node may die and start again.
 #[derive(Debug)]
@@ -64,6 +65,8 @@ pub(crate) struct Host {
     pub(crate) opened_last: u64,
     /// The last odd number that a stream was accepted with.
     pub(crate) accepted_last: Option<u64>,
+    /// Where what happens to the node is recorded.
+    pub(crate) tape: Option<Box<Tape>>,
 }
 
 /// Times in which nothing gets through, and as long ones in which it does, by turns.
@@ -121,6 +124,7 @@ impl Host {
             streams: BTreeMap::new(),
             opened_last: 0,
             accepted_last: None,
+            tape: None,
         }
     }
 

@@ -228,14 +228,24 @@ impl Network {
         if !matches!(input, Input::Timeout) {
             host.idle_turns = 0;
         }
-        machine.handle_input(host.clock.read(self.now), input);
+        let now = host.clock.read(self.now);
+        if let Some(tape) = &mut host.tape {
+            tape.on_input(host.life, now, &input);
+        }
+        machine.handle_input(now, input);
         self.drain(node);
     }
 
     /// Does what a node wants done, looks at what became of it, and notes its deadline.
     pub(crate) fn drain(&mut self, node: usize) {
         while let Some(output) = self.hosts[node].node.as_deref_mut().and_then(rumormill_core::Node::poll_output) {
+            if let Some(tape) = &mut self.hosts[node].tape {
+                tape.on_output(&output);
+            }
             self.on_output(node, output);
+        }
+        if let Some(tape) = &mut self.hosts[node].tape {
+            tape.on_settled();
         }
         if self.hosts[node].stopped {
             self.end_of_life(node, End::Stopped);
