@@ -120,7 +120,7 @@ fn three_are_admitted_one_is_not_and_one_is_revoked_while_it_runs() {
 
 #[test]
 fn a_recording_of_an_agent_that_signs_is_run_again_without_its_key() {
-    let place = Place::new();
+    let place = Place::new(&HASTY);
     let life = place.path("life");
     let start = |name: &str, more: &[&str]| {
         let certificate = place.admit(name, &[]);
