@@ -7,10 +7,12 @@ const TIMEOUT = 15_000;
 
 // What went wrong, in a sentence; `code` is the agent's, or `gone` where none answered.
 export class Problem extends Error {
-  constructor(status, code, detail) {
+  constructor(status, code, detail, field = null) {
     super(detail);
     this.status = status;
     this.code = code;
+    // Which value it is about, if one.
+    this.field = field;
   }
 }
 
@@ -31,7 +33,7 @@ function headers(more) {
 
 async function problemOf(response) {
   const said = await response.json().catch(() => null);
-  return new Problem(response.status, said?.code ?? 'unknown', said?.detail ?? `the agent answered ${response.status}`);
+  return new Problem(response.status, said?.code ?? 'unknown', said?.detail ?? `the agent answered ${response.status}`, said?.field ?? null);
 }
 
 async function send(path, options) {
@@ -68,12 +70,12 @@ export function encode(text) {
 
 // Reads one stream of server-sent events to its end: `hear(document, name, id)` for each.
 // Not an EventSource, which could send no token and would not notice a silent agent.
-async function readStream(path, hear, signal) {
+async function readStream(path, { method = 'GET', body, headers: more }, hear, signal) {
   const silence = new AbortController();
   let timer = setTimeout(() => silence.abort(), SILENCE_MAX);
   try {
     const either = AbortSignal.any([signal, silence.signal]);
-    const response = await send(path, { headers: headers({ accept: 'text/event-stream' }), signal: either });
+    const response = await send(path, { method, body, headers: headers({ accept: 'text/event-stream', ...more }), signal: either });
     if (!response.ok) throw await problemOf(response);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = '';
@@ -103,6 +105,17 @@ function hearBlock(block, hear) {
   if (data.length > 0) hear(JSON.parse(data.join('\n')), name, id);
 }
 
+// Has something done that tells of itself until it is done, or until the signal: then it is given up.
+export async function perform(path, order, hear, signal) {
+  const options = { method: 'POST', body: JSON.stringify(order), headers: { 'content-type': 'application/json' } };
+  try {
+    await readStream(path, options, hear, signal);
+  } catch (error) {
+    if (signal.aborted || error instanceof Problem) throw error;
+    throw new Problem(0, 'gone', 'the agent does not answer');
+  }
+}
+
 const WAIT_MIN = 300;
 const WAIT_MAX = 8_000;
 
@@ -115,7 +128,7 @@ export function follow(path, { hear, state = () => {} }) {
     while (!ending.signal.aborted) {
       try {
         let isFirst = true;
-        await readStream(path(), (document, name, id) => {
+        await readStream(path(), {}, (document, name, id) => {
           if (isFirst) state('live', null);
           isFirst = false;
           wait = WAIT_MIN;

@@ -61,6 +61,13 @@ export function tags(pairs) {
   return Object.entries(pairs).map(([key, value]) => (value === '' ? key : `${key}=${value}`)).join(' ');
 }
 
+// What is not text, in words and as it was sent.
+export function base64Words(base64, shown) {
+  const padding = base64.endsWith('==') ? 2 : base64.endsWith('=') ? 1 : 0;
+  const size = (base64.length / 4) * 3 - padding;
+  return `${plural(size, 'byte')} that ${size === 1 ? 'is' : 'are'} not text, as base64: ${base64.slice(0, shown)}${base64.length > shown ? '…' : ''}`;
+}
+
 // n2 before n10.
 const collator = new Intl.Collator('en', { numeric: true });
 export const compareNames = collator.compare;

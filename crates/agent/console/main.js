@@ -12,9 +12,11 @@ import { openAgreement } from './views/agreement.js';
 import { openCluster } from './views/cluster.js';
 import { openData } from './views/data.js';
 import { openFaults } from './views/faults.js';
+import { openLaboratory } from './views/laboratory.js';
 import { openMember } from './views/member.js';
 import { openRumors } from './views/rumors.js';
 import { openTraffic } from './views/traffic.js';
+import { openUnknown } from './views/unknown.js';
 
 // The name in the address, the title, and what opens it. A view gives { node, close }.
 const VIEWS = [
@@ -25,9 +27,12 @@ const VIEWS = [
   { name: 'agreement', title: 'Agreement', open: openAgreement, isTab: true },
   { name: 'aggregates', title: 'Aggregates', open: openAggregates, isTab: true },
   { name: 'traffic', title: 'Traffic', open: openTraffic, isTab: true },
+  // Only where the agent has one.
+  { name: 'laboratory', title: 'Laboratory', open: openLaboratory, isTab: true, isOffered: (info) => info.lab },
   // Only where `rumor dev` started the agent.
-  { name: 'faults', title: 'Faults', open: openFaults, isTab: true, isHidden: true },
+  { name: 'faults', title: 'Faults', open: openFaults, isTab: true, isOffered: (info) => info.dev },
 ];
+const UNKNOWN = { name: 'unknown', title: 'No such page', open: openUnknown };
 
 const store = new Store();
 const main = document.getElementById('view');
@@ -35,7 +40,8 @@ let current = { name: null, close: () => {} };
 
 function route() {
   const [name, ...rest] = location.hash.replace(/^#\/?/, '').split('/');
-  const view = VIEWS.find((each) => each.name === name) ?? VIEWS[0];
+  const view = name === '' ? VIEWS[0] : VIEWS.find((each) => each.name === name);
+  if (!view) return { view: UNKNOWN, rest: decode(location.hash) };
   return { view, rest: rest.map(decode).join('/') };
 }
 
@@ -81,8 +87,8 @@ function show() {
 }
 
 function drawTabs() {
-  const links = VIEWS.filter((view) => view.isTab).map(({ name, title, isHidden }) => {
-    return h('li', { class: isHidden ? 'hidden' : null }, h('a', { href: `#/${name}`, 'data-name': name }, icon(`i-${name}`), h('span', null, title)));
+  const links = VIEWS.filter((view) => view.isTab).map(({ name, title, isOffered }) => {
+    return h('li', { class: isOffered ? 'hidden' : null }, h('a', { href: `#/${name}`, 'data-name': name }, icon(`i-${name}`), h('span', null, title)));
   });
   document.getElementById('tabs').append(h('ul', null, links));
 }
@@ -120,12 +126,15 @@ function drawLink() {
   main.classList.toggle('gone', state !== 'live' && state !== 'connecting');
 }
 
-function offerFaults() {
-  const item = document.querySelector('#tabs a[data-name=faults]').parentNode;
-  const isHidden = !store.info?.dev;
-  if (item.classList.contains('hidden') === isHidden) return;
-  item.classList.toggle('hidden', isHidden);
-  document.querySelector('#tabs a[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+function offer() {
+  for (const { name, isOffered } of VIEWS) {
+    if (!isOffered) continue;
+    const item = document.querySelector(`#tabs a[data-name=${name}]`).parentNode;
+    const isHidden = !store.info || !isOffered(store.info);
+    if (item.classList.contains('hidden') === isHidden) continue;
+    item.classList.toggle('hidden', isHidden);
+    document.querySelector('#tabs a[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  }
 }
 
 let link = null;
@@ -151,7 +160,7 @@ document.getElementById('skip').addEventListener('click', (event) => {
   main.focus();
 });
 store.watch(['info'], drawAgent);
-store.watch(['info'], offerFaults);
+store.watch(['info'], offer);
 store.watch(['link'], drawLink);
 drawLink();
 setInterval(drawLink, 1_000);

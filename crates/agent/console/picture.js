@@ -5,6 +5,7 @@
 import { h, said } from './dom.js';
 import { onPalette, palette } from './palette.js';
 import { sprite } from './shapes.js';
+import { stateOf } from './words.js';
 
 const RING_MAX = 200;
 // Names fit beside so many.
@@ -23,12 +24,17 @@ export class Picture {
   #layout = { ring: true, r: 6, cell: 0, columns: 1, left: 0, top: 0 };
   #pulses = [];
   #spread = null;
+  // Whether members may look other than they were painted.
+  #isStale = true;
   #picked = -1;
+  #newest;
   #frame = 0;
   #closers = [];
 
   // `open(member)` when one is chosen; `tell(member)` gives the words beside the pointer.
-  constructor({ label, open, tell, isTall = false }) {
+  // `events` are those that happened before.
+  constructor({ label, open, tell, events = [], isTall = false }) {
+    this.#newest = events[0];
     this.open = open;
     this.tell = tell;
     this.canvas = h('canvas', { tabindex: '0', role: 'application', 'aria-label': label });
@@ -60,13 +66,23 @@ export class Picture {
     const isSameCount = members.length === this.#members.length;
     this.#members = members;
     this.#known = null;
+    this.#isStale = true;
     if (!isSameCount) this.#arrange();
     this.canvas.setAttribute('aria-label', `${this.label}: ${members.length}. Arrow keys choose one, Enter opens it.`);
     this.draw();
   }
 
+  // Pulses for what has happened since it was told last; events come newest first.
+  hear(events) {
+    for (const event of events) {
+      if (event === this.#newest) break;
+      if (event.member) this.#pulse(event.member.id, event.by, stateOf(event.event));
+    }
+    this.#newest = events[0];
+  }
+
   // A ring that grows around a member to which something happened, and a line from who said so.
-  pulse(id, fromName, colour) {
+  #pulse(id, fromName, colour) {
     if (still.matches) return;
     this.#pulses.push({ id, fromName, colour, at: performance.now() });
     if (this.#pulses.length > PULSES_MAX) this.#pulses.shift();
@@ -76,6 +92,7 @@ export class Picture {
   // { steps: Map(name → { hop, from, at }), took, begun, playFor } or null.
   play(spread) {
     this.#spread = spread;
+    this.#isStale = true;
     this.draw();
   }
 
@@ -99,6 +116,7 @@ export class Picture {
       canvas.height = Math.round(height * dpr);
     }
     this.#painted = [];
+    this.#isStale = true;
     const n = this.#members.length;
     this.#places = n <= RING_MAX ? this.#ring(n) : this.#grid(n);
   }
@@ -198,11 +216,12 @@ export class Picture {
     if (this.#pulses.length > 0) this.#paintPulses(context, colours, now);
     const cursor = this.#spread ? this.#cursor() : 0;
     if (this.#spread) this.#paintSpread(context, colours, cursor);
-    this.#members.forEach((member, index) => this.#paintMember(top, colours, member, index, cursor));
+    if (this.#isStale) this.#members.forEach((member, index) => this.#paintMember(top, colours, member, index, cursor));
     this.#paintOwn(context, colours);
     if (this.#layout.ring && this.#members.length <= NAMED_MAX) this.#paintNames(context, colours);
     this.#paintPicked(context, colours);
-    const isPlaying = this.#spread && cursor < this.#spread.took;
+    const isPlaying = Boolean(this.#spread) && cursor < this.#spread.took;
+    this.#isStale = isPlaying;
     if (this.#pulses.length > 0 || isPlaying) this.draw();
   }
 

@@ -21,6 +21,16 @@ pub(crate) fn local(field: &str, text: &str, default_port: u16) -> Result<Socket
     with_port(text, default_port).to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(refuse)
 }
 
+/// Whether a host, with or without a port, is this machine by its very name.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    };
+    let name = name.trim_matches(['[', ']']);
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
 fn with_port(text: &str, default_port: u16) -> String {
     if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
         return SocketAddr::new(ip, default_port).to_string();

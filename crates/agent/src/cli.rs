@@ -4,6 +4,7 @@ mod agreement;
 mod authority;
 mod data;
 mod keys;
+mod top;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use data::{Add, Delete, Export, Get, Import, List, Manner, Put, SetChange, Watch};
 pub(crate) use keys::{Keygen, Keys};
 use rumormill_core::duration;
+pub(crate) use top::Top;
 
 use crate::documents::Function;
 use crate::failure::Failure;
@@ -119,6 +121,8 @@ pub(crate) enum Command {
     Why(Why),
     /// Follow the agent's log
     Logs(Logs),
+    /// Watch the cluster in the terminal: members, traffic, topics and events as they come
+    Top(Top),
     /// Make the network worse on purpose, where agents run with --allow-faults
     #[command(subcommand)]
     Fault(Fault),
@@ -182,6 +186,7 @@ pub(crate) struct Dev {
 
 /// `rumor agent`. What is not given here comes from `RUMOR_*`, the config file, the preset, in this order.
 #[derive(Args, Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "switches are given each by its name")]
 pub(crate) struct Agent {
     /// Read settings from this TOML file
     #[arg(long, value_name = "F", env = "RUMOR_CONFIG", hide_env_values = true)]
@@ -243,6 +248,9 @@ pub(crate) struct Agent {
     /// Let `rumor fault` drop, delay and cut; loopback only
     #[arg(long)]
     pub(crate) allow_faults: bool,
+    /// Offer the laboratory on the console; it works in this process
+    #[arg(long)]
+    pub(crate) lab: bool,
     /// Accept an address that is not loopback although there is no key, so that nothing is sealed
     #[arg(long)]
     pub(crate) insecure: bool,

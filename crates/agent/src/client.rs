@@ -12,6 +12,7 @@ use ureq::http::{self, Method, Request, Response, request};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{AsSendBody, Body, BodyReader, SendBody};
 
+use crate::address::is_this_machine;
 use crate::cli::Target;
 use crate::documents::Problem;
 use crate::failure::{Failure, Kind};
@@ -57,6 +58,11 @@ impl Client {
     /// The agent's address.
     pub(crate) fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Whether nobody between here and the agent can read what is said: by TLS, or because it never leaves this machine.
+    pub(crate) fn is_confidential(&self) -> bool {
+        self.base.strip_prefix("http://").is_none_or(|rest| is_this_machine(rest.split('/').next().unwrap_or_default()))
     }
 
     /// The deadline, as a parameter for what the agent itself waits for.
@@ -265,9 +271,28 @@ impl ServerEvent {
     }
 }
 
+/// What comes on a stream.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Heard {
+    Event(ServerEvent),
+    /// Nothing, for a while: a comment that keeps the connection open.
+    Pause,
+}
+
 impl ServerEvents {
     /// The next one, or `None` where the agent ended the stream.
     pub(crate) fn next(&mut self) -> Result<Option<ServerEvent>, Failure> {
+        loop {
+            match self.next_or_pause()? {
+                Some(Heard::Event(event)) => return Ok(Some(event)),
+                Some(Heard::Pause) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The same for whoever wants to look up now and then: after seconds in which nothing came.
+    pub(crate) fn next_or_pause(&mut self) -> Result<Option<Heard>, Failure> {
         read_event(&mut self.lines).map_err(|error| gone(&self.agent, &error))
     }
 }
@@ -276,7 +301,7 @@ fn gone(agent: &str, error: &io::Error) -> Failure {
     Failure::new(Kind::NotAnswered, "gone", format!("the agent at {agent} is gone ({error})"))
 }
 
-fn read_event(lines: &mut impl BufRead) -> io::Result<Option<ServerEvent>> {
+fn read_event(lines: &mut impl BufRead) -> io::Result<Option<Heard>> {
     let mut event = ServerEvent::default();
     let mut line = String::new();
     loop {
@@ -287,10 +312,11 @@ fn read_event(lines: &mut impl BufRead) -> io::Result<Option<ServerEvent>> {
         match line.trim_end_matches(['\r', '\n']).split_once(':') {
             Some(("event", name)) => name.trim_start().clone_into(&mut event.name),
             Some(("data", data)) => event.data.push_str(data.strip_prefix(' ').unwrap_or(data)),
-            // A comment keeps the connection open; other fields are for browsers.
+            Some(("", _)) if event == ServerEvent::default() => return Ok(Some(Heard::Pause)),
+            // Other fields are for browsers.
             Some(_) => {}
             None if event == ServerEvent::default() => {}
-            None => return Ok(Some(event)),
+            None => return Ok(Some(Heard::Event(event))),
         }
     }
 }
@@ -312,9 +338,10 @@ mod tests {
     #[test]
     fn server_sent_events_are_read_past_comments_and_blank_lines() {
         let mut text: &[u8] = b": hello\n\nevent: subscribed\ndata: {}\n\ndata: {\"a\":1}\r\n\r\n";
-        let named = ServerEvent { name: "subscribed".to_owned(), data: "{}".to_owned() };
-        assert_eq!(read_event(&mut text).unwrap(), Some(named));
-        assert_eq!(read_event(&mut text).unwrap().unwrap().data, "{\"a\":1}");
+        let event = |name: &str, data: &str| ServerEvent { name: name.to_owned(), data: data.to_owned() };
+        assert_eq!(read_event(&mut text).unwrap(), Some(Heard::Pause));
+        assert_eq!(read_event(&mut text).unwrap(), Some(Heard::Event(event("subscribed", "{}"))));
+        assert_eq!(read_event(&mut text).unwrap(), Some(Heard::Event(event("", "{\"a\":1}"))));
         assert_eq!(read_event(&mut text).unwrap(), None);
     }
 }

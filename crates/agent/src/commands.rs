@@ -17,6 +17,7 @@ mod reload;
 mod rtt;
 mod tags;
 mod terminal;
+mod top;
 mod topics;
 mod watch;
 pub(crate) mod why;
@@ -87,6 +88,7 @@ pub(crate) fn run(Cli { json, command }: Cli) -> Result<(), Failure> {
         Command::Info(flags) => info::show(&flags, output),
         Command::Why(flags) => why::show(&flags, output),
         Command::Logs(flags) => info::logs(&flags, output),
+        Command::Top(flags) => top::run(&flags, output),
         Command::Fault(command) => fault::run(command, output),
         Command::Lab(command) => lab::run(command, output),
         Command::Completions(flags) => completions(&flags),

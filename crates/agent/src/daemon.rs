@@ -51,6 +51,8 @@ pub(crate) struct Agent {
     /// The contacts that are looked for.
     wanted: watch::Receiver<Wanted>,
     reloader: Arc<Mutex<Reloader>>,
+    /// Held while tags are read and changed, so that no change undoes another.
+    tags_turn: Arc<Mutex<()>>,
     /// How the commands of its handlers ended.
     pub(crate) handled: Arc<Outcomes>,
     /// What HTTP keeps.
@@ -59,6 +61,8 @@ pub(crate) struct Agent {
     pub(crate) ending: watch::Receiver<bool>,
     /// Where the `rumor dev` that started it takes orders, if one did.
     pub(crate) dev_control: Option<Arc<Path>>,
+    /// Whether it offers the laboratory.
+    pub(crate) lab: bool,
     preset: Preset,
     started: Instant,
 }
@@ -111,12 +115,16 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
     runtime.shutdown_background();
     match reason {
         StopReason::Left | StopReason::Stopped => Ok(()),
-        StopReason::SharedIdentity
-        | StopReason::BootNotStored
-        | StopReason::Revoked
-        | StopReason::CertificateExpired
-        | StopReason::Aborted => Err(Failure::new(Kind::No, "stopped", format!("the agent had to stop: {reason}"))),
+        // Another start ends the same.
+        StopReason::SharedIdentity | StopReason::Revoked | StopReason::CertificateExpired => {
+            Err(had_to_stop(Kind::No, reason))
+        }
+        StopReason::BootNotStored | StopReason::Aborted => Err(had_to_stop(Kind::NotAnswered, reason)),
     }
+}
+
+fn had_to_stop(kind: Kind, reason: StopReason) -> Failure {
+    Failure::new(kind, "stopped", format!("the agent had to stop: {reason}"))
 }
 
 async fn start(
@@ -126,7 +134,7 @@ async fn start(
     (reloader, wanted): (Reloader, watch::Receiver<Wanted>),
 ) -> Result<(Agent, Events, watch::Sender<bool>), Failure> {
     let join = wanted.borrow().at_once();
-    let Settings { node, preset, name, bind, advertise, data_dir, tags, .. } = settings;
+    let Settings { node, preset, name, bind, advertise, data_dir, tags, lab, .. } = settings;
     let mut builder = Cluster::builder(name).bind(bind.to_string()).join(join).config((*node).clone());
     for (key, value) in tags {
         builder = builder.tag(key, value);
@@ -155,8 +163,22 @@ async fn start(
     let (http, metrics) = (doors.url.clone(), doors.metrics_url.clone());
     let (handled, started, reloader) = (Arc::default(), Instant::now(), Arc::new(Mutex::new(reloader)));
     let (served, dev_control) = (Served::default(), None);
-    let agent =
-        Agent { cluster, logs, http, metrics, wanted, reloader, handled, served, ending, dev_control, preset, started };
+    let agent = Agent {
+        cluster,
+        logs,
+        http,
+        metrics,
+        wanted,
+        reloader,
+        tags_turn: Arc::default(),
+        handled,
+        served,
+        ending,
+        dev_control,
+        lab,
+        preset,
+        started,
+    };
     Ok((agent, events, end))
 }
 
@@ -166,7 +188,7 @@ impl From<StartError> for Failure {
         match error {
             StartError::PortInUse { .. } | StartError::DataDirInUse { .. } => failure.with_code("in_use"),
             StartError::NoCertificate { .. } => failure.with_code("no_certificate"),
-            StartError::Revoked => failure.with_code("revoked"),
+            StartError::Revoked => failure.with_code("revoked").for_good(),
             StartError::Invalid(_)
             | StartError::Bind { .. }
             | StartError::DataDir { .. }
@@ -279,7 +301,7 @@ impl Agent {
         let (preset, uptime) = (self.preset, self.uptime());
         let (name, address) = (cluster.name().to_owned(), cluster.advertised());
         let (is_durable, data_dir) = (cluster.is_durable(), cluster.data_dir().map(|dir| dir.display().to_string()));
-        let is_dev = self.dev_control.is_some();
+        let (is_dev, lab) = (self.dev_control.is_some(), self.lab);
         let (is_sealed, sockets) = (cluster.is_sealed(), cluster.socket_counts());
         let unsealed = cluster.seal_counts().map(|counts| {
             let handshakes = ("handshakes", counts.handshakes);
@@ -306,6 +328,7 @@ impl Agent {
                     view: word(&node.config().view),
                     mode: word(&node.config().mode),
                     dev: is_dev,
+                    lab,
                     fanout: node.config().fanout,
                     sealed: is_sealed,
                     durable: is_durable,
@@ -316,6 +339,7 @@ impl Agent {
                     members: counts.into(),
                     sent: Traffic { datagrams: sockets.datagrams_sent, bytes: sockets.bytes_sent },
                     received: Traffic { datagrams: sockets.datagrams_received, bytes: sockets.bytes_received },
+                    bandwidth_max: Some(node.config().bandwidth_max).filter(|limit| *limit > 0),
                     dropped: counters.dropped.by_cause().map(|(cause, count)| (cause.to_owned(), count)).into(),
                     sealing,
                     unsealed,

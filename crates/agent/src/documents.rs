@@ -5,8 +5,10 @@ mod data;
 mod dev;
 mod gauges;
 mod keys;
+mod lab;
 mod leases;
 mod registers;
+mod topics;
 mod why;
 
 use std::collections::BTreeMap;
@@ -18,13 +20,15 @@ pub(crate) use data::{EntryDocument, Imported, Misfit, WatchLine, WrittenDocumen
 pub(crate) use dev::{DevDocument, DevNode, DevOrder, DevState};
 pub(crate) use gauges::{AggregateDocument, Function, GaugeDocument};
 pub(crate) use keys::{KeyChangeDocument, KeyDocument, KeygenDocument, SealingInfo};
-pub(crate) use leases::{ElectionDocument, LeaseDocument, LeaseRequest};
+pub(crate) use lab::{LabProgress, LabStarted};
+pub(crate) use leases::{ElectionDocument, LeaseDocument, LeaseRequest, LockDocument};
 pub(crate) use registers::{AgreementDocument, RegisterDocument, SwapDocument, VoterDocument, VotersChange};
 use rumormill::data::Revision;
 use rumormill::{Answer, Received, RoundTrip, Summary, TraceLine};
 use rumormill_core::stats::MemberCounts;
 use rumormill_core::{Member, Refusal};
 use serde::{Deserialize, Serialize};
+pub(crate) use topics::TopicDocument;
 use utoipa::ToSchema;
 pub(crate) use why::WhyDocument;
 
@@ -195,6 +199,8 @@ pub(crate) struct Info {
     pub(crate) mode: String,
     /// Whether a `rumor dev` started it, and takes orders through it.
     pub(crate) dev: bool,
+    /// Whether it offers the laboratory.
+    pub(crate) lab: bool,
     /// How many peers it tells news at once; with a partial view it tells all its neighbours.
     pub(crate) fanout: usize,
     /// Whether its traffic is encrypted and authenticated.
@@ -211,6 +217,8 @@ pub(crate) struct Info {
     pub(crate) members: MembersByState,
     pub(crate) sent: Traffic,
     pub(crate) received: Traffic,
+    /// How many bytes it may send in a second; null where nothing bounds it.
+    pub(crate) bandwidth_max: Option<u64>,
     /// What was dropped, by cause.
     pub(crate) dropped: BTreeMap<String, u64>,
     /// With which keys; null where nothing is sealed.

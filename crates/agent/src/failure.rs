@@ -76,6 +76,11 @@ impl Failure {
         self
     }
 
+    /// The same failure where another try would end the same, whatever was changed here: the answer is no.
+    pub(crate) fn for_good(self) -> Self {
+        Self { kind: Kind::No, ..self }
+    }
+
     /// The deadline passed; whether the agent did what was asked is not known.
     pub(crate) fn deadline(detail: impl Into<String>) -> Self {
         Self { outcome: Outcome::Unknown, ..Self::new(Kind::NotAnswered, "deadline", detail) }

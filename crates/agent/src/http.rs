@@ -13,6 +13,7 @@ mod guard;
 mod import;
 mod info;
 mod keys;
+mod lab;
 mod leases;
 mod listener;
 mod listing;
@@ -90,6 +91,7 @@ fn router(agent: Agent, guard: Arc<Guard>) -> Router {
         .route("/leave", post(members::leave))
         .route("/reload", post(reload::reload))
         .route("/tags", get(members::tags).patch(members::change_tags))
+        .route("/topics", get(topics::list))
         .route("/topics/{topic}", get(topics::subscribe).post(topics::publish))
         .route("/topics/{topic}/{origin}/{sequence}/trace", get(topics::trace))
         .route("/rtt", get(rtt::rtt))
@@ -110,12 +112,15 @@ fn router(agent: Agent, guard: Arc<Guard>) -> Router {
         .route("/registers/{name}", get(registers::get).put(registers::put).delete(registers::delete))
         .route("/registers/{name}/cas", post(registers::cas))
         .route("/registers/{name}/watch", get(registers::watch))
+        .route("/locks", get(leases::list))
         .route("/locks/{name}", lease.clone().get(leases::lock))
         .route("/elections/{name}", lease.get(leases::watch))
         .route("/gauges/{name}", get(gauges::get).put(gauges::put).delete(gauges::delete))
         .route("/aggregates/{name}", get(gauges::aggregate))
         .route("/faults", get(faults::show).patch(faults::change).delete(faults::heal))
         .route("/dev", get(dev::show).post(dev::order))
+        .route("/lab/spread", post(lab::spread))
+        .route("/lab/run", post(lab::run))
         .route("/logs", get(logs::follow))
         .route("/openapi.json", get(openapi::document));
     watched()
@@ -133,6 +138,8 @@ fn router(agent: Agent, guard: Arc<Guard>) -> Router {
 pub(crate) struct Served {
     /// Questions that wait for an answer.
     desk: queries::Desk,
+    imports: import::Imports,
+    lab: lab::Place,
     room: listener::Room,
     metrics_room: listener::Room,
 }
@@ -140,8 +147,10 @@ pub(crate) struct Served {
 impl Served {
     /// What is bounded here.
     fn limits(&self, to: &mut Limits) {
-        let Self { desk, room, metrics_room } = self;
+        let Self { desk, imports, lab, room, metrics_room } = self;
         desk.limits(to);
+        imports.limits(to);
+        lab.limits(to);
         room.limits("http_connections", to);
         metrics_room.limits("metrics_connections", to);
     }

@@ -1,8 +1,10 @@
 //! `rumor lab`: the laboratory on the command line. A command reads flags into parameters and prints outcomes; what is
-//! computed and drawn is the laboratory's.
+//! computed and drawn is the laboratory's. An agent takes orders for two of them, with the same flags.
 
 mod average;
 mod detection;
+mod form;
+mod order;
 mod overlay;
 mod plan;
 mod replay;
@@ -26,6 +28,9 @@ use serde::{Deserialize, Serialize};
 use crate::commands::Output;
 use crate::failure::{Failure, Kind};
 use crate::print;
+
+pub(crate) use form::Form;
+pub(crate) use order::{Ending, Onlooker, Order};
 
 /// `rumor lab`
 #[derive(Debug, Subcommand)]

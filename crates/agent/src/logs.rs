@@ -276,12 +276,18 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_lines_are_kept() {
+    fn only_so_many_lines_are_kept_and_wait_for_a_slow_follower() {
         let logs = Logs::new(Format::Text, Level::Error);
+        let _slow = logs.follow(Level::Info);
         let _guard = tracing::subscriber::set_default(logs.clone());
         for number in 0..=KEPT_MAX {
             tracing::info!("{number}");
         }
+        let mut limits = Limits::new();
+        logs.limits(&mut limits);
+        let levels: Vec<_> = limits.iter().map(|limit| (limit.what, limit.held, limit.most)).collect();
+        let (kept, waiting) = (KEPT_MAX as u64, WAITING_MAX as u64);
+        assert_eq!(levels, [("log_lines_kept", kept, kept), ("log_lines_followed", waiting, waiting)]);
         let kept = logs.kept();
         assert_eq!((kept.len(), kept[0].line.message.as_str()), (KEPT_MAX, "1"));
     }

@@ -85,18 +85,45 @@ pub(crate) fn whole_millis(seconds: f64) -> String {
     if millis < 1.0 { format!("{millis:.1} ms") } else { format!("{millis:.0} ms") }
 }
 
-/// Text on one line, with what would move the cursor escaped.
+/// Text on one line, with what would move the cursor escaped, and what would show text in another order or not at all.
 pub(crate) fn escaped(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() || misleads(letter) {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+/// Marks that turn the direction of what follows, end lines, or take no room; not the joiners that some scripts are written with.
+fn misleads(letter: char) -> bool {
+    matches!(letter,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A value on part of one line.
 pub(crate) fn shortened(value: &Value) -> String {
-    const SHOWN: usize = 60;
-    let text = value.to_string();
-    match text.char_indices().nth(SHOWN) {
+    begun(&value.to_string(), 60)
+}
+
+/// The first so many characters of a text, on one line.
+pub(crate) fn begun(text: &str, shown: usize) -> String {
+    match text.char_indices().nth(shown) {
         Some((end, _)) => format!("{}…", escaped(&text[..end])),
-        None => escaped(&text),
+        None => escaped(text),
+    }
+}
+
+/// `512 B`, `1.9 kB`, `2.1 MB`.
+pub(crate) fn size(bytes: f64) -> String {
+    match bytes {
+        _ if bytes < 1e3 => format!("{bytes:.0} B"),
+        _ if bytes < 1e6 => format!("{:.1} kB", bytes / 1e3),
+        _ => format!("{:.1} MB", bytes / 1e6),
     }
 }
 
@@ -156,6 +183,13 @@ mod tests {
     fn a_table_aligns_its_columns_and_leaves_no_blanks_at_the_end() {
         let rows = [vec!["n1".to_owned(), "alive".to_owned(), String::new()]];
         assert_eq!(table(&["NAME", "STATE", "TAGS"], &rows), ["NAME  STATE  TAGS", "n1    alive"]);
+    }
+
+    #[test]
+    fn text_of_others_moves_no_cursor_and_shows_all_that_is_in_it() {
+        assert_eq!(escaped("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(escaped("n1\u{202e}dab\u{200b}\u{2066}"), "n1\\u{202e}dab\\u{200b}\\u{2066}");
+        assert_eq!(escaped("Zoë 名前 👩\u{200d}💻"), "Zoë 名前 👩\u{200d}💻");
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub(crate) struct AgentSettings {
     pub(crate) log: Format,
     pub(crate) log_level: Level,
     pub(crate) allow_faults: bool,
+    pub(crate) lab: bool,
     pub(crate) insecure: bool,
     pub(crate) on: Vec<Handler>,
     pub(crate) tags: Tags,
@@ -86,6 +87,7 @@ impl Default for AgentSettings {
             log: Format::default(),
             log_level: Level::default(),
             allow_faults: false,
+            lab: false,
             insecure: false,
             on: Vec::new(),
             tags: Tags::new(),
@@ -118,6 +120,7 @@ pub(crate) struct Settings {
     pub(crate) log: Format,
     pub(crate) log_level: Level,
     pub(crate) allow_faults: bool,
+    pub(crate) lab: bool,
     pub(crate) on: Vec<Handler>,
     pub(crate) tags: Tags,
 }
@@ -172,6 +175,7 @@ impl Settings {
             log,
             log_level,
             allow_faults: agent.allow_faults,
+            lab: agent.lab,
             on: agent.on,
             tags: agent.tags,
         };

@@ -2,7 +2,17 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a harness tells what it does")]
 
+#[path = "console/accessibility.rs"]
+mod accessibility;
+#[path = "console/agreement.rs"]
+mod agreement;
 mod browser;
+#[path = "console/growth.rs"]
+mod growth;
+#[path = "../benches/console/made_up.rs"]
+mod made_up;
+#[path = "console/mistakes.rs"]
+mod mistakes;
 mod support;
 
 use std::fs;
@@ -10,10 +20,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
-use browser::Driver;
+use browser::{Driver, Page};
 use serde_json::Value;
-use support::{Agent, Lines, rumor};
+use support::{Agent, Lines, rumor, words};
 
 /// What every hostile text tries: it is told apart from others by its number, and sets a mark if it runs.
 const HOSTILE: &str = "<img src=x onerror=\"window.broken=1\"><script>window.broken=1</script>";
@@ -26,8 +37,34 @@ const TESTS: &[(&str, Test)] = &[
     ("a_write_shows_on_the_console_of_another_agent", a_write_shows_on_the_console_of_another_agent),
     ("what_others_say_stays_text", what_others_say_stays_text),
     ("every_page_opens_without_a_complaint", every_page_opens_without_a_complaint),
+    ("nothing_on_any_page_shuts_anybody_out", accessibility::nothing_on_any_page_shuts_anybody_out),
+    (
+        "the_keyboard_reaches_everything_and_shows_where_it_is",
+        accessibility::the_keyboard_reaches_everything_and_shows_where_it_is,
+    ),
+    ("a_dialog_keeps_the_keyboard_and_gives_it_back", accessibility::a_dialog_keeps_the_keyboard_and_gives_it_back),
+    ("the_picture_and_the_table_are_worked_with_keys", accessibility::the_picture_and_the_table_are_worked_with_keys),
     ("an_agent_with_a_token_has_its_page_ask_for_it", an_agent_with_a_token_has_its_page_ask_for_it),
     ("faults_are_made_and_undone", faults_are_made_and_undone),
+    ("loss_is_set_and_healed", agreement::loss_is_set_and_healed),
+    ("voters_are_named_added_and_removed", agreement::voters_are_named_added_and_removed),
+    (
+        "registers_are_set_and_only_as_long_as_nobody_else_did",
+        agreement::registers_are_set_and_only_as_long_as_nobody_else_did,
+    ),
+    ("a_lock_shows_its_holder_until_it_is_given_back", agreement::a_lock_shows_its_holder_until_it_is_given_back),
+    ("a_gauge_shows_its_average", agreement::a_gauge_shows_its_average),
+    ("an_address_that_leads_nowhere_is_said_so", mistakes::an_address_that_leads_nowhere_is_said_so),
+    ("a_page_of_another_origin_gets_nothing_done", mistakes::a_page_of_another_origin_gets_nothing_done),
+    ("a_member_that_vanished_meanwhile_is_said_so", mistakes::a_member_that_vanished_meanwhile_is_said_so),
+    ("an_agent_alone_has_something_to_say_on_each_page", mistakes::an_agent_alone_has_something_to_say_on_each_page),
+    ("a_partial_view_says_that_it_is_one", mistakes::a_partial_view_says_that_it_is_one),
+    ("what_is_not_text_is_shown_with_its_length", mistakes::what_is_not_text_is_shown_with_its_length),
+    ("hostile_names_stay_text_on_every_page", mistakes::hostile_names_stay_text_on_every_page),
+    ("ten_thousand_members_are_few_rows", growth::ten_thousand_members_are_few_rows),
+    ("what_the_page_keeps_is_bounded", growth::what_the_page_keeps_is_bounded),
+    ("the_laboratory_draws_what_the_command_line_gives", the_laboratory_draws_what_the_command_line_gives),
+    ("a_run_of_the_laboratory_ends_with_its_page", a_run_of_the_laboratory_ends_with_its_page),
     ("an_agent_that_is_gone_is_said_so", an_agent_that_is_gone_is_said_so),
     ("a_page_recovers_when_its_agent_returns", a_page_recovers_when_its_agent_returns),
     ("a_member_that_was_killed_is_suspect_and_then_dead", a_member_that_was_killed_is_suspect_and_then_dead),
@@ -74,7 +111,12 @@ struct Dev {
 
 impl Dev {
     fn start() -> Self {
-        let process = Lines::of(rumor(&["dev", "--http-port", "0", "--json"]));
+        Self::of(&[])
+    }
+
+    /// One with these flags as well.
+    fn of(arguments: &[&str]) -> Self {
+        let process = Lines::of(rumor(&[&["dev", "--http-port", "0", "--json"], arguments].concat()));
         let mut ready = process.next();
         let Value::Array(nodes) = ready["nodes"].take() else { panic!("{ready}") };
         Self { nodes, _process: process }
@@ -86,6 +128,21 @@ impl Dev {
 
     fn page(&self, node: usize, view: &str) -> String {
         format!("{}/#/{view}", self.field(node, "http"))
+    }
+
+    /// Runs a client command at one of the agents and reads its document.
+    fn ask(&self, node: usize, arguments: &[&str]) -> Value {
+        let mut command = rumor(arguments);
+        command.env("RUMOR_AGENT", self.field(node, "http")).arg("--json");
+        let (code, document, problem) = words(&command.output().unwrap());
+        assert_eq!(code, 0, "{arguments:?}: {problem}");
+        serde_json::from_str(&document).unwrap()
+    }
+
+    /// The document that one of the agents serves there.
+    fn get(&self, node: usize, path: &str) -> Value {
+        let mut answer = ureq::get(format!("{}{path}", self.field(node, "http"))).call().unwrap();
+        serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap()
     }
 
     fn kill(&self, node: usize) {
@@ -252,6 +309,91 @@ fn faults_are_made_and_undone(driver: &Driver, dev: &Dev) {
         has(node, "alive");
     }
 
+    assert_eq!(page.complaints(), [] as [&str; 0]);
+}
+
+/// How many points a line of a chart of the laboratory has.
+fn points(chart: usize, line: usize) -> String {
+    format!(
+        "document.querySelectorAll('.drawn .chart')[{chart}].querySelector('.plot path.line{line}:not(.area)')?.getAttribute('d').split(/[LHV]/).length"
+    )
+}
+
+/// The document of the command line that the page shows.
+fn document_of_page(page: &Page<'_>) -> Value {
+    let command = page.run("return document.querySelector('.command').textContent");
+    let words: Vec<&str> = command.as_str().unwrap().split(' ').skip(1).collect();
+    let output = support::run(&[&words[..], &["--json"]].concat());
+    assert!(output.status.success(), "{command}: {}", support::text(&output.stderr));
+    serde_json::from_str(&support::text(&output.stdout)).unwrap()
+}
+
+fn the_laboratory_draws_what_the_command_line_gives(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(1, "cluster"));
+    page.click("#tabs a", "Laboratory");
+    page.wait_for_text("h1", "Laboratory");
+    page.write(".lab [name=nodes]", "5000");
+    page.write(".lab [name=mode]", "push");
+    page.write(".lab [name=seed]", "11");
+    page.click(".lab button", "Run");
+    page.wait_for_text(".lab [role=status]", "Everybody knew after");
+    let document = document_of_page(&page);
+    for (line, curve) in [(0, "curve"), (1, "theory")] {
+        page.wait_for(&format!("{} === {}", points(0, line), document[curve].as_array().unwrap().len()));
+    }
+    let last = document["time_last"]["mean"].as_f64().unwrap();
+    page.wait_for_text(".lab .plain tr", &format!("The last knew, in rounds{last}"));
+
+    page.write(".lab [name=nodes]", "1");
+    page.click(".lab button", "Run");
+    page.wait_for_text(".lab [role=alert]", "nodes is 1, must be from 2");
+    page.wait_for("document.activeElement.name === 'nodes' && document.activeElement.ariaInvalid === 'true'");
+
+    page.write(".lab [name=model]", "run");
+    page.write(".lab [name=nodes]", "30");
+    page.write(".lab [name=duration]", "6s");
+    page.write(".lab [name=published]", "3s");
+    page.write(".lab [name=kind]", "crash");
+    page.write(".lab [name=at]", "4s");
+    page.click(".lab button", "Run");
+    page.wait_for_text(".lab .plain tr", "Trace hash");
+    let document = document_of_page(&page);
+    page.wait_for_text(".lab .plain tr", document["trace_hash"].as_str().unwrap());
+    assert_eq!(document["failures"].as_array().unwrap().len(), 6, "{document}");
+    for (chart, line) in [(0, 0), (1, 0), (1, 1)] {
+        page.wait_for(&format!("{} > 2", points(chart, line)));
+    }
+    let complaints = page.complaints();
+    assert!(complaints.iter().all(|line| line.contains("422")), "{complaints:?}");
+}
+
+fn a_run_of_the_laboratory_ends_with_its_page(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "laboratory"));
+    let begin = || {
+        page.write(".lab [name=nodes]", "200000");
+        page.write(".lab [name=mode]", "push");
+        page.write(".lab [name=loss]", "0.99");
+        page.click(".lab button", "Run");
+        page.wait_for_text(".lab [role=status]", "know it");
+    };
+    let metrics = format!("{}/metrics", dev.field(0, "http"));
+    let runs = |how_many: u8| {
+        let expected = format!("rumor_held_entries{{what=\"lab_runs\"}} {how_many}");
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !ureq::get(&metrics).call().unwrap().body_mut().read_to_string().unwrap().contains(&expected) {
+            assert!(Instant::now() < deadline, "never {how_many} runs");
+        }
+    };
+    begin();
+    runs(1);
+    page.click(".lab button", "Stop");
+    page.wait_for_text(".lab [role=status]", "Stopped.");
+    runs(0);
+    begin();
+    runs(1);
+    page.click("#tabs a", "Cluster");
+    page.wait_for_text("h1", "Cluster");
+    runs(0);
     assert_eq!(page.complaints(), [] as [&str; 0]);
 }
 

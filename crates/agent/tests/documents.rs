@@ -94,6 +94,30 @@ fn tags_change_everywhere() {
 }
 
 #[test]
+fn topics_are_listed_with_what_is_held_of_them() {
+    let n1 = Agent::start("n1", &[]);
+    let topics = |query: &str| {
+        let path = format!("GET /v1/topics{query} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let answer = n1.http(&path);
+        serde_json::from_str::<Value>(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    assert_eq!(topics(""), json!([]));
+    for (topic, message) in [("news", "one"), ("alarms", "fire"), ("news", "two")] {
+        n1.ask(&["publish", topic, message]);
+    }
+    let listed = topics("");
+    assert_eq!(keys(&listed[0]), ["bytes", "last", "messages", "topic"]);
+    let counted: Vec<Value> =
+        listed.as_array().unwrap().iter().map(|topic| json!([topic["topic"], topic["messages"]])).collect();
+    assert_eq!(counted, [json!(["alarms", 1]), json!(["news", 2])]);
+    assert!(
+        listed[0]["last"].as_f64() <= listed[1]["last"].as_f64() && listed[0]["bytes"].as_u64() > Some(4),
+        "{listed}"
+    );
+    assert_eq!(topics("?limit=1"), json!([listed[1]]), "the one on which something was said last");
+}
+
+#[test]
 fn errors_over_http_name_code_field_value_and_rule() {
     let n1 = Agent::start("n1", &[]);
     let problem = |request: &str| {
@@ -119,6 +143,34 @@ fn errors_over_http_name_code_field_value_and_rule() {
     };
     assert_eq!(problem(&post("/v1/topics/news", &"x".repeat((1 << 20) + 1))), (413, "value".to_owned()));
     assert_eq!(problem(&post("/v1/join", "{}")), (422, "request".to_owned()));
+}
+
+#[test]
+fn what_cannot_be_read_is_said_in_a_sentence() {
+    let n1 = Agent::start("n1", &[]);
+    let detail = |request: &str| {
+        let answer = n1.http(request);
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str::<Value>(body).unwrap()["detail"].as_str().unwrap().to_owned()
+    };
+    let end = "host: localhost\r\nconnection: close";
+    let join = |kind: &str, body: &str| {
+        detail(&format!("POST /v1/join HTTP/1.1\r\n{end}\r\n{kind}content-length: {}\r\n\r\n{body}", body.len()))
+    };
+    let json = "content-type: application/json\r\n";
+    assert_eq!(join(json, "{broken"), "the body is not JSON: key must be a string at line 1 column 2");
+    let misfit = join(json, "{}");
+    assert!(misfit.starts_with("the body is JSON, but not what is taken here: missing field `contacts`"), "{misfit}");
+    let unsaid = "the body must be JSON, and the header `Content-Type: application/json` say so";
+    assert_eq!(join("", "{}"), unsaid);
+    let query = detail(&format!("GET /v1/topics?limit=many HTTP/1.1\r\n{end}\r\n\r\n"));
+    assert!(query.starts_with("the query behind `?` is not what is taken here: limit"), "{query}");
+    let route = detail(&format!("GET /v1/nothing HTTP/1.1\r\n{end}\r\n\r\n"));
+    assert_eq!(route, "no such resource; /v1/openapi.json lists them");
+    let method = detail(&format!("DELETE /v1/info HTTP/1.1\r\n{end}\r\n\r\n"));
+    assert_eq!(method, "this resource does not take this method");
+    let foreign = detail(&format!("GET /v1/info HTTP/1.1\r\n{end}\r\norigin: http://evil.example\r\n\r\n"));
+    assert_eq!(foreign, "pages of http://evil.example may not speak to this agent");
 }
 
 #[test]

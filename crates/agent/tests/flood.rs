@@ -1,7 +1,7 @@
 //! A minute of hostile datagrams, as fast as one core can make them: half of them from somebody who has the key, half garbage.
 //! The agents stay small, take each other for alive, and their messages arrive.
 //!
-//! `cargo test -p rumormill-agent --test flood -- --nocapture` shows the figures.
+//! `cargo test --release -p rumormill-agent --test flood -- --nocapture` shows the figures.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 #![expect(clippy::print_stdout, reason = "the figures are for people")]
 
@@ -9,6 +9,7 @@
 mod hostile;
 mod support;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -49,7 +50,7 @@ fn a_minute_of_hostile_datagrams_leaves_agents_small_and_together() {
     let agents: Vec<&Agent> = std::iter::once(&first).chain(&others).collect();
     until_all_know_all(&agents);
     let news: Vec<Lines> = agents.iter().map(|agent| agent.follow(&["subscribe", "honest"])).collect();
-    let before: Vec<u64> = agents.iter().map(|agent| resident_bytes(agent)).collect();
+    let before: Vec<Resident> = agents.iter().map(|agent| resident(agent)).collect();
 
     let targets: Vec<SocketAddr> = agents.iter().map(|agent| agent.gossip.parse().unwrap()).collect();
     let keyring = Keyring::read(Path::new(&key)).unwrap();
@@ -67,15 +68,18 @@ fn a_minute_of_hostile_datagrams_leaves_agents_small_and_together() {
         thread::park_timeout(Duration::from_millis(200));
     }
     let sent = flood.join().unwrap();
-    println!("{published} messages published, {refused} times told to try again");
     assert!(published > 0);
 
     let delays: Vec<f64> = news.iter().flat_map(|news| delays(news, published)).collect();
-    let resident: Vec<u64> = agents.iter().map(|agent| resident_bytes(agent)).collect();
-    let accused: Vec<usize> = agents.iter().map(|agent| accused(agent, &agents)).collect();
-    show(&sent, &agents, (&before, &resident), &accused, delays);
-    for (agent, resident) in agents.iter().zip(resident) {
-        assert!(resident < RESIDENT_BYTES_MAX, "{} holds {resident} bytes", agent.name);
+    let after: Vec<Resident> = agents.iter().map(|agent| resident(agent)).collect();
+    let figures = [
+        about_datagrams(&sent),
+        agents.iter().zip(before.iter().zip(&after)).map(|(agent, resident)| about(agent, &agents, resident)).collect(),
+        about_messages((published, refused), delays),
+    ];
+    println!("\n{}", figures.concat());
+    for (agent, resident) in agents.iter().zip(after) {
+        assert!(resident.peak < RESIDENT_BYTES_MAX, "{} held {} bytes", agent.name, resident.peak);
         assert!(received(agent) > 0 && sent.sealed > 0 && sent.garbage > 0);
     }
     for agent in &agents {
@@ -108,29 +112,58 @@ fn received(agent: &Agent) -> u64 {
     agent.ask(&["info"])["received"]["datagrams"].as_u64().unwrap()
 }
 
-fn resident_bytes(agent: &Agent) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", agent.process.child.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+/// How much memory a process has in bytes, and had at most.
+struct Resident {
+    now: u64,
+    peak: u64,
 }
 
-fn show(sent: &Sent, agents: &[&Agent], (before, after): (&[u64], &[u64]), accused: &[usize], mut delays: Vec<f64>) {
-    let seconds = sent.took.as_secs_f64();
-    println!("sent in {seconds:.0} s: {} sealed, {} garbage, {} a second", sent.sealed, sent.garbage, sent.rate());
-    for (index, agent) in agents.iter().enumerate() {
-        let mebibytes = |bytes: u64| bytes >> 20;
-        println!(
-            "{}: took in {}; resident {} MiB before, {} MiB after; honest members said to have failed: {}; dropped {}",
-            agent.name,
-            received(agent),
-            mebibytes(before[index]),
-            mebibytes(after[index]),
-            accused[index],
-            agent.ask(&["info"])["unsealed"],
-        );
-        println!("    of those with a seal dropped: {}", agent.ask(&["info"])["dropped"]);
-    }
+fn resident(agent: &Agent) -> Resident {
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.process.child.id())).unwrap();
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+    };
+    Resident { now: bytes("VmRSS:"), peak: bytes("VmHWM:") }
+}
+
+fn about_datagrams(sent: &Sent) -> String {
+    let (seconds, total) = (sent.took.as_secs_f64(), sent.sealed + sent.garbage);
+    format!(
+        "sent in {seconds:.0} s: {} sealed ({} a second), {} garbage ({} a second), {} a second in all\n",
+        sent.sealed,
+        sent.rate(sent.sealed),
+        sent.garbage,
+        sent.rate(sent.garbage),
+        sent.rate(total),
+    )
+}
+
+fn about(agent: &Agent, agents: &[&Agent], (before, after): (&Resident, &Resident)) -> String {
+    let (mebibytes, info) = (|bytes: u64| bytes >> 20, agent.ask(&["info"]));
+    let mut text = format!("{}: took in {}; ", agent.name, received(agent));
+    write!(
+        text,
+        "resident {} MiB before, {} MiB after, {} MiB at most; ",
+        mebibytes(before.now),
+        mebibytes(after.now),
+        mebibytes(after.peak)
+    )
+    .unwrap();
+    writeln!(text, "honest members said to have failed: {}", accused(agent, agents)).unwrap();
+    writeln!(text, "    not opened: {}", info["unsealed"]).unwrap();
+    writeln!(text, "    opened and dropped: {}", info["dropped"]).unwrap();
+    text
+}
+
+fn about_messages((published, refused): (usize, usize), mut delays: Vec<f64>) -> String {
     delays.sort_by(f64::total_cmp);
     let at = |part: usize| delays[(delays.len() - 1) * part / 100] * 1e3;
-    println!("{} deliveries: median {:.1} ms, 99 % {:.1} ms, last {:.1} ms", delays.len(), at(50), at(99), at(100));
+    format!(
+        "{published} messages published, {refused} times told to try again; {} deliveries: median {:.1} ms, 99 % {:.1} ms, worst {:.1} ms\n",
+        delays.len(),
+        at(50),
+        at(99),
+        at(100)
+    )
 }

@@ -109,6 +109,9 @@ fn an_entry_that_could_never_run_is_refused_by_its_place_and_field() {
     fs::write(&config, "[[on]]\nevents = [\"died\"]\ncommand = \"true\"\n").unwrap();
     let (code, _, err) = words(&run(&["config", "check", config.to_str().unwrap()]));
     assert!(code == 2 && err.contains("on[0].events is died, must be joined"), "{code}: {err}");
+    fs::write(&config, "[[on]]\ntopic = \"deploy.*\"\ncommand = \"true\"\n").unwrap();
+    let (code, _, err) = words(&run(&["config", "check", config.to_str().unwrap()]));
+    assert!(code == 2 && err.contains("on[0].topic is \"deploy.*\", must be 1 to 255 bytes"), "{code}: {err}");
     fs::write(&config, "[[on]]\nevent = \"failed\"\ncommand = \"true\"\n").unwrap();
     let (code, _, err) = words(&run(&["config", "check", config.to_str().unwrap()]));
     assert!(code == 2 && err.contains("event"), "{code}: {err}");

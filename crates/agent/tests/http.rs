@@ -8,12 +8,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use openmetrics_parser::OpenMetricsValue;
 use openmetrics_parser::openmetrics::parse_openmetrics;
 use serde_json::Value;
-use support::{Agent, run, words};
+use support::{Agent, rumor, run, words};
 use tempfile::TempDir;
 
 const WORD: &str = "0123456789abcdef0123456789abcdef";
@@ -237,4 +238,31 @@ fn the_console_is_given_to_whoever_asks_and_says_nothing_of_the_cluster() {
         assert_eq!(request(&agent, &format!("GET {path} HTTP/1.1")).0, 401, "{path}");
     }
     assert_eq!(request(&agent, "POST / HTTP/1.1\r\ncontent-length: 0").0, 405);
+}
+
+#[test]
+fn changes_of_tags_at_the_same_time_are_all_kept() {
+    let agent = Agent::start("n1", &[]);
+    let keys: Vec<String> = (0..16).map(|number| format!("tag{number}")).collect();
+    let setting = |key: &String| {
+        let mut command = rumor(&["tags", "set", &format!("{key}=1")]);
+        command.env("RUMOR_AGENT", &agent.http).spawn().unwrap()
+    };
+    let all: Vec<Child> = keys.iter().map(setting).collect();
+    for mut child in all {
+        assert!(child.wait().unwrap().success());
+    }
+    let tags = agent.ask(&["tags"])["tags"].clone();
+    for key in &keys {
+        assert_eq!(tags[key], "1", "{key} is lost: {tags}");
+    }
+}
+
+#[test]
+fn a_key_is_not_sent_in_clear() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("next");
+    assert!(run(&["keygen", file.to_str().unwrap()]).status.success());
+    let (code, _, err) = words(&run(&["keys", "add", file.to_str().unwrap(), "--agent", "http://198.51.100.7:4748"]));
+    assert!(code == 2 && err.contains("agent is http://198.51.100.7:4748, must be an agent on this machine"), "{err}");
 }

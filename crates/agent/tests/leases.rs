@@ -58,6 +58,29 @@ fn a_lock_is_held_by_one_and_its_command_decides_how_it_ends() {
 }
 
 #[test]
+fn locks_are_listed_with_their_holders_until_they_are_given_back() {
+    let (agents, _kept) = voters();
+    let locks = || {
+        let answer = agents[0].http("GET /v1/locks HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+        serde_json::from_str::<serde_json::Value>(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    assert_eq!(locks(), serde_json::json!([]));
+    let (held, token) = hold(&agents[1], "deploy", "10s");
+    agents[0].until("the lock", |_| locks()[0]["holder"].is_string());
+    let now = locks();
+    let fields: Vec<&String> = now[0].as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["holder", "lease_until", "name", "since", "token", "ttl"]);
+    assert_eq!((now[0]["name"].as_str(), now[0]["token"].as_u64()), (Some("deploy"), Some(token)));
+    assert_eq!(
+        now[0]["lease_until"].as_f64().zip(now[0]["since"].as_f64()).map(|(until, since)| until >= since + 10.0),
+        Some(true)
+    );
+    held.signal("TERM");
+    held.wait_for_end();
+    agents[0].until("nobody has it", |_| locks() == serde_json::json!([]));
+}
+
+#[test]
 fn whoever_asks_over_http_and_goes_is_not_waited_for() {
     let (agents, _kept) = voters();
     let (held, _) = hold(&agents[0], "deploy", "10s");

@@ -18,12 +18,13 @@ use std::time::Instant;
 
 use machines::{Machine, Network};
 use serde_json::{Value, json};
+use support::place::{Place, borrowed};
 use support::{HASTY, run, text};
 use tempfile::TempDir;
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 6] = [
+const TESTS: [Test; 7] = [
     (
         "messages_get_everywhere_though_a_fifth_of_all_packets_is_lost",
         messages_get_everywhere_though_a_fifth_of_all_packets_is_lost,
@@ -36,6 +37,10 @@ const TESTS: [Test; 6] = [
     (
         "an_intruder_without_the_key_is_refused_learns_nothing_and_gets_no_answer",
         an_intruder_without_the_key_is_refused_learns_nothing_and_gets_no_answer,
+    ),
+    (
+        "an_intruder_whose_identity_was_revoked_stays_revoked_everywhere_whatever_it_says",
+        an_intruder_whose_identity_was_revoked_stays_revoked_everywhere_whatever_it_says,
     ),
     (
         "a_network_that_takes_its_time_is_measured_and_nobody_is_suspected_for_it",
@@ -169,12 +174,7 @@ fn a_cluster_cut_in_two_is_one_again_after_the_cut_heals() {
     let machines = cluster(&network, &keys, 4, &[&HASTY[..], &["--set", "rejoin_interval=200ms"]].concat());
     let (half, other): (Vec<&Machine>, Vec<&Machine>) =
         (machines[..2].iter().collect(), machines[2..].iter().collect());
-    for (here, there) in [(&half, &other), (&other, &half)] {
-        for machine in here {
-            let ips: Vec<&str> = there.iter().map(|machine| &*machine.ip).collect();
-            machine.nft(&format!("add rule inet test in ip saddr {{ {} }} counter drop", ips.join(", ")));
-        }
-    }
+    cut(&half, &other);
     for (here, there) in [(&half, &other), (&other, &half)] {
         for machine in here {
             machine.wait_for_all("failed", there);
@@ -229,6 +229,92 @@ fn an_intruder_without_the_key_is_refused_learns_nothing_and_gets_no_answer() {
     log.wait_for("why it is alone", |line| {
         line["message"].as_str().is_some_and(|text| text.contains("no key in common"))
     });
+}
+
+/// Machines with an agent each that the authority has admitted; they know each other.
+fn admitted(network: &Network, place: &Place, more: [&[&str]; 4]) -> [Machine; 4] {
+    let mut contact = None;
+    let machines = more.map(|more| {
+        let mut machine = network.machine();
+        let certificate = place.admit(&machine.name, &[]);
+        let arguments = place.arguments(&machine.name, Some(&certificate));
+        let join: Vec<&str> = contact.iter().flat_map(|ip: &String| ["--join", ip]).collect();
+        machine.start(&[&borrowed(&arguments)[..], &join, more].concat());
+        contact.get_or_insert_with(|| machine.ip.clone());
+        machine
+    });
+    for machine in &machines {
+        machine.wait_for_all("joined", &machines.iter().collect::<Vec<_>>());
+    }
+    machines
+}
+
+/// Nothing gets any more from any of `there` to any of `here`, and back.
+fn cut(here: &[&Machine], there: &[&Machine]) {
+    for (here, there) in [(here, there), (there, here)] {
+        for machine in here {
+            let ips: Vec<&str> = there.iter().map(|machine| &*machine.ip).collect();
+            machine.nft(&format!("add rule inet test in ip saddr {{ {} }} counter drop", ips.join(", ")));
+        }
+    }
+}
+
+fn an_intruder_whose_identity_was_revoked_stays_revoked_everywhere_whatever_it_says() {
+    let (network, place) = (Network::new(), Place::new(&["--set", "rejoin_interval=200ms"]));
+    // The intruder holds for alive whom it does not hear, and so goes on talking to them.
+    let patient = ["--set", "suspicion_timeout_min=10m"];
+    let [first, second, third, mut intruder] = admitted(&network, &place, [&HASTY, &HASTY, &HASTY, &patient]);
+    // From now on all hear it, and it hears nobody, its revocation included.
+    intruder.nft("add rule inet test in iifname eth0 drop");
+    let half = [&first, &second];
+    cut(&half, &[&third]);
+    for machine in half {
+        machine.wait_for_all("failed", &[&third, &intruder]);
+    }
+    third.wait_for_all("failed", &[&first, &second, &intruder]);
+    let (code, _, complaint) = first.said(&["authority", "revoke", &place.path("authority"), &intruder.name]);
+    assert_eq!(code, 0, "{complaint}");
+    let revoked = ["n1 alive", "n2 alive", "n3 dead", "n4 revoked"];
+    for machine in half {
+        machine.until("the revocation", || machine.states() == revoked);
+    }
+    // Who was cut off and does not know yet takes what it writes.
+    intruder.ask(&["put", "color", "black"]);
+    third.until("a write of the intruder", || third.said(&["get", "color"]).1 == "black\n");
+
+    let honest = [&first, &second, &third];
+    for machine in honest {
+        machine.nft("flush chain inet test in");
+    }
+    let states = ["n1 alive", "n2 alive", "n3 alive", "n4 revoked"];
+    for machine in honest {
+        machine.until("one cluster without the intruder", || machine.states() == states);
+        machine.until("that what it wrote since is void", || machine.said(&["get", "color"]).0 == 1);
+    }
+    let refused = |machine: &Machine| machine.ask(&["info"])["dropped"]["revoked"].as_u64().unwrap();
+    let before = honest.map(refused);
+    let news: Vec<_> = honest.iter().map(|machine| machine.follow(&["subscribe", "news", "--history", "10"])).collect();
+    intruder.ask(&["put", "color", "red"]);
+    intruder.ask(&["publish", "news", "from the intruder"]);
+    intruder.ask(&["tags", "set", "role=king"]);
+    for (machine, before) in honest.iter().zip(before) {
+        machine.until("refused words of the intruder", || refused(machine) >= before + 3);
+    }
+    second.ask(&["put", "shape", "round"]);
+    second.ask(&["publish", "news", "from a member"]);
+    for (machine, news) in honest.iter().zip(&news) {
+        assert_eq!(news.next()["payload"], "from a member", "at {}", machine.name);
+        machine.until("what a member wrote", || machine.said(&["get", "shape"]).1 == "round\n");
+        assert_eq!((machine.said(&["get", "color"]).0, machine.states()), (1, states.map(str::to_owned).to_vec()));
+        assert_eq!(machine.ask(&["members", "--tag", "role=king"]), json!([]), "at {}", machine.name);
+    }
+
+    // Once it hears the others it learns what it is.
+    intruder.nft("flush chain inet test in");
+    assert_eq!(intruder.end_of_agent(), Some(1));
+    for machine in honest {
+        assert_eq!(machine.states(), states, "at {}", machine.name);
+    }
 }
 
 fn a_network_that_takes_its_time_is_measured_and_nobody_is_suspected_for_it() {

@@ -4,59 +4,10 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use support::place::{Place, borrowed};
 use support::{Agent, HASTY, run, text, until_all_know_all, words};
-
-/// A directory with the key and the authority of a cluster, and what its agents need beside them.
-struct Place {
-    directory: tempfile::TempDir,
-    common: Vec<String>,
-}
-
-impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let place = Self { directory, common: Vec::new() };
-        let (key, authority) = (place.path("key"), place.path("authority"));
-        assert!(run(&["keygen", &key]).status.success());
-        let made = run(&["authority", "new", &authority]);
-        assert!(made.status.success(), "{}", text(&made.stderr));
-        assert_eq!(fs::metadata(&authority).unwrap().mode() & 0o7777, 0o600);
-        let public = text(&run(&["authority", "show", &authority]).stdout);
-        assert!(text(&made.stdout).contains(public.trim()), "what agents need is printed");
-        let setting = format!("authority={}", public.trim());
-        let common = ["--key-file", &key, "--set", "identity=signed", "--set", &setting, "--set", "log_level=info"];
-        Self { common: [&HASTY[..], &common].concat().into_iter().map(str::to_owned).collect(), ..place }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.directory.path().join(name).display().to_string()
-    }
-
-    /// Makes a certificate for the node whose data directory has that name.
-    fn admit(&self, name: &str, more: &[&str]) -> String {
-        let certificate = self.path(&format!("{name}.cert"));
-        let (authority, directory) = (self.path("authority"), self.path(name));
-        let admit = ["authority", "admit", &authority, "--data-dir", &directory, "--out", &certificate];
-        let made = run(&[&admit[..], more].concat());
-        assert!(made.status.success(), "{}", text(&made.stderr));
-        certificate
-    }
-
-    /// What a node of that name is started with, and a certificate if there is one.
-    fn arguments(&self, name: &str, certificate: Option<&str>) -> Vec<String> {
-        let mut arguments = self.common.clone();
-        arguments.extend(["--data-dir".to_owned(), self.path(name)]);
-        arguments.extend(certificate.into_iter().flat_map(|path| ["--certificate".to_owned(), path.to_owned()]));
-        arguments
-    }
-}
-
-fn borrowed(arguments: &[String]) -> Vec<&str> {
-    arguments.iter().map(String::as_str).collect()
-}
 
 /// Copies the files of a directory.
 fn copy(from: &str, to: &str) {
@@ -69,7 +20,7 @@ fn copy(from: &str, to: &str) {
 
 #[test]
 fn a_node_without_a_certificate_is_told_what_to_do_and_one_with_another_s_why_it_is_none() {
-    let place = Place::new();
+    let place = Place::new(&HASTY);
     let start = |arguments: &[String]| {
         words(&Agent::command_line("n1", &borrowed(arguments)).stdin(std::process::Stdio::null()).output().unwrap())
     };
@@ -87,7 +38,7 @@ fn a_node_without_a_certificate_is_told_what_to_do_and_one_with_another_s_why_it
     let brief = place.admit("n1", &["--for", "1ms"]);
     let (code, _, complaint) = start(&place.arguments("n1", Some(&brief)));
     assert!(code == 2 && complaint.contains("run out"), "{complaint}");
-    let strange = Place::new();
+    let strange = Place::new(&HASTY);
     fs::copy(place.path("n1.cert"), strange.path("n1.cert")).unwrap();
     let certificate = place.admit("n1", &[]);
     let mut arguments = strange.arguments("n1", Some(&certificate));
@@ -103,7 +54,7 @@ fn a_node_without_a_certificate_is_told_what_to_do_and_one_with_another_s_why_it
 
 #[test]
 fn three_are_admitted_one_is_not_and_one_is_revoked_while_it_runs() {
-    let place = Place::new();
+    let place = Place::new(&HASTY);
     let start = |name: &str, contact: Option<&Agent>| {
         let certificate = place.admit(name, &[]);
         let mut arguments = place.arguments(name, Some(&certificate));
@@ -169,7 +120,7 @@ fn three_are_admitted_one_is_not_and_one_is_revoked_while_it_runs() {
 
 #[test]
 fn a_recording_of_an_agent_that_signs_is_run_again_without_its_key() {
-    let place = Place::new();
+    let place = Place::new(&HASTY);
     let life = place.path("life");
     let start = |name: &str, more: &[&str]| {
         let certificate = place.admit(name, &[]);

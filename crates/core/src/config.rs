@@ -552,6 +552,14 @@ pub fn is_name(name: &str) -> bool {
     (1..=128).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
+/// What [`is_topic`] asks for, in words.
+pub const TOPIC_RULE: &str = "1 to 255 bytes without * and >";
+
+/// Whether messages can come on `topic`.
+pub fn is_topic(topic: &str) -> bool {
+    (1..=255).contains(&topic.len()) && !topic.contains(['*', '>'])
+}
+
 fn quoted(text: &str) -> String {
     format!("{text:?}")
 }

@@ -37,8 +37,8 @@ use changes::Changes;
 pub(crate) use draft::Draft;
 pub(crate) use index::Index;
 
-/// What an update takes beside its bytes, so that a flood of tiny ones finds the cap too.
-pub(crate) const UPDATE_OVERHEAD: usize = 128;
+/// What an update takes of `data_bytes_max` beside its bytes, so that a flood of tiny ones finds the cap too.
+pub const UPDATE_OVERHEAD: usize = 128;
 /// Updates of others are kept up to this many times `data_bytes_max`; then they are refused.
 const OVERRUN: usize = 2;
 /// The same of deletions: they make room in the end, so they have some of their own.

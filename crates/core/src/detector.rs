@@ -181,6 +181,15 @@ impl Detector {
         self.probes.values().any(|probe| probe.target == target)
     }
 
+    /// Who is being probed because its death is doubted.
+    pub(crate) fn doubting(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.probes.values().filter(|probe| probe.purpose == Purpose::Doubt).map(|probe| probe.target)
+    }
+
+    pub(crate) fn is_doubting(&self, target: NodeId) -> bool {
+        self.doubting().any(|doubted| doubted == target)
+    }
+
     fn probe(&self, number: u16) -> Option<&Probe> {
         self.probes.get(&number)
     }
@@ -420,6 +429,21 @@ impl Detector {
             fx.timers.set(Timer::Suspicion(member), deadline.max(fx.now.instant));
         }
         if confirmed == 0 { Heard::Began } else { Heard::Confirmed }
+    }
+
+    /// Whether a suspicion of that incarnation has run for so long here that those who had it first may have declared the member
+    /// dead: half of the least time, as it takes a while until all hear of a suspicion.
+    pub(crate) fn expects_verdict(
+        &self,
+        (member, incarnation): (NodeId, Incarnation),
+        peers: usize,
+        config: &Config,
+        now: Instant,
+    ) -> bool {
+        let all = confirmations(peers, config);
+        let least = suspicion_timeout(all, all, peers + 1, config);
+        let has_run = |suspicion: &Suspicion| now.since(suspicion.started) >= least / 2;
+        self.suspicions.get(&member).is_some_and(|held| held.incarnation == incarnation && has_run(held))
     }
 
     /// Who accused a member first.

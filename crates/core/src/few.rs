@@ -111,6 +111,11 @@ impl<K: Ord, V> Few<K, V> {
         }
     }
 
+    /// The value of the highest key.
+    pub(crate) fn last(&self) -> Option<&V> {
+        self.entries.back().map(|(_, value)| value)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.entries.iter().map(|(key, value)| (key, value))
     }

@@ -83,12 +83,13 @@ fn updates_of(items: &Items<'_>) -> usize {
     items.clone().map(|(_, bytes)| update(bytes)).count()
 }
 
-/// One update: what is read of it is the same whenever it is read, and it keeps its id when its value runs out.
+/// One update: what is read of it is the same whenever it is read, and is written in no other way.
 pub fn update(bytes: &[u8]) {
     let Some(update) = UpdateRef::read(bytes) else { return };
     let again = UpdateRef::read(update.bytes).expect("what was read once is read again");
     assert_eq!((update.head, update.forget, update.expires), (again.head, again.forget, again.expires));
     assert_eq!(update.id(&SECRET), again.id(&SECRET));
+    assert_eq!(update.rewritten(), bytes, "the same can be written in another way");
     assert!(update.expires <= update.forget, "a value outlives its place");
 }
 
@@ -139,7 +140,7 @@ fn packets<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     assert!(streams.accept(id, SocketAddr::from(([127, 0, 0, 1], 1)), &mut fx), "there is room for one");
     for piece in pieces {
         streams.on_bytes(id, piece, &mut fx);
-        while let Some(received) = streams.next(id) {
+        while let Some(received) = streams.next(id, &mut fx) {
             match received {
                 Received::Greeting(greeting) => streams.set_peer(id, greeting.header.sender),
                 Received::Packet(packet) => packets.push(packet),

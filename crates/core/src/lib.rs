@@ -53,6 +53,7 @@ pub use config::{Config, ConfigBuilder, ConfigError};
 pub use credentials::{Certificate, Revocation, Signatures, Signing};
 pub use identity::{Identity, Incarnation, NodeId, Overhead, Record, Sequence, Stored, Tags};
 pub use io::{Channel, Command, Event, Input, Member, MemberChange, Message, Output, Refusal, Reply, State};
+pub use messages::Topic;
 pub use node::{AgreementStatus, FoundingStatus, FullView, LeaseHeard, Node, Restored, Snapshot};
 pub use stop::{Interest, StopRule};
 pub use time::{Instant, Now, Seconds, Wall};

@@ -77,6 +77,19 @@ pub(crate) enum Standing {
     News,
 }
 
+/// What a node holds of one topic.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Topic<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How many messages.
+    pub messages: usize,
+    /// What they take, as they are sent.
+    pub bytes: usize,
+    /// When the highest sequence of an origin came in, of whichever came in last.
+    pub last: Wall,
+}
+
 /// What a subscriber gets.
 #[derive(Debug)]
 pub(crate) enum Delivery {
@@ -340,6 +353,16 @@ impl Messages {
         messages.split_off(messages.len().saturating_sub(count))
     }
 
+    /// What is held of each topic, by name; not of those that are not for subscribers.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = Topic<'_>> {
+        let all = self.logs.topics.iter().filter(|(name, _)| !is_reserved(name));
+        all.filter_map(|(name, logs)| {
+            let last = logs.values().filter_map(|log| log.entries.last()).map(|entry| entry.received_at).max()?;
+            let messages = logs.values().map(|log| log.entries.len()).sum();
+            Some(Topic { name, messages, bytes: logs.values().map(|log| log.bytes).sum(), last })
+        })
+    }
+
     fn trace(&mut self, topic: &str, origin: NodeId, sequence: Sequence, step: TraceStep, traces_max: usize) {
         if self.traces.insert(topic, (origin, sequence), step).is_none() {
             let topic = self.traces.name(topic).expect("something is on this topic");
@@ -565,6 +588,24 @@ mod tests {
         let order = [(1, 1), (1, 2), (3, 1), (1, 4), (1, 4), (1, 2), (2, 1), (3, 2)];
         let said = order.map(|(boot, count)| arrive(&mut messages, &config, Sequence::new(boot, count)));
         assert_eq!(said, [vec![1], vec![2], vec![1], vec![-1], vec![], vec![], vec![-1], vec![2]]);
+    }
+
+    #[test]
+    fn topics_are_told_with_what_is_held_of_them() {
+        let config = ConfigBuilder { history_count: 2, ..ConfigBuilder::lan() }.build().unwrap();
+        let mut messages = Messages::new(Wall::default());
+        assert_eq!(messages.topics().count(), 0);
+        let body = MessageBody::test(b"x");
+        let sizes =
+            [("b", 1, 1), ("b", 2, 5), ("b", 3, 9), ("a", 1, 7), (">reserved", 1, 8)].map(|(topic, count, at)| {
+                let bytes = message_bytes(ORIGIN, Sequence::new(1, count), topic, Seconds(1_000), &body);
+                let update = Arc::new(Update::new(&UpdateRef::read(&bytes).unwrap(), &[0; 16]));
+                messages.insert(update, TraceStep { at: Wall::from_micros(at), ..step() }, &config);
+                bytes.len()
+            });
+        let a = Topic { name: "a", messages: 1, bytes: sizes[3], last: Wall::from_micros(7) };
+        let b = Topic { name: "b", messages: 2, bytes: sizes[1] + sizes[2], last: Wall::from_micros(9) };
+        assert_eq!(messages.topics().collect::<Vec<_>>(), [a, b]);
     }
 
     #[test]

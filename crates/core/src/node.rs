@@ -60,7 +60,7 @@ use crate::io::{
     ContactError, Event, InView, Input, Member, Message, Output, State, StopReason, Ticket, Token, TraceStep, Warning,
 };
 use crate::membership::Members;
-use crate::messages::Messages;
+use crate::messages::{Messages, Topic};
 use crate::queries::Queries;
 use crate::rumors::Rumors;
 use crate::seldom::Seldom;
@@ -383,8 +383,9 @@ impl Node {
         self.note_source(from, letter.is_proven());
         if header.target != NodeId::NONE && header.target != self.identity.id {
             self.fx.counters.dropped.misdirected += 1;
-            // Who is taken for somebody else says who lives here now.
-            letter.shows_self = true;
+            // Who is taken for somebody else says who lives here now, but to a member only where that says it is: under seal an
+            // introduction opens at every node, and whoever recorded one is to get no answer for it.
+            letter.shows_self = self.members.address(header.sender).is_none_or(|claimed| claimed == from);
         } else {
             self.on_frames(reader.rest(), &mut letter);
         }
@@ -559,7 +560,7 @@ impl Node {
         let now = self.fx.now.wall;
         let is_signed = self.verifier.is_some();
         for bytes in stored {
-            if UpdateRef::read(&bytes).is_some_and(|update| update.is_signed() != is_signed) {
+            if UpdateRef::read(&bytes).is_some_and(|update| trusting::needs_authority(&update) != is_signed) {
                 // It was written before the cluster began, or ceased, to sign: others would refuse it.
                 self.warn(Worry::Signing, Warning::OtherIdentity);
                 continue;
@@ -659,6 +660,11 @@ impl Node {
     /// The last `count` messages kept on a topic, by time of publication.
     pub fn history(&self, topic: &str, count: usize) -> Vec<Arc<Message>> {
         self.messages.history(topic, count)
+    }
+
+    /// What this node holds of each topic, by name.
+    pub fn topics(&self) -> impl Iterator<Item = Topic<'_>> {
+        self.messages.topics()
     }
 
     /// When and from whom this node got one of its last messages, and how many copies.

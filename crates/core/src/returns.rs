@@ -265,7 +265,8 @@ impl Returns {
         to.entries("ways_of_questions", ways.len(), WAYS_MAX);
         to.entries("answers_carried", due.len(), WAITING_MAX);
         to.bytes("answers_carried", *bytes, WAITING_BYTES_MAX);
-        to.entries("answers_remembered", carried.len(), KNOWN_MAX);
+        // Those that wait are remembered, however many others are.
+        to.entries("answers_remembered", carried.len(), KNOWN_MAX + WAITING_MAX);
     }
 }
 
@@ -392,6 +393,26 @@ mod tests {
         assert_eq!(returns.next_end(), None);
         assert!(returns.carried.is_empty() && returns.numbers.is_empty() && returns.due.is_empty());
         assert_eq!(returns.bytes, 0);
+    }
+
+    #[test]
+    fn answers_that_went_on_are_remembered_up_to_a_bound_beside_those_that_wait() {
+        let (mut returns, mut rng) = (returns(), Rng::new(1));
+        let held = |returns: &Returns| {
+            let mut limits = Limits::new();
+            returns.limits(&mut limits);
+            *limits.iter().find(|limit| limit.what == "answers_remembered").unwrap()
+        };
+        for by in 0..2 * KNOWN_MAX as u64 {
+            assert!(returns.take(answer(by, 0), None, at(0)));
+            for (to, number, _) in returns.take_due(at(0), &NEIGHBOURS, &mut rng) {
+                returns.confirmed(number, to);
+            }
+        }
+        assert_eq!(held(&returns).held, KNOWN_MAX as u64);
+        let waiting = (0..10_000).filter(|by| returns.take(answer(1_000_000 + by, 0), None, at(0))).count();
+        let limit = held(&returns);
+        assert_eq!((waiting, limit.held), (WAITING_MAX, limit.most));
     }
 
     #[test]

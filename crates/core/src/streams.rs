@@ -4,8 +4,8 @@
 //! sent goes out in pieces of at most 16 KiB, one at a time, so that a large transfer never holds up the node nor
 //! breaks the bandwidth contract.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::budget::Budget;
@@ -19,8 +19,13 @@ use crate::wire::{HELLO_BYTES, Header, PACKET_BYTES_MAX, Reader, VERSION, Versio
 
 /// The largest piece (design §2, starvation).
 const PIECE_BYTES: usize = 16 << 10;
-/// A stream over which nothing came or went for this long ends.
+/// A stream that made no headway for this long ends.
 const IDLE: Duration = Duration::from_secs(15);
+/// So many bytes are headway, as a whole greeting or packet is: a large packet may take long, a few bytes now and then hold no
+/// place. The slowest link that streams work over has 273 bytes a second.
+const HEADWAY_BYTES: usize = 4 << 10;
+/// What has come in of a packet that is not whole: its length, and all of the largest but a byte.
+const INBOX_BYTES_MAX: usize = 4 + PACKET_BYTES_MAX - 1;
 /// Bytes that may wait on all streams together; a transfer beyond that is cut short and repair finishes it.
 const OUTBOXES_BYTES_MAX: usize = 64 << 20;
 
@@ -65,6 +70,8 @@ pub(crate) struct Stream {
     /// Whom the other end said to be.
     pub(crate) peer: Option<NodeId>,
     inbound: Vec<u8>,
+    /// Bytes that came since the last headway.
+    came: usize,
     outbox: VecDeque<Vec<u8>>,
     waiting: usize,
     writing: bool,
@@ -133,6 +140,22 @@ impl Streams {
     /// Whether this node has opened a stream for a purpose that is still open.
     pub(crate) fn serves(&self, purpose: Purpose) -> bool {
         self.open.values().any(|stream| stream.purpose == purpose)
+    }
+
+    /// The stream that has to end for another from that machine to be accepted: where all places are taken the oldest of the machine
+    /// that opened most, if it has more of them than the newcomer's will.
+    pub(crate) fn crowding(&self, from: SocketAddr) -> Option<StreamId> {
+        if self.open.len() < self.limit {
+            return None;
+        }
+        let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::from([(from.ip(), 1)]);
+        let accepted = || self.open.iter().filter(|(_, stream)| stream.purpose == Purpose::Accepted);
+        for (_, stream) in accepted() {
+            *counts.entry(stream.address.ip()).or_default() += 1;
+        }
+        let most =
+            counts.values().copied().max().filter(|most| counts.get(&from.ip()).is_some_and(|own| own < most))?;
+        accepted().find(|(_, stream)| counts.get(&stream.address.ip()) == Some(&most)).map(|(id, _)| *id)
     }
 
     /// Takes in a stream that another node opened; `false` if there are too many.
@@ -264,27 +287,26 @@ impl Streams {
         }
     }
 
-    /// Bytes came in; [`next`](Self::next) takes them apart.
-    pub(crate) fn on_bytes(&mut self, id: StreamId, bytes: &[u8], fx: &mut Effects) {
-        if let Some(stream) = self.open.get_mut(&id) {
-            stream.inbound.extend_from_slice(bytes);
+    /// Bytes came in; [`next`](Self::next) takes them apart. Returns whether so many have come that this is headway.
+    pub(crate) fn on_bytes(&mut self, id: StreamId, bytes: &[u8], fx: &mut Effects) -> bool {
+        let Some(stream) = self.open.get_mut(&id) else { return false };
+        stream.inbound.extend_from_slice(bytes);
+        stream.came += bytes.len();
+        let is_headway = stream.came >= HEADWAY_BYTES;
+        if is_headway {
+            stream.came = 0;
             fx.arm(IDLE, Timer::Stream(id));
         }
+        is_headway
     }
 
     /// The next thing that is complete in what came in.
-    pub(crate) fn next(&mut self, id: StreamId) -> Option<Received> {
+    pub(crate) fn next(&mut self, id: StreamId, fx: &mut Effects) -> Option<Received> {
         let stream = self.open.get_mut(&id)?;
-        if stream.peer.is_none() {
-            return stream.take_greeting().map(Received::Greeting);
-        }
-        let length = u32::from_le_bytes(*stream.inbound.first_chunk::<4>()?) as usize;
-        if length > PACKET_BYTES_MAX {
-            return Some(Received::Oversized);
-        }
-        let packet = stream.inbound.get(4..4 + length)?.to_vec();
-        stream.inbound.drain(..4 + length);
-        Some(Received::Packet(packet))
+        let received = stream.take_next()?;
+        stream.came = 0;
+        fx.arm(IDLE, Timer::Stream(id));
+        Some(received)
     }
 
     /// Sends the next piece, if none is on its way and the contract allows it.
@@ -324,7 +346,7 @@ impl Streams {
         to.entries("streams", open.len(), *limit);
         to.bytes("stream_outboxes", self.waiting(), OUTBOXES_BYTES_MAX);
         let inboxes = open.values().map(|stream| stream.inbound.len()).sum();
-        to.bytes("stream_inboxes", inboxes, limit * PACKET_BYTES_MAX);
+        to.bytes("stream_inboxes", inboxes, limit * INBOX_BYTES_MAX);
     }
 }
 
@@ -340,6 +362,7 @@ impl Stream {
             purpose,
             peer: None,
             inbound: Vec::new(),
+            came: 0,
             outbox: VecDeque::new(),
             waiting: 0,
             writing: false,
@@ -347,6 +370,19 @@ impl Stream {
             sending: BTreeSet::new(),
             greets: true,
         }
+    }
+
+    fn take_next(&mut self) -> Option<Received> {
+        if self.peer.is_none() {
+            return self.take_greeting().map(Received::Greeting);
+        }
+        let length = u32::from_le_bytes(*self.inbound.first_chunk::<4>()?) as usize;
+        if length > PACKET_BYTES_MAX {
+            return Some(Received::Oversized);
+        }
+        let packet = self.inbound.get(4..4 + length)?.to_vec();
+        self.inbound.drain(..4 + length);
+        Some(Received::Packet(packet))
     }
 
     fn take_greeting(&mut self) -> Option<Greeting> {
@@ -385,7 +421,29 @@ pub(crate) fn greeting(header: Header, settings: u64) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::identity::Overhead;
-    use crate::time::Now;
+    use crate::time::{Instant, Now};
+
+    #[test]
+    fn what_waits_on_all_streams_together_has_its_cap() {
+        let (mut fx, mut budget) =
+            (Effects::new(Now::default(), 1), Budget::new(0, Overhead::default(), Now::default().instant));
+        let mut streams = Streams::new(4);
+        let to = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut open = || streams.open(to, Purpose::Exchange, vec![1], &mut fx, &mut budget).unwrap();
+        let ids = [open(), open(), open(), open()];
+        let mut taken = vec![0; 4];
+        for turn in 0..2 * OUTBOXES_BYTES_MAX / PACKET_BYTES_MAX {
+            let piece = vec![0; OUTBOXES_BYTES_MAX / 64];
+            taken[turn % 4] += usize::from(streams.send(ids[turn % 4], piece, &mut fx, &mut budget));
+            let mut limits = Limits::new();
+            streams.limits(&mut limits);
+            let limit = limits.iter().find(|limit| limit.what == "stream_outboxes").unwrap();
+            assert!(limit.held <= limit.most && limit.most == OUTBOXES_BYTES_MAX as u64, "{limit:?}");
+        }
+        // Greetings are on their way; the first piece of each waits.
+        assert_eq!((streams.waiting(), taken), (OUTBOXES_BYTES_MAX, vec![16; 4]));
+        assert!(!streams.send(ids[0], vec![1], &mut fx, &mut budget), "not a byte more");
+    }
 
     #[test]
     fn a_stream_that_is_to_end_waits_for_what_is_still_to_be_queued() {
@@ -403,5 +461,48 @@ mod tests {
         assert!(streams.get(id).is_some(), "the last of it is on its way");
         streams.on_written(id, &mut fx, &mut budget);
         assert!(streams.get(id).is_none());
+    }
+
+    /// Whether a stream is still open after so many seconds, in each of which so many bytes of one packet came.
+    fn outlasts(seconds: u64, bytes: usize) -> bool {
+        let (mut fx, id) = (Effects::new(Now::default(), 1), StreamId(1));
+        let mut streams = Streams::new(1);
+        assert!(streams.accept(id, from(1), &mut fx));
+        streams.set_peer(id, NodeId(1));
+        let mut packet = u32::try_from(PACKET_BYTES_MAX).unwrap().to_le_bytes().to_vec();
+        packet.resize(bytes, 0);
+        for second in 1..=seconds {
+            fx.now.instant = Instant::from_micros(second * 1_000_000);
+            if fx.timers.expire(fx.now.instant).is_some() {
+                return false;
+            }
+            streams.on_bytes(id, &packet, &mut fx);
+            assert!(streams.next(id, &mut fx).is_none(), "it does not come to its end");
+            packet.fill(0);
+        }
+        true
+    }
+
+    #[test]
+    fn a_few_bytes_now_and_then_hold_no_place_and_a_slow_link_does() {
+        assert!(!outlasts(20, 4));
+        assert!(outlasts(200, 300));
+    }
+
+    fn from(host: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, host], 4747))
+    }
+
+    #[test]
+    fn where_all_places_are_taken_the_machine_that_has_most_gives_one_up() {
+        let mut fx = Effects::new(Now::default(), 1);
+        let mut streams = Streams::new(4);
+        for (number, host) in [(1, 2), (3, 1), (5, 1), (7, 1)] {
+            assert_eq!(streams.crowding(from(host)), None, "there is room");
+            assert!(streams.accept(StreamId(number), from(host), &mut fx));
+        }
+        assert_eq!(streams.crowding(from(3)), Some(StreamId(3)));
+        assert_eq!(streams.crowding(from(2)), Some(StreamId(3)));
+        assert_eq!(streams.crowding(from(1)), None, "it would only take its own");
     }
 }

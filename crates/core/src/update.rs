@@ -102,6 +102,10 @@ impl<'a> UpdateRef<'a> {
         }
         let forget = if kind & HAS_FORGET != 0 { Seconds(reader.u32()?) } else { Seconds::NEVER };
         let expires = if expires_alone { Seconds(reader.u32()?) } else { forget };
+        // A time that says what its absence says would be a second way to write the same.
+        if kind & HAS_FORGET != 0 && forget == Seconds::NEVER || expires_alone && expires >= forget {
+            return None;
+        }
         let head = match space {
             Space::Members => read_claim(&mut reader, forget).filter(|_| bytes.len() <= CLAIM_BYTES_MAX)?,
             Space::Data => Head::Data(Datum::read(&mut reader)?),
@@ -172,6 +176,23 @@ impl<'a> UpdateRef<'a> {
             Some(Credentials::Claim { own, .. }) if self.forget == Seconds::NEVER => own.certificate.until,
             Some(_) | None => self.forget,
         }
+    }
+
+    /// The same made again from what was read: fuzzers and tests compare it with what came.
+    pub(crate) fn rewritten(&self) -> Vec<u8> {
+        let mut bytes = match self.head {
+            Head::Claim { member, incarnation, state } => {
+                claim_bytes(member, incarnation, state, self.forget, self.body)
+            }
+            Head::Message { origin, sequence, topic } => {
+                let body = self.message_body().expect("it was read before");
+                message_bytes(origin, sequence, topic, self.forget, &body)
+            }
+            Head::Data(datum) => data_bytes(&datum, self.expires, self.forget, self.body),
+            Head::Agreement(statement) => agreement_bytes(&statement, self.forget, self.body),
+        };
+        bytes[0] |= self.bytes[0] & STRIPPED;
+        if self.is_signed() { with_credentials(bytes, self.trailer) } else { bytes }
     }
 
     /// What is left of a value that ran out: the hash of it, unless the credentials have a digest.
@@ -649,6 +670,21 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_time_that_never_comes_and_a_padded_number_are_no_second_way_to_write_a_claim() {
+        let claim = alive();
+        let boot = 1 + 8;
+        let mut never = claim.clone();
+        never[0] |= HAS_FORGET;
+        never.splice(1..1, Seconds::NEVER.0.to_le_bytes());
+        assert!(UpdateRef::read(&never).is_none());
+        let mut padded = claim.clone();
+        padded[boot] |= 0x80;
+        padded.insert(boot + 1, 0);
+        assert!(UpdateRef::read(&padded).is_none());
+        assert!(UpdateRef::read(&claim).is_some());
+    }
+
+    #[test]
     fn fields_of_a_newer_version_behind_a_claim_are_kept_and_change_its_id() {
         let old = alive();
         let new = [old.as_slice(), b"from the future"].concat();
@@ -673,6 +709,7 @@ pub(crate) mod tests {
         fn arbitrary_bytes_never_panic_and_what_reads_is_kept_whole(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Some(update) = UpdateRef::read(&bytes) {
                 prop_assert_eq!(update.bytes, bytes.as_slice());
+                prop_assert_eq!(update.rewritten(), bytes);
             }
         }
 

@@ -4,7 +4,7 @@
 //! Whether an update counts is a function of its bytes, of the authority's key and of the revocations held, never of a
 //! clock or of who sent it. What does not count is held by nobody, so it does not count as known in sketches either.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ const CERTIFIED_MAX: usize = 4_096;
 const REJECTED_MAX: usize = 1_024;
 /// Invalid updates that are checked in one second of one address; after that nothing of it is, until the second is over.
 const INVALID_MAX: u32 = 32;
-/// Addresses of which this is counted; after that only what comes from the proven addresses of members is checked.
+/// Addresses of which this is counted, and as many that streams came from; after that only what comes from the proven addresses
+/// of members is checked, of as many as there may be members.
 const OFFENDERS_MAX: usize = 64;
 
 /// Checks what others say they said.
@@ -30,10 +31,11 @@ pub(crate) struct Verifier {
     pub(crate) signer: Signer,
     authority: PublicKey,
     tombstone_ttl: Duration,
+    members_max: usize,
     /// By the id of the key that they are for.
     certified: BTreeMap<NodeId, Box<[u8]>>,
     revoked: BTreeMap<NodeId, Revocation>,
-    rejected: BTreeSet<UpdateId>,
+    rejected: BTreeMap<UpdateId, Distrust>,
     rejected_in_order: VecDeque<UpdateId>,
     offenders: BTreeMap<SocketAddr, u32>,
     /// Since when they are counted.
@@ -43,14 +45,19 @@ pub(crate) struct Verifier {
 }
 
 impl Verifier {
-    pub(crate) const fn new(signer: Signer, authority: PublicKey, tombstone_ttl: Duration) -> Self {
+    pub(crate) const fn new(
+        signer: Signer,
+        authority: PublicKey,
+        (tombstone_ttl, members_max): (Duration, usize),
+    ) -> Self {
         Self {
             signer,
             authority,
             tombstone_ttl,
+            members_max,
             certified: BTreeMap::new(),
             revoked: BTreeMap::new(),
-            rejected: BTreeSet::new(),
+            rejected: BTreeMap::new(),
             rejected_in_order: VecDeque::new(),
             offenders: BTreeMap::new(),
             counted_since: Instant::ZERO,
@@ -68,12 +75,18 @@ impl Verifier {
 
     pub(crate) fn note_revoked(&mut self, revocation: Revocation) {
         self.certified.remove(&revocation.id);
-        self.revoked.insert(revocation.id, revocation);
+        let since = revocation.since;
+        let is_changed = self.revoked.insert(revocation.id, revocation).is_some_and(|old| old.since != since);
+        if is_changed {
+            // What the earlier one voided may count now.
+            self.rejected.retain(|_, distrust| *distrust != Distrust::Revoked);
+            self.rejected_in_order.retain(|id| self.rejected.contains_key(id));
+        }
     }
 
-    /// Remembers that an update does not count.
-    pub(crate) fn reject(&mut self, id: UpdateId) {
-        if self.rejected.insert(id) {
+    /// Remembers that an update does not count, and why.
+    pub(crate) fn reject(&mut self, id: UpdateId, distrust: Distrust) {
+        if self.rejected.insert(id, distrust).is_none() {
             self.rejected_in_order.push_back(id);
         }
         if self.rejected_in_order.len() > REJECTED_MAX
@@ -84,20 +97,26 @@ impl Verifier {
         assert_eq!(self.rejected.len(), self.rejected_in_order.len(), "each is remembered once");
     }
 
-    pub(crate) fn has_rejected(&self, id: UpdateId) -> bool {
-        self.rejected.contains(&id)
+    /// Why an update does not count, if that is known.
+    pub(crate) fn rejection(&self, id: UpdateId) -> Option<Distrust> {
+        self.rejected.get(&id).copied()
     }
 
-    /// Whether something that came from an address may be checked now.
+    /// Whether something that came from an address may be checked now. Streams that came in have an address without a port, and
+    /// a bound of their own, as a sender of datagrams can say that they come from anywhere.
     pub(crate) fn affords(&mut self, from: SocketAddr, is_proven: bool, now: Instant) -> bool {
         if now.since(self.counted_since) >= Duration::from_secs(1) {
             self.offenders.clear();
             self.counted_since = now;
         }
-        match self.offenders.get(&from) {
-            Some(invalid) => *invalid < INVALID_MAX,
-            None => is_proven || self.offenders.len() < OFFENDERS_MAX,
+        if let Some(invalid) = self.offenders.get(&from) {
+            return *invalid < INVALID_MAX;
         }
+        let is_alike = |known: &&SocketAddr| (known.port() == 0) == (from.port() == 0);
+        if is_proven {
+            return self.offenders.len() < 2 * OFFENDERS_MAX + self.members_max;
+        }
+        self.offenders.keys().filter(is_alike).count() < OFFENDERS_MAX
     }
 
     /// Something invalid came from an address.
@@ -285,6 +304,7 @@ pub(crate) fn limits(verifier: Option<&Verifier>, members_max: usize, to: &mut L
             signer: _,
             authority: _,
             tombstone_ttl: _,
+            members_max: _,
             certified,
             revoked: _,
             rejected,
@@ -297,5 +317,5 @@ pub(crate) fn limits(verifier: Option<&Verifier>, members_max: usize, to: &mut L
     }
     to.entries("certificates", certificates, CERTIFIED_MAX);
     to.entries("updates_unanswered", unanswered, REJECTED_MAX);
-    to.entries("senders_of_invalid_updates", senders, OFFENDERS_MAX + members_max);
+    to.entries("senders_of_invalid_updates", senders, 2 * OFFENDERS_MAX + members_max);
 }

@@ -137,6 +137,7 @@ impl<'a> Reader<'a> {
         self.u32().map(|bits| f32::from_bits(bits).into())
     }
 
+    /// `None` also where it has more bytes than it needs: what was said can be written in one way only, and is signed as such.
     pub(crate) fn varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
@@ -147,7 +148,8 @@ impl<'a> Reader<'a> {
             }
             value |= part << shift;
             if byte & 0x80 == 0 {
-                return Some(value);
+                let is_padded = byte == 0 && shift > 0;
+                return (!is_padded).then_some(value);
             }
         }
         None
@@ -257,6 +259,11 @@ mod tests {
             let mut bytes = Vec::new();
             bytes.put_varint(value);
             prop_assert_eq!(Reader::new(&bytes).varint(), Some(value));
+            if let Some(last) = bytes.last_mut().filter(|_| value < 1 << 63) {
+                *last |= 0x80;
+                bytes.push(0);
+                prop_assert_eq!(Reader::new(&bytes).varint(), None, "it is padded");
+            }
         }
     }
 }

@@ -3,9 +3,11 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use rumormill_core::config::View;
+use rumormill_core::data::{Edit, Write};
 use rumormill_core::io::{Command, StreamId, Ticket, Warning};
 use rumormill_core::{Channel, Config, ConfigBuilder, Event, Input, Node, Now, Output};
 use support::{HEADER, acquainted, address, carrying, datagrams, drain, frame, is_ping, next_datagram, now, varint};
@@ -74,6 +76,8 @@ fn a_datagram_for_somebody_else_is_not_acked_but_answered_with_a_claim() {
     assert_eq!(node.counters().dropped.misdirected, 1);
     let [(to, reply)] = &replies[..] else { panic!("one reply, not {replies:?}") };
     assert_eq!((*to, reply[HEADER + 1]), (address(2), 0x12), "updates, no ack");
+    node.handle_input(when, Input::Datagram { from: address(3), bytes: &bytes });
+    assert!(datagrams(drain(&mut node)).is_empty(), "its sender is not there: somebody recorded it");
 }
 
 #[test]
@@ -250,6 +254,28 @@ fn nobody_drives_a_node_to_the_end_of_its_boots() {
     let command = Command::Publish { topic: "news".to_owned(), payload: b"still here".to_vec() };
     node.handle_input(when, Input::Command { ticket: Ticket(5), command });
     assert!(drain(&mut node).iter().any(|o| matches!(o, Output::Event(Event::Done { result: Ok(_), .. }))));
+}
+
+#[test]
+fn without_an_authority_nothing_is_held_under_a_reserved_key() {
+    let (mut node, mut peer) = acquainted(Config::default);
+    let (writes, timeout) = (vec![Write::new("-revoked/1", Edit::Insert { element: vec![7] })], Duration::from_secs(1));
+    let command = Command::Write { writes, replicas: 0, timeout };
+    peer.handle_input(now(1), Input::Command { ticket: Ticket(9), command });
+    drain(&mut peer);
+    let ordinary = peer.shelf().contents();
+    let key = ordinary[0].windows(10).position(|bytes| bytes == b"-revoked/1").expect("it is about this key");
+    let mut reserved = ordinary[0].clone();
+    reserved[key] = 0;
+    let (good, when) = next_datagram(&mut peer, is_ping);
+    let mut give = |update: &[u8]| {
+        let datagram = [&good[..=HEADER], &carrying(update)].concat();
+        node.handle_input(when, Input::Datagram { from: address(2), bytes: &datagram });
+        drain(&mut node);
+        (node.counters().dropped.malformed, node.shelf().contents())
+    };
+    assert_eq!(give(&reserved), (1, Vec::new()));
+    assert_eq!(give(&ordinary[0]), (1, ordinary[..1].to_vec()), "the same under another key");
 }
 
 #[test]

@@ -5,19 +5,20 @@
 mod support;
 
 use std::hash::Hasher as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rumormill_core::config::IdentityKind;
 use rumormill_core::credentials::{DIGEST_BYTES, PublicKey, Signature};
 use rumormill_core::data::{Edit, Write};
-use rumormill_core::io::{Command, StopReason, Ticket, Warning};
+use rumormill_core::io::{Command, StopReason, StreamId, Ticket, Warning};
 use rumormill_core::{
     Certificate, Channel, Config, ConfigBuilder, Event, Identity, Input, Node, NodeId, Output, Revocation, Signatures,
     Signing, Stored, Tags, Wall,
 };
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
-use support::{HEADER, acquaint, address, carrying, datagrams, drain, now};
+use support::{HEADER, acquaint, address, carrying, datagrams, drain, meet, now};
 
 /// A key pair of the tests: its signatures are keyed hashes.
 #[derive(Debug)]
@@ -105,9 +106,13 @@ fn told_claim(node: &mut Node) -> Vec<u8> {
 
 /// Hands an update to node 1 as if node 2 had sent it from that address.
 fn give(node: &mut Node, update: &[u8], from: u8, millis: u64) -> Vec<Output> {
+    give_as(2, node, update, from, millis)
+}
+
+fn give_as(sender: u64, node: &mut Node, update: &[u8], from: u8, millis: u64) -> Vec<Output> {
     let mut datagram = vec![0; HEADER];
     datagram[..4].copy_from_slice(&node.cluster_hash().to_le_bytes());
-    datagram[4..12].copy_from_slice(&2_u64.to_le_bytes());
+    datagram[4..12].copy_from_slice(&sender.to_le_bytes());
     datagram[12..20].copy_from_slice(&1_u64.to_le_bytes());
     datagram.push(0x10);
     datagram.extend(carrying(update));
@@ -244,6 +249,49 @@ fn a_flood_of_invalid_signatures_costs_so_many_checks_a_second_and_hides_no_othe
     assert_eq!(one.shelf().updates(), 1, "another sender was not heard");
     give(&mut one, &forged(10_001), 7, 2_500);
     assert_eq!(one.counters().dropped.forged, 33, "the next second has its own");
+}
+
+#[test]
+fn streams_of_one_address_have_one_bound_on_what_is_checked_whatever_their_ports() {
+    let (mut one, _) = pair();
+    for number in 50..150 {
+        let (stream, from) =
+            (StreamId(1_001 + 2 * u64::from(number)), SocketAddr::from(([10, 0, 0, 9], number.into())));
+        (one, _) = meet([one, node_of(number, 201, signed())], stream, from);
+    }
+    let dropped = one.counters().dropped;
+    assert_eq!((dropped.forged, dropped.unchecked), (32, 100 - 32));
+}
+
+#[test]
+fn the_id_of_a_member_lets_nobody_in_without_its_claim() {
+    let (one, _) = pair();
+    let (one, impostor) = meet([one, node_of(2, 201, signed())], StreamId(5), address(2));
+    assert_eq!((one.counters().dropped.forged, impostor.members().count()), (1, 1), "it was given the members");
+    let (_, two) = meet([one, node(2)], StreamId(7), address(2));
+    assert_eq!(two.members().count(), 2, "the member itself is let in again");
+}
+
+#[test]
+fn what_a_revocation_voids_is_no_forgery_and_counts_once_a_later_one_says_so() {
+    let (mut one, mut two) = pair();
+    let good = written(&mut two, vec![("color", put(b"blue", None))]).remove(0);
+    let revoke = |node: &mut Node, since, at| {
+        let revocation = Revocation { id: NodeId(2), name: String::new(), since, at: now(at).wall };
+        let command = Command::Revoke { revocation: revocation.issue(&Pair(AUTHORITY)) };
+        node.handle_input(now(at), Input::Command { ticket: Ticket(1), command });
+        drain(node);
+    };
+    revoke(&mut one, Wall::from_micros(0), 1_000);
+    for _ in 0..2 {
+        give_as(7, &mut one, &good, 7, 1_100);
+    }
+    let dropped = one.counters().dropped;
+    assert_eq!((dropped.revoked, dropped.forged), (2, 0));
+    revoke(&mut one, now(1_500).wall, 2_000);
+    let held = one.shelf().updates();
+    give_as(7, &mut one, &good, 7, 2_100);
+    assert_eq!(one.shelf().updates(), held + 1);
 }
 
 #[test]

@@ -1,29 +1,35 @@
 //! False positives and first detection with and without Lifeguard, as a table.
-//! `cargo run --release -p rumormill-lab --example lifeguard [LOSS]`
+//! `cargo run --release -p rumormill-lab --example lifeguard [slow|stall] [LOSS] [NODES,..] [SECONDS,..]`
 #![expect(clippy::print_stdout, reason = "a table is printed")]
 
 #[path = "../tests/stalls/mod.rs"]
 mod stalls;
 
-use stalls::{Trial, WITHOUT, trial};
+use std::io::Write as _;
+
+use stalls::{SLOW, STALL, Trial, WITHOUT, trial};
 
 const SEEDS: u64 = 5;
 
 fn main() {
-    let loss = std::env::args().nth(1).map_or(0.0, |text| text.parse().expect("a share"));
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let word = |place: usize, default: &'static str| words.get(place).map_or(default, String::as_str).to_owned();
+    let ailment = if word(0, SLOW) == STALL { STALL } else { SLOW };
+    let loss = number(&word(1, "0"));
     println!(
-        "| slow nodes | pauses | false deaths of healthy nodes: without | with | of slow nodes: without | with | first detection: without | with |"
+        "| nodes that {} | for | false deaths of healthy nodes: without | with | of the others: without | with | first detection: without | with |",
+        if ailment == STALL { "are stalled" } else { "stand still" }
     );
     println!("|---|---|---|---|---|---|---|---|");
-    for slow in [4, 8, 16, 32] {
-        for pause in [0.5, 2.0, 5.0, 10.0] {
+    for ill in word(2, "4,8,16,32").split(',').map(|ill| ill.parse().expect("a number of nodes")) {
+        for pause in word(3, "0.5,2,5,10").split(',').map(number) {
             let sum = |settings: &str| {
-                (1..=SEEDS).map(|seed| trial(slow, pause, loss, settings, seed)).fold(Trial::default(), add)
+                (1..=SEEDS).map(|seed| trial((ailment, ill), pause, loss, settings, seed)).fold(Trial::default(), add)
             };
             let (without, with) = (sum(WITHOUT), sum(""));
             let mean = |trial: Trial| trial.first / f64::from(u32::try_from(SEEDS).expect("a few"));
             println!(
-                "| {slow} | {pause} s | {} | {} | {} | {} | {:.2} s | {:.2} s |",
+                "| {ill} | {pause} s | {} | {} | {} | {} | {:.2} s | {:.2} s |",
                 without.healthy,
                 with.healthy,
                 without.unwell,
@@ -31,8 +37,13 @@ fn main() {
                 mean(without),
                 mean(with)
             );
+            std::io::stdout().flush().expect("somebody reads");
         }
     }
+}
+
+fn number(text: &str) -> f64 {
+    text.parse().expect("a number")
 }
 
 fn add(a: Trial, b: Trial) -> Trial {

@@ -34,7 +34,7 @@ impl Watch for Unwatched {
 pub fn run_each<J: Sync, R: Send>(jobs: &[J], watch: &dyn Watch, work: impl Fn(&J) -> R + Sync) -> Vec<Option<R>> {
     let (begun, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let one = |job: &J| {
-        let result = watch.goes_on().then(|| within_a_job(|| work(job)));
+        let result = watch.goes_on().then(|| on_this_thread(|| work(job)));
         if result.is_some() {
             watch.on_progress(done.fetch_add(1, Ordering::Relaxed) + 1, jobs.len());
         }
@@ -93,7 +93,8 @@ thread_local! {
     static WITHIN_A_JOB: Cell<bool> = const { Cell::new(false) };
 }
 
-fn within_a_job<R>(work: impl FnOnce() -> R) -> R {
+/// Does work whose jobs are done one after the other, on this thread alone.
+pub fn on_this_thread<R>(work: impl FnOnce() -> R) -> R {
     let before = WITHIN_A_JOB.replace(true);
     let result = work();
     WITHIN_A_JOB.set(before);
@@ -135,6 +136,13 @@ mod tests {
             })
         });
         assert!(alone.into_iter().flatten().all(|at_work| at_work <= 2), "more jobs at work than threads");
+    }
+
+    #[test]
+    fn work_that_is_kept_to_its_thread_stays_there() {
+        let here = std::thread::current().id();
+        let threads = on_this_thread(|| run_each(&[(); 100], &Unwatched, |()| std::thread::current().id()));
+        assert!(threads.into_iter().all(|thread| thread == Some(here)));
     }
 
     #[test]

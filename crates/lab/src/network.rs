@@ -33,7 +33,7 @@ use rumormill_core::{Command, Config, FullView, Identity, Interner, Node, NodeId
 use self::act::{Act, DiskFate, Planned};
 use self::check::Checkers;
 use self::clock::Clock;
-use self::host::{Host, address, derived_seed};
+use self::host::{Host, Stalls, address, derived_seed};
 use self::link::{Cuts, Link};
 use self::measure::{End, Life, Measured, MessageKey, Publication, Traffic};
 use self::options::Options;
@@ -430,6 +430,12 @@ impl Network {
         self.queue.push(again, Turn::Input, Due::Slow { node });
     }
 
+    /// From now on what a node sends and is sent waits for a time, passes for as long, and so on, while its timers run; zero
+    /// ends it.
+    pub fn stall(&mut self, node: usize, length: Duration) {
+        self.hosts[node].stalls = Stalls::new(self.now, micros(length));
+    }
+
     /// Cuts each group off from all others; nodes in no group stay together.
     pub fn partition(&mut self, groups: &[Vec<usize>]) {
         self.cuts.partition(self.hosts.len(), groups);
@@ -474,6 +480,7 @@ impl Network {
         for node in 0..self.len() {
             self.set_disk_failing(node, false);
             self.slow(node, Duration::ZERO);
+            self.stall(node, Duration::ZERO);
             self.wake(node);
             if !self.has_left(node) {
                 self.restart(node, DiskFate::Kept);
@@ -524,6 +531,7 @@ impl Network {
             Act::Restart(node, disk) => self.restart(node, disk),
             Act::Pause(node, length) if self.is_up(node) => self.pause(node, length),
             Act::Slow(node, length) => self.slow(node, length),
+            Act::Stall(node, length) => self.stall(node, length),
             Act::Partition(groups) => self.partition(&groups),
             Act::OneWay(from, to) => self.oneway(from, to),
             Act::Heal => self.heal(),

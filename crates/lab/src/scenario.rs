@@ -9,6 +9,7 @@ pub mod failures;
 pub mod fault;
 pub mod library;
 pub mod plan;
+mod prediction;
 pub mod replay;
 pub mod report;
 pub mod run;
@@ -171,6 +172,11 @@ impl Scenario {
 
     pub(super) fn is_partial(&self) -> bool {
         self.config.view == View::Partial
+    }
+
+    /// How many nodes it has in the end, those that are added among them.
+    pub fn nodes_in_all(&self) -> usize {
+        plan::nodes_in_all(self)
     }
 
     fn check_size(&self) -> Result<(), Error> {

@@ -231,16 +231,47 @@ const LOSS_MAX: f64 = 0.999;
 const HUNT_MAX: u32 = 1_000;
 const RUNS_MAX: usize = 1_000_000;
 
+/// Who looks on while runs go on, several of them perhaps at the same time.
+pub trait Observer: Sync {
+    /// So many know at the end of that round, or mean period; the first is 1. Whether the run shall go on: one that does not
+    /// is left out, and what comes after it.
+    fn on_round(&self, run: usize, round: usize, known: usize) -> bool;
+}
+
+/// Nobody looks on.
+#[derive(Clone, Copy, Debug)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn on_round(&self, _: usize, _: usize, _: usize) -> bool {
+        true
+    }
+}
+
 /// Lets one update spread, as often as `parameters` say. Runs that the watch kept from beginning are left out.
 pub fn run(parameters: &Parameters, watch: &dyn Watch) -> Result<Outcome, Error> {
+    run_observed(parameters, watch, &Unobserved)
+}
+
+/// The same, for who wants to see the rounds as they come, or end a run before its end.
+pub fn run_observed(parameters: &Parameters, watch: &dyn Watch, observer: &dyn Observer) -> Result<Outcome, Error> {
     parameters.check()?;
-    let seeds: Vec<u64> = (0..parameters.runs as u64).map(|run| jobs::seed_of_run(parameters.seed, run)).collect();
-    let runs: Vec<Run> = jobs::first_done(jobs::run_each(&seeds, watch, |seed| run_once(parameters, *seed)));
+    let runs: Vec<usize> = (0..parameters.runs).collect();
+    let once = |&run: &usize| {
+        let seed = jobs::seed_of_run(parameters.seed, run as u64);
+        run_once(parameters, seed, &|round, known| observer.on_round(run, round, known))
+    };
+    let runs = jobs::run_each(&runs, watch, once).into_iter().map(Option::flatten);
+    let runs: Vec<Run> = jobs::first_done(runs.collect());
     Outcome::of(Parameters { runs: runs.len(), ..parameters.clone() }, &runs).ok_or(Error::Stopped)
 }
 
-fn run_once(parameters: &Parameters, seed: u64) -> Run {
-    if parameters.is_plain() { bits::run(parameters, seed) } else { population::run(parameters, seed) }
+/// Told each round of a run and how many know then; says whether the run goes on.
+type Look<'a> = &'a dyn Fn(usize, usize) -> bool;
+
+/// `None` if it did not go on to its end.
+fn run_once(parameters: &Parameters, seed: u64, look: Look<'_>) -> Option<Run> {
+    if parameters.is_plain() { bits::run(parameters, seed, look) } else { population::run(parameters, seed, look) }
 }
 
 impl Outcome {
@@ -263,7 +294,7 @@ impl Outcome {
             coverage: summary(&|run| count(known(run)) / nodes)?,
             atomic: count(atomic) / count(runs.len()),
             curve: (0..rounds).map(|round| informed(round) / nodes / count(runs.len())).collect(),
-            theory: prediction::curve(&parameters, rounds.saturating_sub(1)),
+            theory: parameters.curve_predicted(rounds.saturating_sub(1)),
             elapsed: None,
             parameters,
         })
@@ -360,8 +391,54 @@ mod tests {
         for stop in [StopRule::Never, StopRule::BlindCoin { k: 3 }] {
             let parameters = Parameters { stop, runs: 8, ..Parameters::default() };
             let together = run(&parameters, &Unwatched).unwrap();
-            let alone: Vec<Run> = (0..8).map(|n| run_once(&parameters, jobs::seed_of_run(1, n))).collect();
+            let alone: Vec<Run> =
+                (0..8).filter_map(|n| run_once(&parameters, jobs::seed_of_run(1, n), &|_, _| true)).collect();
             assert_eq!(Some(together), Outcome::of(parameters, &alone));
+        }
+    }
+
+    /// What an observer was told, by run.
+    #[derive(Default)]
+    struct Told {
+        rounds: std::sync::Mutex<std::collections::BTreeMap<usize, Vec<(usize, usize)>>>,
+        rounds_max: Option<usize>,
+    }
+
+    impl Observer for Told {
+        fn on_round(&self, run: usize, round: usize, known: usize) -> bool {
+            self.rounds.lock().unwrap().entry(run).or_default().push((round, known));
+            self.rounds_max.is_none_or(|most| run == 0 || round < most)
+        }
+    }
+
+    #[test]
+    fn who_looks_on_is_told_the_curve_round_by_round_and_changes_nothing() {
+        let stops = [StopRule::Never, StopRule::FeedbackCoin { k: 3 }];
+        for (stop, timing) in stops.into_iter().zip([Timing::Rounds, Timing::Async]) {
+            let parameters = Parameters { stop, timing, mode: Mode::Push, ..Parameters::default() };
+            let told = Told::default();
+            let outcome = run_observed(&parameters, &Unwatched, &told).unwrap();
+            assert_eq!(outcome, run(&parameters, &Unwatched).unwrap());
+            let rounds = told.rounds.into_inner().unwrap().remove(&0).unwrap();
+            assert!(rounds.len() + 1 >= outcome.curve.len(), "{rounds:?} {:?}", outcome.curve);
+            for (nth, (round, known)) in rounds.into_iter().enumerate() {
+                let share = outcome.curve.get(round).or_else(|| outcome.curve.last()).unwrap();
+                assert_eq!((round, count(known) / 1_000.0), (nth + 1, *share));
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_ended_within_is_left_out_with_those_behind_it() {
+        for stop in [StopRule::Never, StopRule::BlindCounter { k: 3 }] {
+            for timing in [Timing::Rounds, Timing::Async] {
+                let parameters = Parameters { stop, timing, runs: 3, ..Parameters::default() };
+                let told = Told { rounds_max: Some(2), ..Told::default() };
+                let outcome = run_observed(&parameters, &Unwatched, &told).unwrap();
+                assert_eq!(outcome, run(&Parameters { runs: 1, ..parameters }, &Unwatched).unwrap());
+                let rounds = told.rounds.into_inner().unwrap();
+                assert!(rounds[&0].len() > 2 && rounds[&1].len() == 2, "{rounds:?}");
+            }
         }
     }
 
@@ -379,8 +456,8 @@ mod tests {
                     nodes: 300,
                     ..Parameters::default()
                 };
-                let outcome = |once: fn(&Parameters, u64) -> Run| {
-                    let runs: Vec<Run> = (0..500).map(|seed| once(&parameters, seed)).collect();
+                let outcome = |once: fn(&Parameters, u64, Look<'_>) -> Option<Run>| {
+                    let runs: Vec<Run> = (0..500).filter_map(|seed| once(&parameters, seed, &|_, _| true)).collect();
                     Outcome::of(parameters.clone(), &runs).unwrap()
                 };
                 let (bits, bytes) = (outcome(bits::run), outcome(population::run));

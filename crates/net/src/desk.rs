@@ -296,3 +296,55 @@ fn named(node: &Node, change: Arc<Change>) -> Changed {
 fn name_of(node: &Node, id: NodeId) -> String {
     node.member(id).map_or_else(|| id.to_string(), |Member { name, .. }| name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rumormill_core::{Config, Identity, Now, Sequence};
+
+    use super::*;
+
+    fn level(desk: &Desk, what: &str) -> (u64, u64) {
+        let mut limits = Limits::new();
+        desk.limits(&mut limits);
+        limits.iter().find(|limit| limit.what == what).map(|limit| (limit.held, limit.most)).unwrap()
+    }
+
+    fn desk() -> (Desk, Node) {
+        let (requests, _) = mpsc::channel(1);
+        let identity = Identity::new(NodeId(1), "n1", ([127, 0, 0, 1], 1), 1);
+        (Desk::new(Announcer::new(), requests.downgrade()), Node::new(identity, Config::default(), 1, Now::default()))
+    }
+
+    #[test]
+    fn answers_that_nobody_reads_wait_up_to_a_bound_and_then_get_lost() {
+        let (mut desk, node) = desk();
+        let (lines, mut answers) = mpsc::channel(LINES_MAX);
+        let command = Command::SetTags { tags: [].into() };
+        let ticket = desk.open(Pending { result: None, lines: Lines::Answers(lines) }, &command);
+        for from in 0..LINES_MAX as u64 + 100 {
+            let (name, payload, after) = (String::new(), Vec::new(), Duration::ZERO);
+            let answer = CoreEvent::Answer { ticket, from: NodeId(from), name, payload, after };
+            desk.on_event(&node, Wall::from_micros(0), answer);
+        }
+        let most = LINES_MAX as u64;
+        assert_eq!(level(&desk, "lines_of_one_query"), (most, most));
+        assert!(matches!(answers.try_recv(), Ok(Line::Item(Answer { from: NodeId(0), .. }))), "the first are there");
+    }
+
+    #[test]
+    fn questions_that_nobody_takes_wait_up_to_a_bound_and_stay_unanswered_beyond_it() {
+        let (mut desk, node) = desk();
+        let (questions, mut handler) = mpsc::channel(QUESTIONS_MAX);
+        desk.handle_queries("load".to_owned(), questions);
+        for number in 0..QUESTIONS_MAX as u64 + 100 {
+            let query = QueryId { origin: NodeId(2), sequence: Sequence(number) };
+            let question = CoreEvent::Query { query, name: "load".to_owned(), payload: Vec::new() };
+            desk.on_event(&node, Wall::from_micros(0), question);
+        }
+        let most = QUESTIONS_MAX as u64;
+        assert_eq!(level(&desk, "questions_of_one_handler"), (most, most));
+        assert_eq!(handler.try_recv().unwrap().query.sequence, Sequence(0), "the first are there");
+    }
+}

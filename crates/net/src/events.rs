@@ -180,3 +180,24 @@ impl WeakAnnouncer {
         Events(sender.subscribe())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_reader_loses_the_oldest_events_and_is_told_how_many() {
+        let announcer = Announcer::new();
+        let mut events = announcer.listen();
+        let count = EVENTS_MAX as u64 + 5;
+        for boot in 0..count {
+            announcer.announce(Wall::from_micros(0), EventKind::Started { boot });
+        }
+        let mut limits = Limits::new();
+        announcer.limits(&mut limits);
+        let limit = limits.iter().find(|limit| limit.what == "events").unwrap();
+        assert_eq!((limit.held, limit.most), (limit.most, EVENTS_MAX as u64));
+        assert!(matches!(events.next().await, Some(Err(Lagged(5)))));
+        assert!(matches!(events.next().await, Some(Ok(Event { kind: EventKind::Started { boot: 5 }, .. }))));
+    }
+}

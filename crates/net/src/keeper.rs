@@ -37,6 +37,10 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 const PATIENCE_PART: u32 = 4;
 const PATIENCE_MAX: Duration = Duration::from_millis(1);
 
+/// After a commit that failed the next one waits for as long as that took, as the store was opened and checked again, and not
+/// longer than this: a full disk must not cost a processor.
+const FAILED_PAUSE_MAX: Duration = Duration::from_secs(1);
+
 /// The answer to a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
@@ -101,6 +105,7 @@ impl Keeper {
             waiting: Arc::clone(&waiting),
             expected: 0,
             took: Duration::ZERO,
+            has_failed: false,
         };
         (Self { way: Way::Disk(job), answers, waiting }, committer)
     }
@@ -172,6 +177,8 @@ struct Committer {
     expected: usize,
     /// How long the last commit took.
     took: Duration,
+    /// The last commit did not get through.
+    has_failed: bool,
 }
 
 impl Committer {
@@ -201,12 +208,17 @@ impl Committer {
 
     /// All jobs that wait, and those that are expected soon.
     fn gather(&self, first: Job) -> Vec<Job> {
-        let until = Instant::now() + (self.took / PATIENCE_PART).min(PATIENCE_MAX);
+        let patience = if self.has_failed {
+            self.took.min(FAILED_PAUSE_MAX)
+        } else {
+            (self.took / PATIENCE_PART).min(PATIENCE_MAX)
+        };
+        let until = Instant::now() + patience;
         let mut bytes = first.bytes;
         let mut group = vec![first];
         while bytes < GROUP_BYTES_MAX {
             let job = match self.jobs.try_recv() {
-                Err(TryRecvError::Empty) if group.len() < self.expected => {
+                Err(TryRecvError::Empty) if self.has_failed || group.len() < self.expected => {
                     self.jobs.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
                 }
                 job => job.ok(),
@@ -225,6 +237,7 @@ impl Committer {
         let result = if is_any { self.directory.store.commit(records) } else { Ok(()) };
         let result = result.map_err(|error| Arc::<str>::from(error.to_string()));
         self.took = begun.elapsed();
+        self.has_failed = result.is_err();
         self.expected = self.waiting.jobs.load(Ordering::Relaxed);
         let too_much = || Err(format!("more than {WAITING_BYTES_MAX} bytes wait for the disk").into());
         for Job { token, records, bytes, is_refused } in group {
@@ -288,6 +301,26 @@ mod tests {
         let kept = contents(&directory::open(path.path()).unwrap().directory.store);
         assert_eq!(kept.len(), 7);
         assert!(!kept.contains_key(b"key/2".as_slice()));
+    }
+
+    #[test]
+    fn after_a_failure_the_next_commit_waits_as_long_as_that_took() {
+        let (_path, directory, room) = opened();
+        let (keeper, mut committer) = Keeper::pair(directory);
+        let next = |committer: &mut Committer| {
+            keeper.persist(Token(1), one(1, vec![1]));
+            let (begun, first) = (Instant::now(), committer.next_job().unwrap());
+            let group = committer.gather(first);
+            committer.commit(group);
+            begun.elapsed()
+        };
+        room.store(1, Ordering::Relaxed);
+        next(&mut committer);
+        assert!(committer.has_failed);
+        room.store(u64::MAX, Ordering::Relaxed);
+        committer.took = Duration::from_millis(50);
+        assert!(next(&mut committer) >= Duration::from_millis(50));
+        assert!(!committer.has_failed);
     }
 
     #[tokio::test]

@@ -4,7 +4,8 @@
 //!
 //! Before the first message stand the hash of the cluster's name and the byte of the key's id, as before a datagram. Whoever
 //! does not have the key is not answered: the first message is authentic already, and carries its sender's clock, so that
-//! an old one is not answered either.
+//! an old one is not answered either. But somebody may have recorded one that is not old yet: only the first frame, sealed to what
+//! the answering end has just drawn, shows that the other end is there and has the key. It greets at once, so that this costs nothing.
 //!
 //! After that each way is a row of frames: a length of two bytes, then so many, of which the last 16 are a tag.
 
@@ -58,6 +59,9 @@ pub(crate) enum NotSealed {
     /// The connection broke.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The other end ended the stream before it answered: it has no such key, or no room, or is about to stop.
+    #[error("the other end ended the stream before it answered")]
+    Unanswered,
     /// The other end has no such key, is of another cluster, or its clock is far off.
     #[error("the other end cannot prove that it belongs to the cluster")]
     Refused {
@@ -95,8 +99,8 @@ impl Terms {
         socket.write_all(&opening).await?;
         let mut second = [0; SECOND_BYTES];
         match socket.read_exact(&mut second).await {
-            // It said nothing: that is what becomes of those who cannot prove that they belong to the cluster.
-            Err(error) if is_end(error.kind()) => return Err(NotSealed::because(Unsealed::UnknownKey, opening[4])),
+            // That is what becomes of those who cannot prove that they belong to the cluster, but not of them alone.
+            Err(error) if is_end(error.kind()) => return Err(NotSealed::Unanswered),
             result => result?,
         };
         handshake.read_message(&second, &mut [])?;
@@ -131,6 +135,25 @@ impl Terms {
         assert_eq!(length, SECOND_BYTES, "a point and a tag");
         socket.write_all(&second).await?;
         Channel::new(&key, handshake)
+    }
+
+    /// Answers who opened a stream and waits for its first frame. Says too how many bytes came.
+    pub(crate) async fn accept(
+        &self,
+        socket: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    ) -> Result<(Sealed, usize), NotSealed> {
+        let channel = self.answer(socket).await?;
+        let (mut opener, mut bytes) = (Opener::default(), OPENING_BYTES);
+        loop {
+            if let Some(first) = opener.next(&channel)? {
+                opener.first = Some(first);
+                return Ok((Sealed { channel, opener }, bytes));
+            }
+            match socket.read_buf(&mut opener.waiting).await? {
+                0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                length => bytes += length,
+            }
+        }
     }
 
     /// Whether streams under this key may go on.
@@ -222,20 +245,38 @@ impl Channel {
     }
 }
 
+/// A stream at whose other end is somebody now who has the key.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) channel: Channel,
+    /// What has come already waits in it.
+    pub(crate) opener: Opener,
+}
+
 /// Takes the bytes that come in on a stream apart into frames, and opens them.
 #[derive(Debug, Default)]
 pub(crate) struct Opener {
     waiting: Vec<u8>,
+    /// What was in the first frame, where that was opened before anybody wanted it.
+    first: Option<Vec<u8>>,
     received: u64,
 }
 
 impl Opener {
+    /// Whether something waits from before the stream was one.
+    pub(crate) const fn has_first(&self) -> bool {
+        self.first.is_some()
+    }
+
     pub(crate) fn take_in(&mut self, bytes: &[u8]) {
         self.waiting.extend_from_slice(bytes);
     }
 
     /// The content of the next frame, once all of it has come in. An error says that the stream cannot go on.
     pub(crate) fn next(&mut self, channel: &Channel) -> Result<Option<Vec<u8>>, NotSealed> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
         let Some(length) = self.waiting.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let length = usize::from(u16::from_le_bytes(*length));
         if !(TAG_BYTES + 1..=CONTENT_MAX + TAG_BYTES).contains(&length) {
@@ -275,8 +316,10 @@ mod tests {
         tokio::join!(a.open(&mut here), answer)
     }
 
-    fn cause(result: Result<Channel, NotSealed>) -> Unsealed {
-        match result {
+    /// Why there is no stream, as the end that opened it knows, and the other.
+    fn causes((here, there): (Result<Channel, NotSealed>, Result<Channel, NotSealed>)) -> Unsealed {
+        assert!(matches!(here, Err(NotSealed::Unanswered)), "{here:?}");
+        match there {
             Err(NotSealed::Refused { cause, .. }) => cause,
             other => panic!("{other:?}"),
         }
@@ -327,12 +370,10 @@ mod tests {
     async fn who_has_another_key_name_or_cluster_gets_no_answer() {
         let keyring = Keyring::generate().unwrap();
         let home = terms(&keyring, "a", 1);
-        let (here, there) = meet(&terms(&keyring.renewed().unwrap(), "a", 1), &home).await;
-        assert_eq!((cause(here), cause(there)), (Unsealed::UnknownKey, Unsealed::UnknownKey));
-        let (here, there) = meet(&terms(&keyring, "a", 2), &home).await;
-        assert_eq!((cause(here), cause(there)), (Unsealed::UnknownKey, Unsealed::Foreign));
-        let (here, there) = meet(&terms(&keyring, "b", 1), &home).await;
-        assert_eq!((cause(here), cause(there)), (Unsealed::UnknownKey, Unsealed::Forged));
+        let stranger = terms(&keyring.renewed().unwrap(), "a", 1);
+        assert_eq!(causes(meet(&stranger, &home).await), Unsealed::UnknownKey);
+        assert_eq!(causes(meet(&terms(&keyring, "a", 2), &home).await), Unsealed::Foreign);
+        assert_eq!(causes(meet(&terms(&keyring, "b", 1), &home).await), Unsealed::Forged);
     }
 
     #[tokio::test]

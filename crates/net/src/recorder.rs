@@ -8,10 +8,10 @@
 //! Nothing waits for the recorder. What it encodes goes to a thread of its own, at the latest a moment after; where
 //! that thread falls behind by half a recording, or cannot write, the recording ends, an operator is told, and the node goes on.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{self, JoinHandle};
@@ -246,10 +246,18 @@ fn create(path: &Path) -> io::Result<File> {
     match path.metadata() {
         // A device.
         Ok(metadata) if !metadata.is_file() => return options.open(path),
+        // A start that failed left it: nothing was recorded, so that the recording before must not go for it.
+        Ok(metadata) if metadata.len() == 0 => fs::remove_file(path)?,
         Ok(_) if is_recording(path)? => {
             let mut old = path.as_os_str().to_owned();
             old.push(".old");
-            std::fs::rename(path, PathBuf::from(old))?;
+            if fs::exists(&old)? && !is_recording(Path::new(&old))? {
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "the file of that name with .old holds something else",
+                ));
+            }
+            fs::rename(path, old)?;
         }
         Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file holds something else")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -297,9 +305,11 @@ impl Writer {
     fn write(&self, at: u64, bytes: Vec<u8>) -> Result<(), String> {
         self.check()?;
         let length = bytes.len() as u64;
-        if self.waiting.fetch_add(length, Ordering::Relaxed) + length > self.waiting_max {
+        if self.waiting.load(Ordering::Relaxed) + length > self.waiting_max {
             return Err("the disk does not keep up".to_owned());
         }
+        // Nobody else adds to it.
+        self.waiting.fetch_add(length, Ordering::Relaxed);
         // The thread ends with an error only, which is looked for next time.
         self.jobs.send((at, bytes)).ok();
         Ok(())
@@ -313,5 +323,40 @@ impl Writer {
         drop(self.jobs);
         // It panics for no reason that is known.
         self.thread.join().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_failed_costs_no_recording_and_nothing_else_is_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, old) = (directory.path().join("life"), directory.path().join("life.old"));
+        let heading = Heading { version: "1".to_owned(), half_bytes: RECORD_BYTES_MIN / 2, number: 0, steps: 0 };
+        let recording = heading.to_bytes();
+        fs::write(&path, &recording).unwrap();
+        for _ in 0..3 {
+            drop(create(&path).unwrap());
+            assert_eq!((fs::read(&path).unwrap(), fs::read(&old).unwrap()), (Vec::new(), recording.clone()));
+        }
+        fs::write(&path, &recording).unwrap();
+        fs::write(&old, b"a letter").unwrap();
+        assert_eq!(create(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!((fs::read(&path).unwrap(), fs::read(&old).unwrap()), (recording, b"a letter".to_vec()));
+    }
+
+    #[test]
+    fn a_disk_that_does_not_keep_up_ends_the_recording_and_no_more_waits_than_may() {
+        // A disk that takes nothing.
+        let (jobs, hung) = mpsc::channel();
+        let (waiting, failed) = (Arc::default(), Arc::default());
+        let writer = Writer { jobs, waiting, waiting_max: 1 << 20, failed, thread: thread::spawn(|| ()) };
+        let taken = (0..2_000).filter(|_| writer.write(0, vec![0; 1_024]).is_ok()).count();
+        assert_eq!((taken, writer.waiting.load(Ordering::Relaxed)), (1_024, 1 << 20));
+        assert_eq!(writer.write(0, vec![0; 1_024]), Err("the disk does not keep up".to_owned()));
+        assert_eq!(hung.try_iter().count(), taken);
+        writer.close();
     }
 }

@@ -16,7 +16,7 @@ mod peers;
 mod sessions;
 mod window;
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -227,7 +227,7 @@ impl Sealer {
             return Err(Unsealed::Malformed);
         }
         let key = self.ring.get(clear.key).ok_or(Unsealed::UnknownKey)?;
-        let (oldest, counter) = self.admit(&clear, now)?;
+        let (times, counter) = self.admit(&clear, now)?;
         let receiver = (!clear.introduces).then_some((self.node, self.own.session));
         let authenticated = Authenticated::new(&clear_bytes, receiver);
         let opened = self.ciphers.open(key, clear.session, nonce(counter), authenticated, content)?;
@@ -241,7 +241,7 @@ impl Sealer {
         } else {
             (self.sessions.sender(clear.session).ok_or(Unsealed::UnknownSession)?, self.node, true)
         };
-        self.sessions.take(clear.session, sender, counter, oldest);
+        self.sessions.take(clear.session, sender, counter, times);
         if target == self.node || target == NodeId::NONE {
             self.peers.hear(sender, clear.session, knows_us);
         }
@@ -257,8 +257,9 @@ impl Sealer {
         Ok(start - HEADER_BYTES..buffer.len() - TAG_BYTES)
     }
 
-    /// What can be seen before anything is opened: the oldest counter that is still accepted, and that of this datagram.
-    fn admit(&self, clear: &Clear, now: Wall) -> Result<(u64, u64), Unsealed> {
+    /// What can be seen before anything is opened: the oldest counter that is still accepted and the present one, and that of
+    /// this datagram.
+    fn admit(&self, clear: &Clear, now: Wall) -> Result<(RangeInclusive<u64>, u64), Unsealed> {
         let (now, window) = (now.as_micros(), micros(self.window));
         let (oldest, counter) = (now.saturating_sub(window), nearest(clear.low, now));
         if counter < oldest {
@@ -273,7 +274,7 @@ impl Sealer {
         if !self.sessions.is_new(clear.session, counter) {
             return Err(Unsealed::Replayed);
         }
-        Ok((oldest, counter))
+        Ok((oldest..=now, counter))
     }
 
     /// The counter of the next datagram: this machine's clock, but always more than the last. A clock that is set back far

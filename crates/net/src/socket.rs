@@ -365,6 +365,36 @@ mod tests {
         assert_eq!((error.field(), error.value()), ("bind", taken.to_string()));
     }
 
+    fn held(datagrams: &Datagrams, what: &str) -> u64 {
+        let mut limits = Limits::new();
+        datagrams.limits(&mut limits);
+        limits.iter().find(|limit| limit.what == what).unwrap().held
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_the_socket_is_bounded_and_the_rest_counted() {
+        let mut datagrams = open(loopback(0), None);
+        // As if the socket had no room.
+        datagrams.unsent.push_back((loopback(1), vec![0]));
+        for _ in 0..WAITING_MAX + 10 {
+            datagrams.put(loopback(1), vec![0]);
+            assert!(held(&datagrams, "datagrams_unsent") <= WAITING_MAX as u64);
+        }
+        assert_eq!(held(&datagrams, "datagrams_unsent"), WAITING_MAX as u64);
+        assert_eq!(datagrams.counters.datagrams_unsent.load(Ordering::Relaxed), 11);
+    }
+
+    #[tokio::test]
+    async fn what_the_fault_table_holds_back_is_bounded() {
+        let faults = Faults::new(1);
+        faults.delay(Duration::from_mins(1)).unwrap();
+        let mut datagrams = open(loopback(0), Some(faults));
+        for _ in 0..WAITING_MAX + 10 {
+            datagrams.send(loopback(1), vec![0]);
+        }
+        assert_eq!(held(&datagrams, "datagrams_held_back"), WAITING_MAX as u64);
+    }
+
     #[tokio::test]
     async fn a_burst_comes_through_in_order() {
         let (mut a, mut b) = (open(loopback(0), None), open(loopback(0), None));

@@ -83,20 +83,23 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
         signing: None,
     };
     identity.check()?;
-    let recorder = record.map(|path| recorder(&path, record_bytes_max)).transpose()?;
     let (keeper, key) = remember(&mut identity, data_dir.clone(), &announcer).await?;
     if config.identity == IdentityKind::Signed {
-        let mut signing = signing(&key, certificate, &config, &identity)?;
-        if let Some(recorder) = &recorder {
-            signing.signatures = recorder.attend(signing.signatures);
-        }
-        identity.signing = Some(signing);
+        identity.signing = Some(signing(&key, certificate, &config, &identity)?);
         identity.check()?;
     }
     let sealing = match keyring {
-        Some(keyring) => Some(Arc::new(hold(keyring, data_dir.clone().filter(|_| identity.durable)).await?)),
+        Some(keyring) => {
+            let open = if identity.durable { Holder::open } else { Holder::passing };
+            Some(Arc::new(hold(keyring, data_dir.clone(), open).await?))
+        }
         None => None,
     };
+    // The last that may fail: a start that ends before this leaves what was recorded alone.
+    let recorder = record.map(|path| recorder(&path, record_bytes_max)).transpose()?;
+    if let Some((recorder, signing)) = recorder.as_ref().zip(identity.signing.as_mut()) {
+        signing.signatures = recorder.attend(Arc::clone(&signing.signatures));
+    }
     let cluster = launch(Parts { identity, config, sockets, sealing, keeper, recorder, data_dir, announcer }).await?;
     cluster.0.contacts.replace(&cluster.0.joiner, contacts, &[]);
     Ok(cluster)
@@ -252,8 +255,12 @@ fn recorder(path: &Path, bytes_max: u64) -> Result<Recorder, StartError> {
 }
 
 /// Takes up the keys that an earlier life kept, or those that were given.
-async fn hold(keyring: Keyring, directory: Option<PathBuf>) -> Result<Holder, StartError> {
-    let opened = tokio::task::spawn_blocking(move || Holder::open(&keyring, directory.as_deref())).await;
+async fn hold(
+    keyring: Keyring,
+    directory: Option<PathBuf>,
+    open: fn(&Keyring, Option<&Path>) -> Result<Holder, StartError>,
+) -> Result<Holder, StartError> {
+    let opened = tokio::task::spawn_blocking(move || open(&keyring, directory.as_deref())).await;
     opened.expect("opening a keyring neither panics nor is cancelled")
 }
 

@@ -129,7 +129,7 @@ impl Store {
             Log::new(transaction.open_table(GROUPS).map_err(Error::from)?, &mut extent).cut()?;
         }
         transaction.commit().map_err(Error::from)?;
-        let (_, extent) = read(&database)?;
+        let extent = walk(&database, |_, _| ())?;
         if extent.bytes == 0 && self.extent.bytes > 0 {
             return Err(StoreError::Damaged("another file is in its place".to_owned()));
         }
@@ -174,12 +174,19 @@ fn check(file: StoreFile) -> Result<Database, StoreError> {
     Ok(builder.create_with_backend(file).map_err(Error::from)?)
 }
 
-/// Reads all records, the newest first: of each key the first one counts.
+/// Reads all records.
 fn read(database: &Database) -> Result<(Stored, Extent), Error> {
-    let (mut stored, mut extent, mut seen) = (Stored::default(), Extent::default(), Seen::default());
+    let mut stored = Stored::default();
+    let extent = walk(database, |key, value| stored.add(key, value))?;
+    Ok((stored, extent))
+}
+
+/// Goes through all records, the newest first: of each key the first one counts.
+fn walk(database: &Database, mut found: impl FnMut(&[u8], &[u8])) -> Result<Extent, Error> {
+    let (mut extent, mut seen) = (Extent::default(), Seen::default());
     let transaction = database.begin_read()?;
     let table = match transaction.open_table(GROUPS) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok((stored, extent)),
+        Err(TableError::TableDoesNotExist(_)) => return Ok(extent),
         table => table?,
     };
     for group in table.iter()?.rev() {
@@ -191,11 +198,11 @@ fn read(database: &Database) -> Result<(Stored, Extent), Error> {
         for entry in group::entries(group).ok_or_else(|| malformed(number))?.iter().rev() {
             if let (true, Some(value)) = (seen.meet(entry.key), entry.value) {
                 extent.needed += entry.size() as u64;
-                stored.add(entry.key, value);
+                found(entry.key, value);
             }
         }
     }
-    Ok((stored, extent))
+    Ok(extent)
 }
 
 /// Makes durable that a file is in its directory.

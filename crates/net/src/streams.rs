@@ -1,8 +1,8 @@
 //! The streams of a node: one small task a connection, which moves bytes and decides nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cluster::SocketCounters;
 use crate::faults::{self, Direction, Faults};
-use crate::noise::{ANSWER_BYTES, Channel, NotSealed, OPENING_BYTES, Opener, Terms};
+use crate::noise::{ANSWER_BYTES, Channel, NotSealed, OPENING_BYTES, Opener, Sealed, Terms};
 use crate::seal::Unsealed;
 use crate::socket::canonical;
 
@@ -44,8 +44,8 @@ const EVENTS_MAX: usize = 64;
 /// How long the other end of a connection may take to prove that it belongs to the cluster.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many connections may be about to prove that. One more ends the one that has been at it for longest: an honest node is
-/// done within two round trips, so that silent ones do not keep it out.
+/// How many connections may be about to prove that. One more ends the one that has been at it for longest, of the machine that
+/// has most: an honest node is done within two round trips, so that silent ones do not keep it out.
 const HANDSHAKES_MAX: usize = 64;
 
 /// A connection that another node opened.
@@ -54,7 +54,7 @@ pub(crate) enum Accepted {
     /// As it came.
     Fresh(TcpStream),
     /// The other end has proved that it belongs to the cluster.
-    Proved(TcpStream, Box<Channel>),
+    Proved(TcpStream, Box<Sealed>),
 }
 
 /// What happened on a connection.
@@ -64,7 +64,7 @@ pub(crate) enum StreamEvent {
     Accepted(Accepted, SocketAddr),
     /// Somebody opened one and did not prove to belong to the cluster: why, and which byte named its key.
     Unproved(SocketAddr, Unsealed, u8),
-    /// One that this node opened was refused: the other end does not take its key.
+    /// One that this node opened was refused: the other end does not take its key, or has no room.
     Refused(StreamId),
     /// Bytes came.
     Bytes(StreamId, Vec<u8>),
@@ -86,13 +86,31 @@ pub(crate) struct Streams {
     /// Under which terms streams are sealed, if they are.
     terms: Option<Terms>,
     /// Those of others that are about to prove that they belong to the cluster, the longest at it first.
-    handshakes: VecDeque<AbortHandle>,
+    handshakes: Vec<Handshake>,
     proving: JoinSet<()>,
     events: mpsc::Sender<StreamEvent>,
     incoming: mpsc::Receiver<StreamEvent>,
     local_address: SocketAddr,
     faults: Option<Faults>,
     counters: Arc<SocketCounters>,
+}
+
+/// A connection of another node that is about to prove that it belongs to the cluster.
+#[derive(Debug)]
+struct Handshake {
+    from: IpAddr,
+    task: AbortHandle,
+}
+
+/// Which of the handshakes is the oldest of the machine that has most.
+fn oldest_of_most(handshakes: &[Handshake]) -> usize {
+    let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    for handshake in handshakes {
+        *counts.entry(handshake.from).or_default() += 1;
+    }
+    let most = counts.values().copied().max();
+    let oldest = handshakes.iter().position(|handshake| counts.get(&handshake.from).copied() == most);
+    oldest.expect("there are some")
 }
 
 /// The driver's end of a connection.
@@ -126,7 +144,7 @@ impl Streams {
             tasks,
             tasks_max,
             terms,
-            handshakes: VecDeque::new(),
+            handshakes: Vec::new(),
             proving: JoinSet::new(),
             events,
             incoming,
@@ -160,7 +178,7 @@ impl Streams {
                 self.prove(socket, from, terms);
                 return None;
             }
-            (Accepted::Proved(socket, channel), _) => Link::Accepted(socket, Some(channel)),
+            (Accepted::Proved(socket, sealed), _) => Link::Accepted(socket, Some(sealed)),
         };
         let stream = StreamId(2 * self.accepted + 1);
         self.accepted += 1;
@@ -171,15 +189,14 @@ impl Streams {
     /// Has the other end of a new connection prove that it belongs to the cluster.
     fn prove(&mut self, socket: TcpStream, from: SocketAddr, terms: Terms) {
         while self.proving.try_join_next().is_some() {}
-        self.handshakes.retain(|handshake| !handshake.is_finished());
-        if self.handshakes.len() >= HANDSHAKES_MAX
-            && let Some(oldest) = self.handshakes.pop_front()
-        {
-            oldest.abort();
+        self.handshakes.retain(|handshake| !handshake.task.is_finished());
+        if self.handshakes.len() >= HANDSHAKES_MAX {
+            self.handshakes.remove(oldest_of_most(&self.handshakes)).task.abort();
             terms.counters.handshakes.fetch_add(1, Ordering::Relaxed);
         }
         let (events, counters) = (self.events.clone(), Arc::clone(&self.counters));
-        self.handshakes.push_back(self.proving.spawn(prove(socket, from, terms, events, counters)));
+        let task = self.proving.spawn(prove(socket, from, terms, events, counters));
+        self.handshakes.push(Handshake { from: from.ip(), task });
     }
 
     /// Hands over a piece; the first on a new even number opens a connection.
@@ -272,29 +289,31 @@ impl Streams {
 /// Where a connection comes from.
 #[derive(Debug)]
 enum Link {
-    Accepted(TcpStream, Option<Box<Channel>>),
+    Accepted(TcpStream, Option<Box<Sealed>>),
     Dialed { from: Option<SocketAddr>, to: SocketAddr },
 }
 
 impl Link {
     /// The connection, and what seals it, if it has to be.
-    async fn connect(self, terms: Option<&Terms>) -> Result<(TcpStream, Option<Box<Channel>>), NotSealed> {
+    async fn connect(self, terms: Option<&Terms>) -> Result<(TcpStream, Option<Sealed>), NotSealed> {
         let (from, to) = match self {
-            Self::Accepted(socket, channel) => return Ok((socket, channel)),
+            Self::Accepted(socket, sealed) => return Ok((socket, sealed.map(|sealed| *sealed))),
             Self::Dialed { from, to } => (from, to),
         };
         let mut socket = dial(from, to).await?;
         let Some(terms) = terms else { return Ok((socket, None)) };
         socket.set_nodelay(true).ok();
-        let channel = timeout(HANDSHAKE_TIMEOUT, terms.open(&mut socket)).await.map_err(io::Error::from)?;
+        let channel = terms.open(&mut socket).await;
         match &channel {
             Ok(_) => terms.counters.note_refusal(None),
             Err(error) => {
                 terms.note(error);
-                terms.counters.note_refusal(Some(to));
+                if !matches!(error, NotSealed::Io(_)) {
+                    terms.counters.note_refusal(Some(to));
+                }
             }
         }
-        Ok((socket, Some(Box::new(channel?))))
+        Ok((socket, Some(Sealed { channel: channel?, opener: Opener::default() })))
     }
 }
 
@@ -316,12 +335,12 @@ async fn prove(
     events: mpsc::Sender<StreamEvent>,
     counters: Arc<SocketCounters>,
 ) {
-    let event = match timeout(HANDSHAKE_TIMEOUT, terms.answer(&mut socket)).await {
-        Ok(Ok(channel)) => {
-            counters.note_received(OPENING_BYTES);
+    let event = match timeout(HANDSHAKE_TIMEOUT, terms.accept(&mut socket)).await {
+        Ok(Ok((sealed, bytes))) => {
+            counters.note_received(bytes);
             counters.note_sent(ANSWER_BYTES);
             terms.counters.note_refusal(None);
-            StreamEvent::Accepted(Accepted::Proved(socket, Box::new(channel)), from)
+            StreamEvent::Accepted(Accepted::Proved(socket, Box::new(sealed)), from)
         }
         Ok(Err(error)) => {
             terms.note(&error);
@@ -357,7 +376,7 @@ enum End {
     Ours,
     /// The other end did, or the network.
     Theirs,
-    /// The other end does not take this node's key.
+    /// The other end does not take this node's key, or did not say why it ended the stream.
     Refused,
 }
 
@@ -387,18 +406,18 @@ impl Connection {
     }
 
     async fn connect_and_move(&self, link: Link, pieces: mpsc::UnboundedReceiver<Vec<u8>>) -> End {
-        let (mut socket, channel) = match timeout(CONNECT_TIMEOUT, link.connect(self.terms.as_ref())).await {
+        let (mut socket, sealed) = match timeout(CONNECT_TIMEOUT, link.connect(self.terms.as_ref())).await {
             Ok(Ok(connected)) => connected,
-            Ok(Err(NotSealed::Refused { .. })) => return End::Refused,
+            Ok(Err(NotSealed::Unanswered | NotSealed::Refused { .. })) => return End::Refused,
             Ok(Err(NotSealed::Io(_))) | Err(_) => return End::Theirs,
         };
-        if channel.is_some() && self.id.0.is_multiple_of(2) {
+        if sealed.is_some() && self.id.0.is_multiple_of(2) {
             self.counters.note_sent(OPENING_BYTES);
             self.counters.note_received(ANSWER_BYTES);
         }
         // Pieces are whole messages; waiting for more to fill a segment would only delay them.
         socket.set_nodelay(true).ok();
-        let end = self.move_bytes(&mut socket, channel.as_deref(), pieces).await;
+        let end = self.move_bytes(&mut socket, sealed, pieces).await;
         if let End::Ours = end {
             // The other end may have gone already.
             timeout(LINGER_TIMEOUT, linger(&mut socket)).await.ok();
@@ -410,32 +429,41 @@ impl Connection {
     async fn move_bytes(
         &self,
         socket: &mut TcpStream,
-        channel: Option<&Channel>,
+        sealed: Option<Sealed>,
         pieces: mpsc::UnboundedReceiver<Vec<u8>>,
     ) -> End {
         let (reader, writer) = socket.split();
         let progress = Progress::start();
+        let (channel, opener) = sealed.map(|Sealed { channel, opener }| (channel, opener)).unzip();
+        let incoming = channel.as_ref().zip(opener);
         tokio::select! {
-            end = self.write(writer, channel, pieces, &progress) => end,
-            () = self.read(reader, channel, &progress) => End::Theirs,
+            end = self.write(writer, channel.as_ref(), pieces, &progress) => end,
+            () = self.read(reader, incoming, &progress) => End::Theirs,
             () = progress.stalled() => End::Theirs,
         }
     }
 
-    async fn read(&self, mut reader: ReadHalf<'_>, channel: Option<&Channel>, progress: &Progress) {
+    async fn read(&self, mut reader: ReadHalf<'_>, mut incoming: Option<(&Channel, Opener)>, progress: &Progress) {
         let mut buffer = vec![0; READ_BYTES];
-        let mut opener = Opener::default();
+        if let Some((channel, opener)) = &mut incoming
+            && opener.has_first()
+        {
+            self.delay(Direction::In).await;
+            if self.open_frames(opener, channel).await.is_err() {
+                return;
+            }
+        }
         loop {
             let Ok(length @ 1..) = reader.read(&mut buffer).await else { return };
             progress.note();
             self.counters.note_received(length);
             self.delay(Direction::In).await;
-            let Some(channel) = channel else {
+            let Some((channel, opener)) = &mut incoming else {
                 self.tell(StreamEvent::Bytes(self.id, buffer[..length].to_vec())).await;
                 continue;
             };
             opener.take_in(&buffer[..length]);
-            if self.open_frames(&mut opener, channel).await.is_err() {
+            if self.open_frames(opener, channel).await.is_err() {
                 return;
             }
         }
@@ -445,12 +473,16 @@ impl Connection {
     async fn open_frames(&self, opener: &mut Opener, channel: &Channel) -> Result<(), NotSealed> {
         while let Some(content) = opener.next(channel)? {
             // The key may have been removed since the stream began.
-            if !self.terms.as_ref().is_some_and(|terms| terms.accepts(channel)) {
+            if !self.accepts(channel) {
                 return Err(NotSealed::Refused { cause: Unsealed::UnknownKey, key: channel.key_byte() });
             }
             self.tell(StreamEvent::Bytes(self.id, content)).await;
         }
         Ok(())
+    }
+
+    fn accepts(&self, channel: &Channel) -> bool {
+        self.terms.as_ref().is_some_and(|terms| terms.accepts(channel))
     }
 
     async fn write(
@@ -464,6 +496,8 @@ impl Connection {
         while let Some(piece) = pieces.recv().await {
             self.delay(Direction::Out).await;
             let piece = match channel {
+                // Whoever has a removed key still gets nothing more.
+                Some(channel) if !self.accepts(channel) => return End::Theirs,
                 Some(channel) => channel.seal(&piece, &mut frames),
                 None => piece,
             };
@@ -684,11 +718,36 @@ mod tests {
             sockets.push(TcpStream::connect(to).await.unwrap());
             accepted(&mut b).await;
         }
+        let held = |streams: &Streams| {
+            let mut limits = Limits::new();
+            streams.limits(&mut limits);
+            limits.iter().find(|limit| limit.what == "connections").map(|limit| (limit.held, limit.most)).unwrap()
+        };
+        assert_eq!(held(&b), (16, 16));
         let mut refused = TcpStream::connect(to).await.unwrap();
         let StreamEvent::Accepted(socket, from) = b.event().await else { panic!("nothing was accepted") };
         assert_eq!(b.accept(socket, from), None);
         assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
         assert_eq!(b.counters.streams_refused.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn events_that_nobody_takes_fill_their_queue_and_streams_are_not_read_then() {
+        let (mut a, _) = open(None);
+        let (mut b, to) = open(None);
+        a.send(DIALED, to, vec![7; 64 << 20]);
+        let stream = accepted(&mut b).await;
+        let level = |streams: &Streams| {
+            let mut limits = Limits::new();
+            streams.limits(&mut limits);
+            limits.iter().find(|limit| limit.what == "events_of_streams").map(|limit| (limit.held, limit.most)).unwrap()
+        };
+        while level(&b).0 < level(&b).1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(level(&b), (EVENTS_MAX as u64, EVENTS_MAX as u64));
+        a.close(DIALED);
+        assert_eq!(read_to_end(&mut b, stream).await.len(), 64 << 20, "nothing was lost");
     }
 
     #[tokio::test]
@@ -717,6 +776,18 @@ mod tests {
         let StreamEvent::Unproved(_, cause, _) = b.event().await else { panic!("it was not refused") };
         assert_eq!(cause, Unsealed::UnknownKey);
         assert!(matches!(a.event().await, StreamEvent::Refused(DIALED)));
+        let counts = a.terms.as_ref().unwrap().counters.read();
+        assert_eq!((counts.handshakes, counts.refused_by), (1, Some(to)));
+        assert!(counts.by_cause().iter().all(|(_, count)| *count == 0), "who gets no answer knows no cause");
+    }
+
+    #[tokio::test]
+    async fn of_too_many_handshakes_the_oldest_goes_of_the_machine_that_has_most() {
+        let mut tasks = JoinSet::<()>::new();
+        let handshakes: Vec<_> = [1, 2, 2, 3, 2, 1]
+            .map(|host| Handshake { from: [10, 0, 0, host].into(), task: tasks.spawn(std::future::pending()) })
+            .into();
+        assert_eq!(oldest_of_most(&handshakes), 1);
     }
 
     #[tokio::test]
@@ -730,6 +801,20 @@ mod tests {
         b_keys.send_replace(Arc::new(Ring::of(&keyring.renewed().unwrap())));
         a.send(DIALED, to, b"still here".to_vec());
         assert_eq!(read_to_end(&mut b, stream).await, b"");
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_out_under_a_key_that_was_removed() {
+        let keyring = Keyring::generate().unwrap();
+        let (mut a, _, _a_keys) = open_sealed(&keyring);
+        let (mut b, to, b_keys) = open_sealed(&keyring);
+        a.send(DIALED, to, b"hello".to_vec());
+        let stream = proved(&mut b).await;
+        assert!(matches!(b.event().await, StreamEvent::Bytes(id, _) if id == stream));
+        b_keys.send_replace(Arc::new(Ring::of(&keyring.renewed().unwrap())));
+        b.send(stream, to, b"a secret".to_vec());
+        assert_eq!(read_to_end(&mut a, DIALED).await, b"");
+        assert!(matches!(b.event().await, StreamEvent::Closed(id) if id == stream));
     }
 
     #[tokio::test]
@@ -748,6 +833,31 @@ mod tests {
         let stream = proved(&mut b).await;
         assert!(matches!(b.event().await, StreamEvent::Bytes(id, bytes) if id == stream && bytes == b"hello"));
         assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0, "the first one had to go");
+    }
+
+    #[tokio::test]
+    async fn an_opening_that_somebody_recorded_opens_no_stream() {
+        let keyring = Keyring::generate().unwrap();
+        let (mut a, _, _a_keys) = open_sealed(&keyring);
+        let (mut b, to, _b_keys) = open_sealed(&keyring);
+        let wire = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        a.send(DIALED, wire.local_addr().unwrap(), b"hello".to_vec());
+        let mut recorded = [0; OPENING_BYTES];
+        wire.accept().await.unwrap().0.read_exact(&mut recorded).await.unwrap();
+
+        let terms = b.terms.clone().unwrap();
+        let refused_by = Some(SocketAddr::from(([192, 0, 2, 1], 4747)));
+        terms.counters.note_refusal(refused_by);
+        let mut replayed = TcpStream::connect(to).await.unwrap();
+        let StreamEvent::Accepted(fresh, from) = b.event().await else { panic!("nothing was accepted") };
+        assert_eq!(b.accept(fresh, from), None);
+        replayed.write_all(&recorded).await.unwrap();
+        replayed.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        replayed.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer.len(), ANSWER_BYTES, "it might be an honest one");
+        assert!(b.try_event().is_none(), "the node hears of a stream");
+        assert_eq!((terms.counters.read().handshakes, terms.counters.read().refused_by), (1, refused_by));
     }
 
     #[tokio::test(start_paused = true)]

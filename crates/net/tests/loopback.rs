@@ -292,3 +292,23 @@ async fn ipv6_works_as_well() {
     a.publish("news", "hi").await.unwrap();
     assert_eq!(text(&mut news).await, "hi");
 }
+
+#[tokio::test]
+async fn requests_wait_for_the_node_up_to_a_bound_and_their_callers_beyond_it() {
+    let a = start("a").await;
+    let asking: Vec<_> = (0..200)
+        .map(|_| {
+            let a = a.clone();
+            tokio::spawn(async move { a.limits().await.unwrap() })
+        })
+        .collect();
+    let mut highest = 0;
+    for asking in asking {
+        let limits = within(asking).await.unwrap();
+        let requests = limits.iter().find(|limit| limit.what == "requests").unwrap();
+        assert!(requests.held <= requests.most && requests.most == 64, "{requests:?}");
+        highest = highest.max(requests.held);
+    }
+    // The one that asks is not waiting any more.
+    assert_eq!(highest, 63);
+}

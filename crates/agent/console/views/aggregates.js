@@ -4,7 +4,7 @@ import { encode, get, request } from '../api.js';
 import { Chart } from '../chart.js';
 import { attempt } from '../dialog.js';
 import { card, field, h, setText } from '../dom.js';
-import { bytes, clock, count, duration, short } from '../format.js';
+import { bytes, clock, count, duration, plural, short } from '../format.js';
 
 const ROWS = 'rumor-aggregates';
 const ROWS_MAX = 12;
@@ -34,9 +34,9 @@ function aggregate(row, drop) {
     const part = row.kind === 'quantile' ? `&q=${encode(row.q)}` : '';
     try {
       const found = await get(`/v1/aggregates/${encode(row.name)}?function=${row.kind}${part}`);
-      const members = found.members === null ? '' : `, ${count(found.members)} nodes`;
+      const members = found.members === null ? '' : `, ${plural(found.members, 'node')}`;
       const state = found.converged ? 'converged' : 'still converging';
-      setText(about, found.value === null ? 'No agent has that gauge.' : `${state} after ${found.rounds} rounds${members}, error about ${format(found.error)}`);
+      setText(about, found.value === null ? 'No agent has a gauge of that name.' : `${state} after ${found.rounds} rounds${members}, error about ${format(found.error)}`);
       if (found.value === null) return;
       points.push([Date.now() / 1000, found.value]);
       if (points.length > POINTS_MAX) points.shift();

@@ -4,7 +4,7 @@ import { card, h, icon, said, setState, setText, state } from '../dom.js';
 import { ago, compareNames, count, millis, plural, tags } from '../format.js';
 import { Picture } from '../picture.js';
 import { Table } from '../table.js';
-import { Happenings, stateOf } from '../words.js';
+import { Happenings } from '../words.js';
 
 const STATES = ['alive', 'suspect', 'dead', 'left', 'revoked'];
 const RANKS = { suspect: 0, dead: 1, revoked: 2, left: 3, alive: 4 };
@@ -66,14 +66,14 @@ function filterChips(onChange) {
 export function openCluster({ store, go, watch, onClose }) {
   const open = (member) => go(`#/member/${member.id}`);
   const chips = filterChips(() => drawTable());
-  const search = h('input', { type: 'search', placeholder: 'Search name, address, tag', 'aria-label': 'Search members', oninput: () => drawTable() });
+  const search = h('input', { type: 'search', placeholder: 'Name, address or tag', 'aria-label': 'Search members', oninput: () => drawTable() });
   const found = h('small', { role: 'status' });
   const table = new Table({
     label: 'Members', name: 'members', columns: COLUMNS, open, onSort: () => drawTable(),
     empty: () => emptyWords(store),
   });
   const picture = new Picture({
-    label: 'Members', open,
+    label: 'Members', open, events: store.events,
     tell: (member) => (member.self ? `${member.state}, this agent` : `${member.state} for ${ago(member.since)}, ${millis(member.rtt)}`),
   });
   const happenings = new Happenings('Nothing has happened since this page was opened.');
@@ -90,7 +90,9 @@ export function openCluster({ store, go, watch, onClose }) {
     table.show(table.sort(shown));
     drawnAt = performance.now();
   };
+  const hint = h('small', { role: 'status' });
   const draw = () => {
+    setText(hint, hintOf(store));
     chips.show(store.counts());
     picture.show(store.ordered());
     const wait = store.members.size > LARGE ? drawnAt + LARGE_EVERY - performance.now() : 0;
@@ -98,17 +100,12 @@ export function openCluster({ store, go, watch, onClose }) {
     if (wait > 0) later = setTimeout(drawTable, wait);
     else drawTable();
   };
-  let newest = store.events[0];
   const drawEvents = () => {
     happenings.show(store.events);
-    for (const event of store.events) {
-      if (event === newest) break;
-      if (event.member) picture.pulse(event.member.id, event.by, stateOf(event.event));
-    }
-    newest = store.events[0];
+    picture.hear(store.events);
   };
 
-  watch(['members', 'link'], draw);
+  watch(['members', 'link', 'info'], draw);
   watch(['events'], drawEvents);
   const timer = setInterval(drawTable, REDRAW_EVERY);
   onClose(() => { clearInterval(timer); clearTimeout(later); picture.close(); table.close(); });
@@ -120,8 +117,19 @@ export function openCluster({ store, go, watch, onClose }) {
   pictured.classList.add('picture');
   const happened = card('What happens', happenings.node);
   happened.classList.add('happened');
-  const head = h('div', { class: 'head' }, h('h1', null, 'Cluster'), chips.node);
+  const head = h('div', { class: 'head' }, h('h1', null, 'Cluster'), hint, chips.node);
   return [head, h('div', { class: 'cluster' }, pictured, list, happened)];
+}
+
+// What one should know of the list: that nobody else is here, or that there are more than it shows.
+function hintOf({ info, members }) {
+  if (!info) return '';
+  if (info.view === 'partial') {
+    const others = [...members.values()].filter((member) => !member.self);
+    const neighbours = others.filter((member) => member.view === 'active').length;
+    return `a partial view: ${plural(neighbours, 'neighbour')} and ${count(others.length - neighbours)} that it has heard of, of about ${plural(info.size_estimate, 'node')}`;
+  }
+  return members.size === 1 ? `only this agent so far; others join with: rumor agent --join ${info.address}` : '';
 }
 
 function emptyWords(store) {

@@ -3,7 +3,7 @@
 import { encode, follow, get, request } from '../api.js';
 import { attempt, confirm } from '../dialog.js';
 import { card, field, h, said, setText } from '../dom.js';
-import { ago, clock, duration, plural } from '../format.js';
+import { ago, base64Words, clock, duration, plural } from '../format.js';
 import { Table } from '../table.js';
 
 const PAGE = 1_000;
@@ -16,6 +16,7 @@ const byBytes = (a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
 
 export function valueText(entry) {
   const value = entry.value ?? entry.value_base64;
+  if (entry.value === undefined && typeof value === 'string') return base64Words(value, SHOWN_MAX);
   const text = Array.isArray(value) ? `{ ${value.join(', ')} }` : String(value ?? '');
   return entry.value === undefined && value !== undefined ? `${text} (base64)` : text;
 }

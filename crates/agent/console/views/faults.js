@@ -5,7 +5,7 @@ import { attempt, confirm } from '../dialog.js';
 import { card, h, said, setText, state } from '../dom.js';
 import { ago } from '../format.js';
 import { Picture } from '../picture.js';
-import { Happenings, stateOf } from '../words.js';
+import { Happenings } from '../words.js';
 
 const ASK_EVERY = 2_000;
 
@@ -83,7 +83,7 @@ function cutCard(order) {
 export function openFaults({ store, go, watch, onClose }) {
   const body = h('tbody');
   const nothing = h('p', { class: 'note' }, 'Asking rumor dev…');
-  const picture = new Picture({ label: 'Members', open: (member) => go(`#/member/${member.id}`), tell: (member) => `${member.state} for ${ago(member.since)}` });
+  const picture = new Picture({ label: 'Members', events: store.events, open: (member) => go(`#/member/${member.id}`), tell: (member) => `${member.state} for ${ago(member.since)}` });
   const happenings = new Happenings('Do something to an agent, and watch what the others make of it.');
   let dev = null;
   const draw = () => {
@@ -94,7 +94,10 @@ export function openFaults({ store, go, watch, onClose }) {
     const now = JSON.stringify([dev.nodes, dev.nodes.map((node) => store.members.get(node.id)?.state), store.info?.id]);
     if (now === drawn) return;
     drawn = now;
+    const held = document.activeElement?.closest('tr[data-node]')?.dataset.node;
     body.replaceChildren(...dev.nodes.map((node) => line(node, store, order)));
+    // Whoever works with the keyboard goes on where the button was.
+    if (held) body.querySelector(`tr[data-node="${CSS.escape(held)}"] button`)?.focus();
   };
   let drawn = '';
   const order = async (what) => {
@@ -112,21 +115,18 @@ export function openFaults({ store, go, watch, onClose }) {
         dev = await get('/v1/dev');
         draw();
       } catch (problem) {
-        setText(nothing, `${problem.message}.`);
+        setText(nothing, `Nothing can be broken here: ${problem.message}.`);
         nothing.classList.remove('hidden');
       }
+      // Without a rumor dev there are no controls, only the reason.
+      for (const each of [loss.node, cut.node]) each.classList.toggle('hidden', dev === null);
     }
     if (!isClosed) timer = setTimeout(ask, ASK_EVERY);
   };
-  let newest = store.events[0];
   watch(['members', 'info'], () => { picture.show(store.ordered()); draw(); });
   watch(['events'], () => {
     happenings.show(store.events);
-    for (const event of store.events) {
-      if (event === newest) break;
-      if (event.member) picture.pulse(event.member.id, event.by, stateOf(event.event));
-    }
-    newest = store.events[0];
+    picture.hear(store.events);
   });
   onClose(() => { isClosed = true; clearTimeout(timer); picture.close(); });
   ask();

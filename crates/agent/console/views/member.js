@@ -58,7 +58,10 @@ async function removeMember(member, go) {
     : `${member.name} is struck from the list of every member. It may come back later.`;
   if (!(await confirm({ title: `Remove ${member.name}?`, text, action: 'Remove', isDanger: true }))) return;
   const path = `/v1/members/${encode(member.id)}${isThere ? '?force=true' : ''}`;
-  if (await attempt(() => request('DELETE', path), `${member.name} was removed`)) go('#/cluster');
+  const work = () => request('DELETE', path).catch((problem) => {
+    throw problem.status === 404 ? new Error(`${member.name} is no longer listed: there is nothing to remove.`) : problem;
+  });
+  if (await attempt(work, `${member.name} was removed`)) go('#/cluster');
 }
 
 async function leave(info) {
@@ -163,7 +166,7 @@ async function askWhy(id, list) {
 
 async function askRoundTrip(store, id, trips, chart) {
   const member = store.members.get(id);
-  chart.node.classList.toggle('hidden', !member || member.self || member.state === 'dead' || member.state === 'left');
+  chart.node.classList.toggle('hidden', !member || member.self || !['alive', 'suspect'].includes(member.state));
   if (!member || member.self || member.state !== 'alive') return;
   try {
     const { rtt } = await get(`/v1/rtt?to=${encode(id)}&timeout=1s`);

@@ -4,14 +4,18 @@ import { encode, follow, get, request } from '../api.js';
 import { Chart } from '../chart.js';
 import { attempt } from '../dialog.js';
 import { card, field, h, said, setText } from '../dom.js';
-import { bytes, clock, millis, plural } from '../format.js';
+import { ago, base64Words, bytes, clock, count, millis, plural } from '../format.js';
 import { Picture } from '../picture.js';
+import { Rows } from '../rows.js';
 import { informedByHop, measuredByHop } from '../theory.js';
 
 const TOPIC = 'rumor-topic';
 const HISTORY = 50;
 const MESSAGES_MAX = 300;
 const PAYLOAD_SHOWN = 600;
+const BASE64_SHOWN = 60;
+const TOPICS_MAX = 40;
+const ASK_EVERY = 2_000;
 // How long the picture takes to tell what took milliseconds.
 const PLAY_FOR = 2_200;
 // The message may still be on its way: the trace is asked for again.
@@ -23,8 +27,7 @@ const percent = (share) => `${Math.round(share * 100)} %`;
 
 function payloadOf(message) {
   if (message.payload !== undefined) return said(message.payload.slice(0, PAYLOAD_SHOWN));
-  const text = message.payload_base64 ?? '';
-  return h('span', { class: 'muted mono' }, `${bytes(Math.floor(text.length * 0.75))} that are not text: ${text.slice(0, 60)}${text.length > 60 ? '…' : ''}`);
+  return h('span', { class: 'muted' }, base64Words(message.payload_base64 ?? '', BASE64_SHOWN));
 }
 
 function messageLine(message, choose) {
@@ -75,6 +78,41 @@ function tail(choose) {
   };
   const close = () => stream?.close();
   return { list, node: h('div', { class: 'scroll', tabindex: '0', 'aria-label': 'Messages' }, nothing, list), status, open, close };
+}
+
+// The topics of which this agent has messages, those spoken on last first.
+function topics(choose) {
+  const list = h('div', { class: 'filters', role: 'group', 'aria-label': 'Topics' });
+  const inside = h('div', { class: 'in hidden' }, list);
+  const known = h('datalist', { id: 'topics' });
+  const nothing = h('p', { class: 'note' }, 'This agent has no messages yet.');
+  const rows = new Rows(list, (topic) => topic.topic, ({ topic }) => {
+    const [messages, about] = [h('b'), h('small')];
+    const node = h('button', { type: 'button', class: 'chip', onclick: () => choose(topic) }, said(topic), messages, about);
+    const show = (now) => {
+      setText(messages, count(now.messages));
+      setText(about, `${bytes(now.bytes)}, ${ago(now.last)} ago`);
+      node.title = `${plural(now.messages, 'message')}, ${bytes(now.bytes)}, the last ${ago(now.last)} ago`;
+      node.setAttribute('aria-pressed', topic === heard);
+    };
+    return { node, show };
+  });
+  let heard = '';
+  let found = [];
+  const draw = () => rows.show(found);
+  const ask = async () => {
+    found = await get(`/v1/topics?limit=${TOPICS_MAX}`);
+    // Buttons that change places cannot be hit: they stay in the order of names.
+    draw();
+    nothing.classList.toggle('hidden', found.length > 0);
+    inside.classList.toggle('hidden', found.length === 0);
+    known.replaceChildren(...found.map(({ topic }) => h('option', { value: topic })));
+  };
+  const mark = (topic) => {
+    heard = topic;
+    draw();
+  };
+  return { node: card('Topics', nothing, inside, known), ask, mark };
 }
 
 function curves() {
@@ -188,7 +226,7 @@ export function openRumors({ store, watch, onClose }) {
     one.follow({ topic: message.topic, origin: message.origin_id, sequence: message.sequence });
   };
   const messages = tail(marked);
-  const topic = h('input', { value: localStorage.getItem(TOPIC) ?? 'news', required: true, maxlength: '255', autocomplete: 'off', spellcheck: 'false' });
+  const topic = h('input', { value: localStorage.getItem(TOPIC) ?? 'news', required: true, maxlength: '255', autocomplete: 'off', spellcheck: 'false', list: 'topics' });
   const text = h('input', { placeholder: 'hello, rumor', autocomplete: 'off' });
   let heard = '';
   const listen = () => {
@@ -197,7 +235,12 @@ export function openRumors({ store, watch, onClose }) {
     heard = wanted;
     localStorage.setItem(TOPIC, wanted);
     messages.open(wanted);
+    known.mark(wanted);
   };
+  const known = topics((name) => {
+    topic.value = name;
+    listen();
+  });
   const publish = async (event) => {
     event.preventDefault();
     listen();
@@ -205,6 +248,7 @@ export function openRumors({ store, watch, onClose }) {
     const done = await attempt(async () => (await request('POST', `/v1/topics/${encode(heard)}`, { body })).json());
     if (!done) return;
     text.value = '';
+    known.ask().catch(() => {});
     one.follow(done);
   };
   topic.addEventListener('change', listen);
@@ -224,6 +268,14 @@ export function openRumors({ store, watch, onClose }) {
   const onHidden = () => (document.hidden ? messages.close() : messages.open(heard));
   document.addEventListener('visibilitychange', onHidden);
   onClose(() => { document.removeEventListener('visibilitychange', onHidden); messages.close(); one.close(); });
+  let timer = null;
+  let isClosed = false;
+  const ask = async () => {
+    if (!document.hidden && store.link.state === 'live') await known.ask().catch(() => {});
+    if (!isClosed) timer = setTimeout(ask, ASK_EVERY);
+  };
+  onClose(() => { isClosed = true; clearTimeout(timer); });
   listen();
-  return [h('div', { class: 'head' }, h('h1', null, 'Rumors')), h('div', { class: 'rumors' }, h('div', null, say, pictured), h('div', null, charts, tailed))];
+  ask();
+  return [h('div', { class: 'head' }, h('h1', null, 'Rumors')), h('div', { class: 'rumors' }, h('div', null, say, known.node, pictured), h('div', null, charts, tailed))];
 }

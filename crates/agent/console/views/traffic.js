@@ -20,7 +20,7 @@ const CHARTS = [
   { title: 'Suspicions and refutations', lines: ['raised', 'contradicted'], of: [growth('rumor_suspicions_total'), growth('rumor_refutations_total')], format: rate },
   { title: 'Processor', lines: ['of one core'], of: [growth('process_cpu_seconds_total')], format: percent },
   { title: 'Memory', lines: ['resident'], of: [value('process_resident_memory_bytes')], format: bytes },
-  { title: 'Queues', lines: ['hot', 'streams', 'unsaved'], of: [value('rumor_hot_updates'), value('rumor_open_streams'), value('rumor_unsaved')], format: short },
+  { title: 'Queues', lines: ['hot', 'streams', 'unsaved'], of: [value('rumor_held_entries.hot_updates'), value('rumor_held_entries.streams'), value('rumor_unsaved')], format: short },
 ];
 
 const FIGURES = [

@@ -58,7 +58,7 @@ fn keys(info: &Info) -> String {
         count => format!(", and accepts {} more", count - 1),
     };
     let refused = refused_by.as_ref().map_or_else(String::new, |by| {
-        format!("; no key in common with {by}: if this agent was off while keys changed, give it the present key file")
+        format!("; {by} ended the stream before it answered: no key in common, or no room; if this agent was off while keys changed, give it the present key file")
     });
     format!("seals with {key}{others}{refused}")
 }

@@ -51,6 +51,10 @@ pub(super) fn run(command: Keys, output: Output) -> Result<(), Failure> {
             // What is wrong with the file is found before anybody is asked.
             let text = read("file", &file)?.to_text();
             let client = Client::new(&target)?;
+            if !client.is_confidential() {
+                let rule = "an agent on this machine, or one that speaks TLS (https): a key does not go over the network in clear";
+                return Err(Failure::value("agent", client.base(), rule));
+            }
             let path = format!("/v1/keys?{}", client.timeout_parameter());
             told(&client.post(&path, text.as_bytes().to_vec())?, "accept", output)
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rumormill::Cluster;
 use tokio::sync::watch;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
 use super::dns::Resolver;
@@ -23,6 +23,8 @@ use crate::settings::Settings;
 const FILES_EVERY: Duration = Duration::from_secs(1);
 /// How soon a name is looked up again of which nothing is known yet. Guess: a server of names that starts with everything else.
 const UNKNOWN_RETRY: Duration = Duration::from_secs(5);
+/// Longer than anything is waited for.
+const FAR: Duration = Duration::from_hours(1);
 /// No file of contacts is longer.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 /// Contacts of one file.
@@ -74,12 +76,14 @@ pub(super) async fn discover(cluster: Cluster, mut wanted: watch::Receiver<Wante
             }
             tracing::info!("contacts are now {}", if shown.is_empty() { "none".to_owned() } else { shown.join(", ") });
         }
+        let due = search.due();
         tokio::select! {
             changed = wanted.changed() => match changed {
-                Ok(()) => search.want(&wanted.borrow_and_update()),
+                Ok(()) => search.want_now(&wanted.borrow_and_update()),
                 Err(_) => return,
             },
-            () = sleep_until(search.due()) => {}
+            Some(looked) = search.lookups.join_next() => search.note(looked),
+            () = sleep_until(due) => {}
         }
     }
 }
@@ -91,6 +95,9 @@ struct Place {
     due: Instant,
     said: Complaint,
 }
+
+/// A host or service, and what became of a lookup.
+type Looked = (Contact, Result<Vec<SocketAddr>, String>);
 
 /// What is in a file.
 #[derive(Debug, Default)]
@@ -125,8 +132,10 @@ struct Search {
     places: BTreeMap<Contact, Place>,
     files: BTreeMap<PathBuf, Listing>,
     files_due: Instant,
-    /// What the node was told last.
-    told: BTreeSet<SocketAddr>,
+    /// Those that are going on; none holds up what else there is to do.
+    lookups: JoinSet<Looked>,
+    /// What the node was told last; nothing where it is to be told anew, once all is looked up.
+    told: Option<BTreeSet<SocketAddr>>,
 }
 
 impl Search {
@@ -139,16 +148,26 @@ impl Search {
             places: BTreeMap::new(),
             files: BTreeMap::new(),
             files_due: now,
-            told: BTreeSet::new(),
+            lookups: JoinSet::new(),
+            told: None,
         };
         search.want(wanted);
-        search.told = search.addresses();
+        search.told = Some(search.addresses());
         if wanted.contacts.iter().all(|contact| wanted.is_known_to_node(contact)) {
             for place in search.places.values_mut() {
                 place.due = now + jittered(wanted.interval);
             }
         }
         search
+    }
+
+    /// Other things are wanted from now on. The node looks up names that it began with by itself: from here on it is told.
+    fn want_now(&mut self, wanted: &Wanted) {
+        self.want(wanted);
+        self.told = None;
+        for place in self.places.values_mut().filter(|place| place.found.is_empty()) {
+            place.due = Instant::now();
+        }
     }
 
     /// Other things are wanted; what is known of those that still are stays.
@@ -161,6 +180,9 @@ impl Search {
             self.files.entry(path.clone()).or_default();
         }
         self.files_due = Instant::now();
+        if asks_others {
+            self.lookups.abort_all();
+        }
         let soonest = Instant::now() + wanted.interval;
         for place in self.places.values_mut() {
             place.due = if asks_others { Instant::now() } else { place.due.min(soonest) };
@@ -190,7 +212,7 @@ impl Search {
             self.read_files().await;
             self.files_due = Instant::now() + FILES_EVERY;
         }
-        self.look_up().await;
+        self.look_up();
     }
 
     async fn read_files(&mut self) {
@@ -204,11 +226,13 @@ impl Search {
         self.settle_places();
     }
 
-    async fn look_up(&mut self) {
+    fn look_up(&mut self) {
         let (now, resolver) = (Instant::now(), Resolver { server: self.wanted.server });
-        let mut lookups = JoinSet::new();
-        for contact in self.places.iter().filter(|(_, place)| place.due <= now).map(|(contact, _)| contact.clone()) {
-            lookups.spawn(async move {
+        for (contact, place) in self.places.iter_mut().filter(|(_, place)| place.due <= now) {
+            // Until it is known when else.
+            place.due = now + FAR;
+            let contact = contact.clone();
+            self.lookups.spawn(async move {
                 let found = match &contact {
                     Contact::Host(host, port) => resolver.host(host, *port).await,
                     Contact::Service(name) => resolver.service(name).await,
@@ -217,15 +241,17 @@ impl Search {
                 (contact, found)
             });
         }
-        while let Some(looked) = lookups.join_next().await {
-            let Ok((contact, found)) = looked else { continue };
-            let Some(place) = self.places.get_mut(&contact) else { continue };
-            let result = found.map(|found| place.found = found);
-            place.said.note(&contact, result);
-            let unknown = place.found.is_empty();
-            let wait = if unknown { self.wanted.interval.min(UNKNOWN_RETRY) } else { self.wanted.interval };
-            place.due = Instant::now() + jittered(wait);
-        }
+    }
+
+    /// Takes what became of a lookup.
+    fn note(&mut self, looked: Result<Looked, JoinError>) {
+        let Ok((contact, found)) = looked else { return };
+        let Some(place) = self.places.get_mut(&contact) else { return };
+        let result = found.map(|found| place.found = found);
+        place.said.note(&contact, result);
+        let unknown = place.found.is_empty();
+        let wait = if unknown { self.wanted.interval.min(UNKNOWN_RETRY) } else { self.wanted.interval };
+        place.due = Instant::now() + jittered(wait);
     }
 
     fn addresses(&self) -> BTreeSet<SocketAddr> {
@@ -238,17 +264,20 @@ impl Search {
 
     /// All contacts, if they are others than the node was told last.
     fn news(&mut self) -> Option<Vec<SocketAddr>> {
-        let addresses = self.addresses();
-        if addresses == self.told {
+        if self.told.is_none() && !self.lookups.is_empty() {
             return None;
         }
-        self.told.clone_from(&addresses);
+        let addresses = self.addresses();
+        if self.told.as_ref() == Some(&addresses) {
+            return None;
+        }
+        self.told = Some(addresses.clone());
         Some(addresses.into_iter().collect())
     }
 
     /// When to look around again.
     fn due(&self) -> Instant {
-        let far = Instant::now() + Duration::from_hours(1);
+        let far = Instant::now() + FAR;
         let files = if self.files.is_empty() { far } else { self.files_due };
         self.places.values().map(|place| place.due).fold(files, Instant::min)
     }

@@ -23,6 +23,10 @@ const ATTEMPTS: usize = 2;
 const SERVERS_MAX: usize = 3;
 /// How long the system may take.
 const SYSTEM_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long all questions about one host or service may take together.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(20);
+/// Hosts of one service that are asked about; the rest is left out.
+const TARGETS_MAX: usize = 64;
 /// Addresses of one host or service; the rest is left out.
 pub(super) const ADDRESSES_MAX: usize = 64;
 /// The largest answer by datagram, without extensions (RFC 1035 §4.2.1); what is larger comes by stream.
@@ -57,8 +61,17 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// Every address that a host has.
+    /// Every address that a host has, in time.
     pub(super) async fn host(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Reason> {
+        in_time(self.look_up_host(host, port)).await
+    }
+
+    /// Every address of every host of a service, in time.
+    pub(super) async fn service(self, service: &str) -> Result<Vec<SocketAddr>, Reason> {
+        in_time(self.look_up_service(service)).await
+    }
+
+    async fn look_up_host(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Reason> {
         let found = match self.server {
             Some(_) => self.addresses(&name(host)?).await?,
             None => system(host).await?,
@@ -66,13 +79,17 @@ impl Resolver {
         usable(found.into_iter().map(|ip| SocketAddr::new(ip, port)))
     }
 
-    /// Every address of every host of a service.
-    pub(super) async fn service(self, service: &str) -> Result<Vec<SocketAddr>, Reason> {
+    async fn look_up_service(self, service: &str) -> Result<Vec<SocketAddr>, Reason> {
         let answer = self.ask(&name(service)?, Rtype::SRV).await?;
         let bad = |error| format!("its answer makes no sense: {error}");
         let owner = answer.canonical_name().ok_or("its answer makes no sense")?;
         let mut found = Vec::new();
-        for record in answer.answer().map_err(|error| bad(error.to_string()))?.limit_to_in::<Srv<ParsedName<_>>>() {
+        for record in answer
+            .answer()
+            .map_err(|error| bad(error.to_string()))?
+            .limit_to_in::<Srv<ParsedName<_>>>()
+            .take(TARGETS_MAX)
+        {
             let record = record.map_err(|error| bad(error.to_string()))?;
             let (port, target) = (record.data().port(), record.data().target());
             // A root as target says that the service is not there (RFC 2782).
@@ -152,6 +169,10 @@ impl Resolver {
 fn servers_in(text: &str) -> Vec<SocketAddr> {
     let servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
     servers.map(|ip| SocketAddr::new(ip, DNS_PORT)).take(SERVERS_MAX).collect()
+}
+
+async fn in_time<T>(lookup: impl Future<Output = Result<T, Reason>>) -> Result<T, Reason> {
+    timeout(LOOKUP_TIMEOUT, lookup).await.unwrap_or_else(|_| Err("not all was answered in time".to_owned()))
 }
 
 fn name(text: &str) -> Result<Name<Vec<u8>>, Reason> {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rumormill::{Delivery, Event, EventKind, Received};
+use rumormill_core::config::{TOPIC_RULE, is_topic};
 use rumormill_core::{Member, MemberChange, Tags, duration};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,9 @@ impl Handler {
         }
         if self.events.is_empty() == self.topic.is_empty() {
             return refused("events", "none", "given, or else a topic, and not both");
+        }
+        if !self.topic.is_empty() && !is_topic(&self.topic) {
+            return refused("topic", &format!("{:?}", self.topic), TOPIC_RULE);
         }
         if !self.topic.is_empty() && !self.tags.is_empty() {
             return refused("tags", "some", "absent where there is a topic: messages have none");
@@ -195,7 +199,13 @@ async fn attend_members(agent: &Agent, handler: &Handler, outcomes: &Outcomes, m
 }
 
 async fn attend_topic(agent: &Agent, handler: &Handler, outcomes: &Outcomes, mut gone: oneshot::Receiver<()>) {
-    let Ok(mut messages) = agent.cluster.subscribe(handler.topic.clone()).await else { return };
+    let mut messages = match agent.cluster.subscribe(handler.topic.clone()).await {
+        Ok(messages) => messages,
+        Err(error) => {
+            tracing::warn!("`{}` is not run with messages of {:?}: {error}", handler.command, handler.topic);
+            return;
+        }
+    };
     while let Some(delivery) = unless(&mut gone, messages.next()).await {
         match delivery {
             Delivery::Message(message) => run(handler, Occasion::of_message(&message), outcomes).await,

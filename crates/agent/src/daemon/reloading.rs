@@ -5,6 +5,7 @@ use rumormill::RequestError;
 use rumormill_core::{ConfigBuilder, Tags};
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 use super::Agent;
 use super::discovery::Wanted;
@@ -42,11 +43,18 @@ impl Reloader {
 
     /// Everything that may be refused comes before anything is changed.
     async fn reload(&mut self, agent: &Agent) -> Result<ReloadDocument, Failure> {
-        let read = Layers::of_agent(&self.flags)?.resolve()?;
-        let Reload { running, settings, mut changed, kept } = Reload::new(&self.running, read)?;
-        let keys = NewKeys::read(&settings)?;
+        let (flags, present) = (self.flags.clone(), self.running.clone());
+        // Files and names of hosts may take their time; gossip does not wait for them.
+        let read = spawn_blocking(move || {
+            let read = Reload::new(&present, Layers::of_agent(&flags)?.resolve()?)?;
+            let keys = NewKeys::read(&read.settings)?;
+            Ok::<_, Failure>((read, keys))
+        });
+        let read = read.await.map_err(|error| Failure::new(Kind::NotAnswered, "stopped", error.to_string()))?;
+        let (Reload { running, settings, mut changed, kept }, keys) = read?;
         if running.0.tags != self.running.0.tags {
-            change_tags(agent, &self.running.0.tags, &running.0.tags).await.map_err(refused)?;
+            let (before, after) = (&self.running.0.tags, &running.0.tags);
+            agent.change_tags(|tags| change_tags(tags, before, after)).await.map_err(refused)?;
         }
         if running.1 != self.running.1 {
             agent.cluster.configure(running.1.clone()).await.map_err(refused)?;
@@ -77,16 +85,10 @@ impl Reloader {
 }
 
 /// Changes the tags that differ in the settings; others, which were set by command, stay.
-async fn change_tags(agent: &Agent, before: &Tags, after: &Tags) -> Result<(), RequestError> {
-    let id = agent.cluster.id();
-    let member = agent.cluster.inspect(move |node| node.member(id)).await?;
-    let mut tags = member.map(|member| member.tags).unwrap_or_default();
-    for key in before.keys().filter(|key| !after.contains_key(*key)) {
-        tags.remove(key);
-    }
+fn change_tags(tags: &mut Tags, before: &Tags, after: &Tags) {
+    tags.retain(|key, _| after.contains_key(key) || !before.contains_key(key));
     let changed = after.iter().filter(|(key, value)| before.get(*key) != Some(value));
     tags.extend(changed.map(|(key, value)| (key.clone(), value.clone())));
-    agent.cluster.set_tags(tags).await
 }
 
 fn refused(error: RequestError) -> Failure {
@@ -97,8 +99,15 @@ fn refused(error: RequestError) -> Failure {
 }
 
 impl Agent {
-    /// Reads the settings again and takes over what can be. In the log stands what became of it.
+    /// Reads the settings again and takes over what can be. In the log stands what became of it. It goes on to its end also where
+    /// nobody waits for that any more.
     pub(crate) async fn reload(&self) -> Result<ReloadDocument, Failure> {
+        let agent = self.clone();
+        let reloaded = tokio::spawn(async move { agent.reload_now().await }).await;
+        reloaded.unwrap_or_else(|error| Err(Failure::new(Kind::NotAnswered, "stopped", error.to_string())))
+    }
+
+    async fn reload_now(&self) -> Result<ReloadDocument, Failure> {
         let reloaded = self.reloader.lock().await.reload(self).await;
         match &reloaded {
             Ok(ReloadDocument { changed, .. }) if changed.is_empty() => {
@@ -110,6 +119,17 @@ impl Agent {
             Err(failure) => tracing::error!("the settings stay as they are: {}", failure.message()),
         }
         reloaded
+    }
+
+    /// Changes tags of this agent's node, one change after the other; what they are then.
+    pub(crate) async fn change_tags(&self, change: impl FnOnce(&mut Tags)) -> Result<Tags, RequestError> {
+        let _turn = self.tags_turn.lock().await;
+        let id = self.cluster.id();
+        let member = self.cluster.inspect(move |node| node.member(id)).await?;
+        let mut tags = member.map(|member| member.tags).unwrap_or_default();
+        change(&mut tags);
+        self.cluster.set_tags(tags.clone()).await?;
+        Ok(tags)
     }
 }
 

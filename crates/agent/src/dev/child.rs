@@ -90,7 +90,7 @@ impl Plan {
     ) -> std::io::Result<Command> {
         let Self { flags, directory, key_file, control, .. } = self;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["agent", "--json", "--until-stdin-closes", "--allow-faults", "--log-level", "error"]);
+        command.args(["agent", "--json", "--until-stdin-closes", "--allow-faults", "--lab", "--log-level", "error"]);
         command.args(["--name", name, "--tag", "dev=true"]);
         command.args(["--bind", &format!("127.0.0.1:{gossip}"), "--http", &format!("127.0.0.1:{http}")]);
         if !contacts.is_empty() {

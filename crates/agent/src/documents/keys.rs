@@ -55,7 +55,7 @@ pub(crate) struct SealingInfo {
     pub(crate) key: String,
     /// The ids of all keys that it accepts.
     pub(crate) accepted: Vec<String>,
-    /// Who last ended a stream at the first sealed word, if none was taken since: no key in common.
+    /// Who last ended a stream before it answered the first sealed word, if none was taken since: no key in common, or no room.
     pub(crate) refused_by: Option<String>,
 }
 

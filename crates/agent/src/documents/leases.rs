@@ -54,6 +54,37 @@ impl LeaseDocument {
     }
 }
 
+/// Who has a lock, as one agent has heard.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub(crate) struct LockDocument {
+    /// The lock.
+    pub(crate) name: String,
+    /// Who has it, or had it last and has not given it back.
+    pub(crate) holder: String,
+    /// The fencing token: higher than that of every earlier holder.
+    pub(crate) token: u64,
+    /// For how many seconds it is held unless it is renewed.
+    pub(crate) ttl: f64,
+    /// When the agent heard that this holder has it, Unix seconds; absent if it no longer knows.
+    pub(crate) since: Option<f64>,
+    /// Until when it is held unless it is renewed, as far as the agent can tell, Unix seconds.
+    pub(crate) lease_until: Option<f64>,
+}
+
+impl LockDocument {
+    pub(crate) fn new(name: &str, state: &LeaseState, heard: Option<LeaseHeard>) -> Self {
+        let ttl = state.ttl.as_secs_f64();
+        Self {
+            name: name.to_owned(),
+            holder: state.label.clone(),
+            token: state.token,
+            ttl,
+            since: heard.map(|heard| heard.since.as_secs_f64()),
+            lease_until: heard.map(|heard| heard.renewed.as_secs_f64() + ttl),
+        }
+    }
+}
+
 /// Who leads, as one agent has heard.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub(crate) struct ElectionDocument {

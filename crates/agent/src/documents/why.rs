@@ -92,7 +92,7 @@ fn detail(what: Happening, by: &str) -> String {
         Happening::LastProbe => format!("its time to contradict is nearly over: probed once more by {by}"),
         Happening::Answered => format!("it answered a probe of {by}"),
         Happening::Condemned => format!("it did not contradict, nor answer the last probe: declared dead by {by}"),
-        Happening::Doubted => format!("dead, says {by}; that is not believed before it was probed"),
+        Happening::Doubted => format!("gone, says {by}; that is not believed before it was probed"),
         Happening::DoubtDismissed => format!("it answered {by}, so it is not dead"),
         Happening::Contradicted(state) => format!("{by} had it for {}, which it contradicted", state.as_str()),
         Happening::Changed { change, incarnation } => changed(change, &incarnation.to_string(), by),

@@ -46,6 +46,7 @@ const ASSETS: &[Asset] = assets![
     "/console/main.js": "main.js",
     "/console/palette.js": "palette.js",
     "/console/picture.js": "picture.js",
+    "/console/rows.js": "rows.js",
     "/console/shapes.js": "shapes.js",
     "/console/store.js": "store.js",
     "/console/style.css": "style.css",
@@ -56,9 +57,11 @@ const ASSETS: &[Asset] = assets![
     "/console/views/cluster.js": "views/cluster.js",
     "/console/views/data.js": "views/data.js",
     "/console/views/faults.js": "views/faults.js",
+    "/console/views/laboratory.js": "views/laboratory.js",
     "/console/views/member.js": "views/member.js",
     "/console/views/rumors.js": "views/rumors.js",
     "/console/views/traffic.js": "views/traffic.js",
+    "/console/views/unknown.js": "views/unknown.js",
     "/console/words.js": "words.js",
 ];
 

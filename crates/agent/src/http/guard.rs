@@ -1,7 +1,6 @@
 //! Who may speak. Without a token only this machine may, and no web page in its browsers but the agent's own; with one,
 //! whoever knows it.
 
-use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::{Request, State};
@@ -12,7 +11,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::console;
 use super::problem::Refused;
+use crate::address::is_this_machine;
 use crate::token::Token;
+
+/// Whose page a browser says made a request; scripts cannot change it (Fetch Metadata, W3C). Requests that only read have no `Origin`.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FOREIGN_SITES: [&str; 2] = ["cross-site", "same-site"];
 
 /// Asked by supervisors of containers, which know no token; a word is all that they tell.
 const OPEN_TO_ALL: [&str; 2] = ["/health", "/ready"];
@@ -48,6 +52,12 @@ impl Guard {
         // A browser says in `Origin` whose page made the request.
         if let Some(origin) = text(request, ORIGIN).filter(|origin| !is_own_origin(origin, host)) {
             let sentence = format!("pages of {origin} may not speak to this agent");
+            return Some(Refused::new(StatusCode::FORBIDDEN, "foreign_origin", sentence));
+        }
+        // A link to the console may stand anywhere.
+        let is_foreign = text(request, FETCH_SITE).is_some_and(|site| FOREIGN_SITES.contains(&site));
+        if is_foreign && !console::is_page(request.uri().path()) {
+            let sentence = "pages of other origins may not speak to this agent";
             return Some(Refused::new(StatusCode::FORBIDDEN, "foreign_origin", sentence));
         }
         if let Some(token) = &*self.token.read().unwrap_or_else(PoisonError::into_inner) {
@@ -87,15 +97,6 @@ fn is_own_origin(origin: &str, host: Option<&str>) -> bool {
     of_origin.zip(host).is_some_and(|(of_origin, host)| of_origin.eq_ignore_ascii_case(host))
 }
 
-fn is_this_machine(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        Some(_) | None => host,
-    };
-    let name = name.trim_matches(['[', ']']);
-    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
@@ -122,6 +123,17 @@ mod tests {
         }
         let own = [(HOST, "evil.example:4748"), (ORIGIN, "http://evil.example:4748")];
         assert!(is_refused("/v1/info", &own), "its name was pointed at this machine");
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_refused_also_where_the_browser_names_no_origin() {
+        for (site, is_foreign) in [("cross-site", true), ("same-site", true), ("same-origin", false), ("none", false)] {
+            let headers = [(HOST, "localhost:4748"), (FETCH_SITE, site)];
+            for path in ["/v1/queries/deploy/questions", "/v1/info", "/metrics"] {
+                assert_eq!(is_refused(path, &headers), is_foreign, "{site} {path}");
+            }
+            assert!(!is_refused("/", &headers), "a link to the console from {site}");
+        }
     }
 
     #[test]

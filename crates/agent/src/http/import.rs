@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
@@ -13,11 +14,40 @@ use futures_util::StreamExt;
 use rumormill::WriteError;
 use rumormill::data::Write;
 use rumormill_core::Refusal;
+use rumormill_core::data::UPDATE_OVERHEAD;
+use rumormill_core::limits::Limits;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::AppState;
 use super::members::Deadline;
 use super::problem::Refused;
 use crate::documents::{EntryDocument, Imported, Misfit, Problem, beginning};
+
+/// Imports at one time: each is held whole before it is made.
+const AT_ONCE: usize = 1;
+
+/// The imports that are going on.
+#[derive(Clone, Debug)]
+pub(super) struct Imports(Arc<Semaphore>);
+
+impl Default for Imports {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+impl Imports {
+    /// What is bounded here.
+    pub(super) fn limits(&self, to: &mut Limits) {
+        to.entries("imports", AT_ONCE - self.0.available_permits(), AT_ONCE);
+    }
+
+    /// The place of one import, for as long as it is kept.
+    fn begin(&self) -> Result<SemaphorePermit<'_>, Refused> {
+        let busy = "another import is going on; try again when it has ended";
+        self.0.try_acquire().map_err(|_| Refused::new(StatusCode::TOO_MANY_REQUESTS, "busy", busy))
+    }
+}
 
 /// An import has at most so many times the bytes that the store may hold: as JSON, values take more room than there.
 const BODY_FACTOR: usize = 2;
@@ -28,7 +58,7 @@ const BODY_FACTOR: usize = 2;
         have run out are left out, other keys stay as they are.",
     params(("timeout" = Option<String>, Query)),
     responses((status = 200, body = Imported), (status = 409, body = Problem), (status = 413, body = Problem),
-        (status = 422, body = Problem), (status = 507, body = Problem)))]
+        (status = 422, body = Problem), (status = 429, body = Problem), (status = 507, body = Problem)))]
 pub(super) async fn import(
     State(app): State<AppState>,
     Query(deadline): Query<Deadline>,
@@ -36,9 +66,11 @@ pub(super) async fn import(
 ) -> Result<Json<Imported>, Refused> {
     let begun = Instant::now();
     let timeout = deadline.duration()?;
-    let limit = app.agent.cluster.inspect(|node| node.config().data_bytes_max).await?.saturating_mul(BODY_FACTOR);
+    let _place = app.agent.served.imports.begin()?;
+    let bytes_max = app.agent.cluster.inspect(|node| node.config().data_bytes_max).await?;
+    let limit = bytes_max.saturating_mul(BODY_FACTOR);
     let mut reader = Reader { body: body.into_data_stream(), left: limit, limit };
-    let mut lines = Lines::default();
+    let mut lines = Lines::of_most(bytes_max / UPDATE_OVERHEAD);
     while let Some(bytes) = reader.next().await? {
         if let Err(refused) = lines.take(&bytes) {
             // A client that is not heard out may not hear the answer.
@@ -109,8 +141,10 @@ impl Reader {
 }
 
 /// Lines as they come, each read as soon as it is whole.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lines {
+    /// There are no more than so many entries: more the store could not hold, however small they are.
+    most: usize,
     /// The beginning of a line.
     open: Vec<u8>,
     /// How many lines were whole.
@@ -123,6 +157,10 @@ struct Lines {
 }
 
 impl Lines {
+    fn of_most(most: usize) -> Self {
+        Self { most, open: Vec::new(), whole: 0, writes: Vec::new(), numbers: Vec::new(), keys: HashMap::new() }
+    }
+
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), Refused> {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.open.extend_from_slice(&bytes[..end]);
@@ -137,6 +175,11 @@ impl Lines {
         self.whole += 1;
         let line = mem::take(&mut self.open);
         if !line.trim_ascii().is_empty() {
+            if self.writes.len() == self.most {
+                let rule = format!("at most {} entries: more do not fit data_bytes_max. {NOTHING}", self.most);
+                let problem = Problem::value("body", "longer", rule);
+                return Err(Refused::problem(StatusCode::PAYLOAD_TOO_LARGE, problem));
+            }
             let write = self.read(&line);
             let write = write.map_err(|refused| refused.map(|problem| problem.in_line(self.whole).and(NOTHING)))?;
             self.writes.push(write);
@@ -177,7 +220,7 @@ mod tests {
         let [b, c] = ["b", "c"].map(|key| LINE.replace("\"a\"", &format!("\"{key}\"")));
         let text = format!("{LINE}\n\n{b}\r\n{c}");
         for cut in 0..text.len() {
-            let mut lines = Lines::default();
+            let mut lines = Lines::of_most(9);
             let (head, tail) = text.as_bytes().split_at(cut);
             lines.take(head).unwrap();
             lines.take(tail).unwrap();
@@ -187,8 +230,25 @@ mod tests {
     }
 
     #[test]
+    fn another_import_is_turned_away_until_the_first_has_ended() {
+        let imports = Imports::default();
+        let first = imports.begin().unwrap();
+        assert!(format!("{:?}", imports.begin().unwrap_err()).contains("another import is going on"));
+        drop(first);
+        assert!(imports.begin().is_ok());
+    }
+
+    #[test]
+    fn more_entries_than_a_store_holds_are_not_read() {
+        let mut lines = Lines::of_most(1);
+        lines.take(format!("{LINE}\n\n").as_bytes()).unwrap();
+        let refused = lines.take(format!("{}\n", LINE.replace("\"a\"", "\"b\"")).as_bytes()).unwrap_err();
+        assert!(format!("{refused:?}").contains("at most 1 entries"), "{refused:?}");
+    }
+
+    #[test]
     fn a_bad_line_is_named_by_its_number() {
-        let mut lines = Lines::default();
+        let mut lines = Lines::of_most(9);
         lines.take(format!("{LINE}\n").as_bytes()).unwrap();
         for (number, line) in [(2, "{\"key\": 7}"), (3, LINE)] {
             let refused = lines.take(format!("{line}\n").as_bytes()).unwrap_err();

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use rumormill::{KeyId, Keyring, Keys, KeysError};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::AppState;
+use super::listener::Confidential;
 use super::members::duration_of;
 use super::problem::Refused;
 use crate::documents::{KeyChangeDocument, KeyDocument, Problem};
@@ -35,13 +36,18 @@ pub(super) async fn list(
 
 /// Have all members accept the key in the body, a key file of this cluster
 #[utoipa::path(post, path = "/v1/keys", request_body = String, params(("timeout" = Option<String>, Query)),
-    responses((status = 200, body = KeyChangeDocument), (status = 422, body = Problem)))]
+    responses((status = 200, body = KeyChangeDocument), (status = 403, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn add(
     State(app): State<AppState>,
     Query(asking): Query<Asking>,
+    Extension(Confidential(is_confidential)): Extension<Confidential>,
     body: String,
 ) -> Result<Json<KeyChangeDocument>, Refused> {
     let text = Zeroizing::new(body);
+    if !is_confidential {
+        let sentence = "the key came over the network for all in between to read: give it from this machine, or have HTTP speak TLS (http_cert_file); do not use that key";
+        return Err(Refused::new(StatusCode::FORBIDDEN, "in_clear", sentence));
+    }
     let keys = keys(&app)?;
     let bad = |rule: &str| Refused::value("file", "what was sent", rule);
     let keyring: Keyring = text.parse().map_err(|_| bad("a key file as `rumor keygen` writes it"))?;

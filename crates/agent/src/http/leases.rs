@@ -10,8 +10,8 @@ use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use rumormill::RequestError;
 use rumormill::leases::{LeaseState, Watch};
+use rumormill::{Node, RequestError};
 use rumormill_core::Refusal;
 
 use super::AppState;
@@ -19,7 +19,7 @@ use super::agreement::explained;
 use super::members::Deadline;
 use super::problem::Refused;
 use super::stream::{Source, line, respond};
-use crate::documents::{Done, ElectionDocument, LeaseDocument, LeaseRequest, Problem};
+use crate::documents::{Done, ElectionDocument, LeaseDocument, LeaseRequest, LockDocument, Problem};
 use crate::print;
 
 /// A lock or an election, as a path names it.
@@ -105,6 +105,19 @@ pub(super) async fn release(
 pub(super) async fn lock(State(app): State<AppState>, named: Named) -> Result<Json<LeaseDocument>, Refused> {
     let state = app.agent.cluster.lease(named.lease()).state().await?;
     Ok(Json(LeaseDocument::new(&named.name, &state)))
+}
+
+/// The locks that somebody has, as far as this agent has heard, by name
+#[utoipa::path(get, path = "/v1/locks", responses((status = 200, body = Vec<LockDocument>)))]
+pub(super) async fn list(State(app): State<AppState>) -> Result<Json<Vec<LockDocument>>, Refused> {
+    let locks = |node: &Node| {
+        let held = node.leases().filter_map(|(lease, state)| {
+            let name = lease.strip_prefix("locks/")?;
+            Some(LockDocument::new(name, &state, node.lease_heard(lease)))
+        });
+        held.collect()
+    };
+    Ok(Json(app.agent.cluster.inspect(locks).await?))
 }
 
 fn holder_of(request: &LeaseRequest) -> Result<u64, Refused> {

@@ -1,13 +1,18 @@
 //! The doors of HTTP: who knocks is let in, up to a cap, with or without TLS, and is sent away when it keeps still.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -18,7 +23,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
@@ -27,6 +32,10 @@ use crate::failure::Failure;
 
 /// Connections at one time; beyond it whoever comes is sent away. Guess: some consoles, many scripts.
 const CONNECTIONS_MAX: usize = 512;
+/// Of these from one address of another machine, so that no stranger keeps out the supervisor and the scraper. Guess.
+const CONNECTIONS_OF_ONE_MAX: usize = 64;
+/// How often, at most, the log says that clients were sent away.
+const SAID_EVERY: Duration = Duration::from_mins(1);
 /// How long a handshake or the head of a request may take, also from one request to the next.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The head of a request is no longer.
@@ -37,22 +46,76 @@ const SILENCE_MAX: Duration = Duration::from_mins(1);
 /// How long to wait where the system has no more room for connections.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// The connections that one place serves at a time.
-#[derive(Clone, Debug)]
-pub(super) struct Room(Arc<Semaphore>);
+/// The connections that one place serves at a time, by where they come from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Room(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
 
-impl Default for Room {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(CONNECTIONS_MAX)))
-    }
+/// The place of a connection in a room; free again when it is dropped.
+struct Place {
+    room: Room,
+    from: IpAddr,
 }
 
 impl Room {
     /// What is bounded here, under the name of the place.
     pub(super) fn limits(&self, place: &'static str, to: &mut Limits) {
-        to.entries(place, CONNECTIONS_MAX - self.0.available_permits(), CONNECTIONS_MAX);
+        to.entries(place, self.taken().values().sum(), CONNECTIONS_MAX);
+    }
+
+    /// A place, unless all are taken, or all that one address may have.
+    fn enter(&self, from: IpAddr) -> Option<Place> {
+        let mut taken = self.taken();
+        let of_one = if from.is_loopback() { CONNECTIONS_MAX } else { CONNECTIONS_OF_ONE_MAX };
+        let is_full = taken.values().sum::<usize>() >= CONNECTIONS_MAX;
+        if is_full || taken.get(&from).is_some_and(|count| *count >= of_one) {
+            return None;
+        }
+        *taken.entry(from).or_default() += 1;
+        Some(Place { room: self.clone(), from })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.room.taken();
+        if let Some(count) = taken.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.from);
+            }
+        }
+    }
+}
+
+/// Clients that were sent away since the log last said so.
+#[derive(Debug, Default)]
+struct SentAway {
+    count: u64,
+    said: Option<Instant>,
+}
+
+impl SentAway {
+    /// One more; the log, which has its bounds, is not theirs to fill.
+    fn note(&mut self, from: IpAddr) {
+        self.count += 1;
+        if self.said.is_none_or(|said| said.elapsed() >= SAID_EVERY) {
+            let Self { count, .. } = std::mem::take(self);
+            tracing::warn!(
+                "{count} clients were sent away, the last from {from}: at most {CONNECTIONS_MAX} connections are open, \
+                 {CONNECTIONS_OF_ONE_MAX} of one other machine"
+            );
+            self.said = Some(Instant::now());
+        }
+    }
+}
+
+/// Whether nobody between the client and this agent can read what they say: it is on this machine, or speaks TLS.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Confidential(pub(super) bool);
 
 /// A place where HTTP is served.
 pub(crate) struct Listener {
@@ -81,13 +144,14 @@ impl Listener {
     }
 
     /// Serves until `ending` turns true, and then what was begun.
-    pub(super) async fn serve(self, router: Router, Room(room): Room, mut ending: watch::Receiver<bool>) {
+    pub(super) async fn serve(self, router: Router, room: Room, mut ending: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
+        let mut sent_away = SentAway::default();
         loop {
-            let stream = tokio::select! {
+            let (stream, from) = tokio::select! {
                 () = ended(&mut ending) => break,
                 accepted = self.tcp.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok((stream, from)) => (stream, from.ip().to_canonical()),
                     Err(error) => {
                         tracing::warn!("a connection was not taken: {error}");
                         sleep(BREATH).await;
@@ -95,18 +159,19 @@ impl Listener {
                     }
                 },
             };
-            let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
-                tracing::warn!("a client was sent away: {CONNECTIONS_MAX} connections are open");
+            let Some(place) = room.enter(from) else {
+                sent_away.note(from);
                 continue;
             };
             watch_silence(&stream);
             let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.borrow().config)));
-            let (router, watcher) = (router.clone(), graceful.watcher());
+            let confidential = Confidential(tls.is_some() || from.is_loopback());
+            let (service, watcher) = (Service { router: router.clone(), confidential }, graceful.watcher());
             tokio::spawn(async move {
                 match tls {
-                    None => converse(stream, router, watcher).await,
+                    None => converse(stream, service, watcher).await,
                     Some(tls) => match timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => converse(stream, router, watcher).await,
+                        Ok(Ok(stream)) => converse(stream, service, watcher).await,
                         Ok(Err(error)) => tracing::debug!("a client speaks no TLS: {error}"),
                         Err(_) => tracing::debug!("a client was silent before TLS was agreed on"),
                     },
@@ -123,13 +188,25 @@ async fn ended(ending: &mut watch::Receiver<bool>) {
     ending.wait_for(|is_ending| *is_ending).await.ok();
 }
 
+/// What answers the requests of one connection.
+struct Service {
+    router: Router,
+    confidential: Confidential,
+}
+
 /// Answers the requests of one connection.
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, watcher: Watcher) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: Service, watcher: Watcher) {
+    let Service { router, confidential } = service;
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(confidential);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!("a connection ended: {error}");
     }
@@ -174,5 +251,27 @@ impl Tls {
     /// Whether it was read from files that said the same.
     pub(crate) fn equals(&self, other: &Self) -> bool {
         self.certificates == other.certificates && self.key == other.key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_other_machine_takes_all_places_and_a_place_is_free_again() {
+        let room = Room::default();
+        let [stranger, supervisor]: [IpAddr; 2] = [[10, 0, 0, 9].into(), [10, 0, 0, 1].into()];
+        let mut places: Vec<Place> = (0..CONNECTIONS_OF_ONE_MAX).map(|_| room.enter(stranger).unwrap()).collect();
+        assert!(room.enter(stranger).is_none());
+        assert!(room.enter(supervisor).is_some());
+        places.pop();
+        assert!(room.enter(stranger).is_some());
+        let local = IpAddr::from([127, 0, 0, 1]);
+        places.extend(std::iter::from_fn(|| room.enter(local)));
+        assert_eq!(places.len(), CONNECTIONS_MAX);
+        assert!(room.enter(supervisor).is_none());
+        drop(places);
+        assert!(room.taken().is_empty());
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use rumormill_core::{Member, duration};
+use rumormill_core::{Member, Tags, duration};
 use serde::Deserialize;
 
 use super::AppState;
@@ -110,15 +110,15 @@ pub(super) async fn change_tags(
     State(app): State<AppState>,
     Json(changes): Json<BTreeMap<String, Option<String>>>,
 ) -> Result<Json<TagsDocument>, Refused> {
-    let mut tags = own(&app).await?.tags;
-    for (key, value) in changes {
-        match value {
-            Some(value) => drop(tags.insert(key, value)),
-            None => drop(tags.remove(&key)),
+    let change = |tags: &mut Tags| {
+        for (key, value) in changes {
+            match value {
+                Some(value) => drop(tags.insert(key, value)),
+                None => drop(tags.remove(&key)),
+            }
         }
-    }
-    app.agent.cluster.set_tags(tags.clone()).await?;
-    Ok(Json(TagsDocument { tags }))
+    };
+    Ok(Json(TagsDocument { tags: app.agent.change_tags(change).await? }))
 }
 
 /// The member of this name or id.

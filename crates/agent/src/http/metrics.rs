@@ -163,7 +163,6 @@ fn of_node(node: &Node) -> Vec<Family> {
     let counts = node.member_counts();
     let states = [("alive", counts.alive), ("suspect", counts.suspect), ("dead", counts.dead), ("left", counts.left)];
     let config = node.config();
-    let (streams, hot) = node.load();
     vec![
         Family::gauges(
             "rumor_members",
@@ -183,8 +182,6 @@ fn of_node(node: &Node) -> Vec<Family> {
         Family::gauge("rumor_data", "What the database takes", node.data_bytes()).in_unit(Unit::Bytes),
         Family::gauge("rumor_data_limit", "What the database may take", config.data_bytes_max).in_unit(Unit::Bytes),
         Family::gauge("rumor_unsaved", "Records that are not on disk yet", node.unsaved()),
-        Family::gauge("rumor_hot_updates", "Updates that are still being pushed", hot),
-        Family::gauge("rumor_open_streams", "Streams between this node and others", streams),
         Family::gauge(
             "rumor_bandwidth_limit",
             "Bytes that may be sent in a second, 0 where nothing bounds it",

@@ -5,7 +5,7 @@ use utoipa::openapi::RefOr;
 use utoipa::{OpenApi, openapi};
 
 use super::{
-    agreement, authority, data, dev, events, faults, gauges, import, info, keys, leases, listing, logs, members,
+    agreement, authority, data, dev, events, faults, gauges, import, info, keys, lab, leases, listing, logs, members,
     metrics, queries, registers, reload, rtt, topics, watch, why,
 };
 
@@ -26,6 +26,7 @@ use super::{
         members::tags,
         members::change_tags,
         events::watch,
+        topics::list,
         topics::publish,
         topics::subscribe,
         topics::trace,
@@ -54,6 +55,7 @@ use super::{
         leases::acquire,
         leases::renew,
         leases::release,
+        leases::list,
         leases::lock,
         leases::watch,
         gauges::get,
@@ -70,6 +72,8 @@ use super::{
         faults::heal,
         dev::show,
         dev::order,
+        lab::spread,
+        lab::run,
         logs::follow,
         document,
     )

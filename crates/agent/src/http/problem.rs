@@ -132,13 +132,31 @@ pub(super) async fn explain(response: Response) -> Response {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::value("body", "larger", format!("at most {BODY_BYTES_MAX} bytes")),
         StatusCode::NOT_FOUND => Problem::new("absent", "no such resource; /v1/openapi.json lists them"),
         StatusCode::METHOD_NOT_ALLOWED => Problem::new("method", "this resource does not take this method"),
-        _ => Problem::new("request", String::from_utf8_lossy(&words)),
+        _ => Problem::new("request", plain(&String::from_utf8_lossy(&words))),
     };
     let mut explained = Refused { status: unified(status), problem: Box::new(problem) }.into_response();
     if let Some(methods) = allowed {
         explained.headers_mut().insert(ALLOW, methods);
     }
     explained
+}
+
+/// What the framework says, in words that do without those of its code.
+fn plain(words: &str) -> String {
+    const WORDS: [(&str, &str); 4] = [
+        ("Failed to parse the request body as JSON: ", "the body is not JSON: "),
+        (
+            "Failed to deserialize the JSON body into the target type: ",
+            "the body is JSON, but not what is taken here: ",
+        ),
+        (
+            "Expected request with `Content-Type: application/json`",
+            "the body must be JSON, and the header `Content-Type: application/json` say so",
+        ),
+        ("Failed to deserialize query string: ", "the query behind `?` is not what is taken here: "),
+    ];
+    let known = WORDS.iter().find_map(|(theirs, ours)| words.strip_prefix(theirs).map(|rest| format!("{ours}{rest}")));
+    known.unwrap_or_else(|| words.to_owned())
 }
 
 /// Whatever is wrong with a value is 422.

@@ -1,5 +1,6 @@
 //! Messages: publish, subscribe, and how one travelled.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use axum::Json;
@@ -7,7 +8,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::response::IntoResponse;
 use axum::response::sse::Event;
-use rumormill::{Delivery, Subscription, TraceLine};
+use rumormill::{Delivery, Node, Subscription, TraceLine};
+use rumormill_core::config::{TOPIC_RULE, is_topic};
 use rumormill_core::{NodeId, Sequence};
 use serde::Deserialize;
 use serde_json::json;
@@ -17,7 +19,10 @@ use super::members::Deadline;
 use super::problem::Refused;
 use super::stream::{Source, line, respond};
 use crate::daemon::find;
-use crate::documents::{DeliveryDocument, Gap, Problem, Published, Trace, TraceStep, TraceSummary};
+use crate::documents::{DeliveryDocument, Gap, Problem, Published, TopicDocument, Trace, TraceStep, TraceSummary};
+
+/// The most topics that are told at once.
+const TOPICS_MAX: usize = 1_000;
 
 /// Send a message, the body, to every node
 #[utoipa::path(post, path = "/v1/topics/{topic}", params(("topic" = String, Path)), request_body = Vec<u8>,
@@ -73,12 +78,35 @@ pub(super) async fn subscribe(
     Ok(respond(Some(subscribed), Messages(subscription), app.agent.ending))
 }
 
+/// How many topics are told.
+#[derive(Debug, Deserialize)]
+pub(super) struct Limit {
+    limit: Option<usize>,
+}
+
+/// The topics of which this agent holds messages, by name; of too many, those on which something came in last
+#[utoipa::path(get, path = "/v1/topics", params(("limit" = Option<usize>, Query, description = "1,000 at most, and if left out")),
+    responses((status = 200, body = Vec<TopicDocument>)))]
+pub(super) async fn list(
+    State(app): State<AppState>,
+    Query(Limit { limit }): Query<Limit>,
+) -> Result<Json<Vec<TopicDocument>>, Refused> {
+    let limit = limit.map_or(TOPICS_MAX, |limit| limit.min(TOPICS_MAX));
+    let newest = move |node: &Node| {
+        let mut topics: Vec<_> = node.topics().collect();
+        if topics.len() > limit {
+            topics.select_nth_unstable_by_key(limit, |topic| Reverse(topic.last));
+            topics.truncate(limit);
+        }
+        topics.sort_unstable_by_key(|topic| topic.name);
+        topics.into_iter().map(Into::into).collect()
+    };
+    Ok(Json(app.agent.cluster.inspect(newest).await?))
+}
+
 /// The rule of topics, which publishing finds in the node: a subscription to what can never come is a mistake.
 fn check_topic(topic: &str) -> Result<(), Refused> {
-    if (1..=255).contains(&topic.len()) && !topic.contains(['*', '>']) {
-        return Ok(());
-    }
-    Err(Refused::value("topic", format!("{topic:?}"), "1 to 255 bytes without * and >"))
+    if is_topic(topic) { Ok(()) } else { Err(Refused::value("topic", format!("{topic:?}"), TOPIC_RULE)) }
 }
 
 /// When and from whom each member got a message

@@ -2,11 +2,12 @@
 
 mod words;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use rumormill_lab::scenario::{Draft, Run as Running, library};
-use rumormill_lab::{Scenario, memory};
+use rumormill_lab::jobs::Watch;
+use rumormill_lab::scenario::{Draft, Outcome, Run as Running, library};
+use rumormill_lab::{Error, Scenario, memory};
 use serde_json::json;
 
 use super::spectator::Spectator;
@@ -97,9 +98,10 @@ pub(crate) struct Run {
     diskless: bool,
     /// What befalls nodes, and when; may be given often. WHO is n3, n3,n7 or a share as 0.5, drawn from the seed:
     /// crash:WHO, kill:WHO, restart:WHO, restart:WHO:lost, pause:WHO:D, slow:WHO:D (stand still for D, run for D, and so
-    /// on), partition:WHO, partition:WHO/WHO, oneway:WHO:WHO, heal, churn:SHARE/s, churn:SHARE/s:DOWN, disk-fails:WHO,
-    /// disk-works:WHO, clock:WHO:D (so far ahead), leave:WHO, set:WHO:KEY=VALUE (from the next start on), add:COUNT,
-    /// add:COUNT:WITHIN, publish:WHO:BYTES, write:WHO (changes something in the database)
+    /// on), stall:WHO:D (what they send and are sent waits for D, passes for D, and so on), partition:WHO,
+    /// partition:WHO/WHO, oneway:WHO:WHO, heal, churn:SHARE/s, churn:SHARE/s:DOWN, disk-fails:WHO, disk-works:WHO,
+    /// clock:WHO:D (so far ahead), leave:WHO, set:WHO:KEY=VALUE (from the next start on), add:COUNT, add:COUNT:WITHIN,
+    /// publish:WHO:BYTES, write:WHO (changes something in the database)
     #[arg(long, value_name = "WHAT@WHEN")]
     fault: Vec<String>,
     /// Have messages of so many bytes published by random nodes, or by named ones as n3,n7:64@5s; may be given often
@@ -125,27 +127,37 @@ pub(super) fn run(flags: Run, output: Output) -> Result<(), Failure> {
     flags.drawing.check()?;
     let spectator = Spectator::new()?;
     let resident = memory::resident();
-    let begun = Instant::now();
-    let mut running = Running::start(&scenario)?;
-    let started = Instant::now();
-    running.go(&spectator)?;
-    let (elapsed, running_for) = (begun.elapsed(), started.elapsed());
+    let (running, mut outcome) = timed(&scenario, &spectator, &|_| ())?;
     let grown = memory::resident().zip(resident).map(|(now, before)| now.saturating_sub(before));
     let machines = u32::try_from(running.network().len()).expect("a network fits into memory");
-    let mut outcome = running.outcome();
-    outcome.elapsed = Some(elapsed.as_secs_f64());
-    outcome.events_per_second = Some(rate(outcome.events, running_for.as_secs_f64()));
     outcome.memory_per_node = grown.map(|bytes| rate(bytes, f64::from(machines)));
     let lines = |outcome: &_| words::lines(running.scenario(), outcome);
     show(&outcome, output, |outcome| Ok(lines(outcome).into_iter().try_for_each(print::line)?))?;
     flags.drawing.draw(|| outcome.chart(), "how messages and failures became known")?;
-    match running.ended_early() {
-        None => Ok(()),
-        Some(end) => {
-            let (end, whole) = (end.as_secs_f64(), (scenario.duration + scenario.settle).as_secs_f64());
-            Err(stopped(format!("{} of {} of virtual time", short(end), short(whole))))
-        }
-    }
+    running.ended_early().map_or(Ok(()), |end| Err(stopped(part(&scenario, end))))
+}
+
+/// A run to its end, or until the watch says stop, and its document with how long that took.
+pub(super) fn timed(
+    scenario: &Scenario,
+    watch: &dyn Watch,
+    look: &dyn Fn(&Running),
+) -> Result<(Running, Outcome), Error> {
+    let begun = Instant::now();
+    let mut running = Running::start(scenario)?;
+    let started = Instant::now();
+    running.go_observed(watch, look)?;
+    let (elapsed, running_for) = (begun.elapsed(), started.elapsed());
+    let mut outcome = running.outcome();
+    outcome.elapsed = Some(elapsed.as_secs_f64());
+    outcome.events_per_second = Some(rate(outcome.events, running_for.as_secs_f64()));
+    Ok((running, outcome))
+}
+
+/// How much of it was done.
+pub(super) fn part(scenario: &Scenario, end: Duration) -> String {
+    let whole = scenario.duration + scenario.settle;
+    format!("{} of {} of virtual time", short(end.as_secs_f64()), short(whole.as_secs_f64()))
 }
 
 /// The scenario that the flags ask for.

@@ -6,7 +6,8 @@ use clap::Args;
 use rumormill_core::StopRule;
 use rumormill_core::config::Mode;
 use rumormill_lab::Error;
-use rumormill_lab::spread::{self, Distribution, Outcome, Parameters, Timing};
+use rumormill_lab::jobs::Watch;
+use rumormill_lab::spread::{self, Distribution, Observer, Outcome, Parameters, Timing, Unobserved};
 use rumormill_lab::theory::Formula;
 
 use super::spectator::Spectator;
@@ -94,12 +95,18 @@ impl Spread {
 pub(super) fn run(flags: Spread, output: Output) -> Result<(), Failure> {
     let parameters = flags.parameters()?;
     flags.drawing.check()?;
-    let begun = Instant::now();
-    let mut outcome = spread::run(&parameters, &Spectator::new()?)?;
-    outcome.elapsed = Some(begun.elapsed().as_secs_f64());
+    let outcome = timed(&parameters, &Spectator::new()?, &Unobserved)?;
     show(&outcome, output, |outcome| Ok(lines(outcome).into_iter().try_for_each(print::line)?))?;
     flags.drawing.draw(|| outcome.chart(), "measured curve beside the theory's")?;
     all_done(outcome.parameters.runs, parameters.runs, "runs")
+}
+
+/// The document, with how long it took.
+pub(super) fn timed(parameters: &Parameters, watch: &dyn Watch, observer: &dyn Observer) -> Result<Outcome, Error> {
+    let begun = Instant::now();
+    let mut outcome = spread::run_observed(parameters, watch, observer)?;
+    outcome.elapsed = Some(begun.elapsed().as_secs_f64());
+    Ok(outcome)
 }
 
 /// What people see.

@@ -137,6 +137,12 @@ pub(super) const AGENT_SETTINGS: &[Setting] = &[
         meaning: "Whether `rumor fault` may drop, delay and cut.",
     },
     Setting {
+        key: "lab",
+        unit: "yes or no",
+        source: "its work would be the agent's",
+        meaning: "Whether the console offers the laboratory, which runs in the agent's process.",
+    },
+    Setting {
         key: "insecure",
         unit: "yes or no",
         source: "nothing is sealed yet",

@@ -107,7 +107,8 @@ impl Layers {
                 self.put_text(key, text, Origin::Flag)?;
             }
         }
-        for (key, is_given) in [("allow_faults", flags.allow_faults), ("insecure", flags.insecure)] {
+        for (key, is_given) in [("allow_faults", flags.allow_faults), ("lab", flags.lab), ("insecure", flags.insecure)]
+        {
             if is_given {
                 self.put(key, Value::Boolean(true), Origin::Flag)?;
             }

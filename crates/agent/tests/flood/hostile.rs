@@ -1,10 +1,13 @@
 //! What a member that has the key and means harm may send, and what anybody else may.
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
+use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant as StdInstant, SystemTime, UNIX_EPOCH};
 
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
 use rumormill::Keyring;
 use rumormill::bench::Insider;
 use rumormill_core::io::StreamId;
@@ -30,11 +33,18 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// Datagrams a second.
-    pub(crate) fn rate(&self) -> u64 {
-        (self.sealed + self.garbage) / self.took.as_secs().max(1)
+    /// How many of a number of datagrams it was in a second.
+    pub(crate) fn rate(&self, datagrams: u64) -> u64 {
+        datagrams / self.took.as_secs().max(1)
     }
 }
+
+/// Datagrams of one call to the system: as many with a seal as without.
+const PAIRS_AT_ONCE: usize = 32;
+/// Bytes that garbage is cut from.
+const NOISE_BYTES: usize = 1 << 16;
+/// The longest garbage.
+const GARBAGE_BYTES_MAX: usize = 1_200;
 
 /// Makes hostile datagrams.
 pub(crate) struct Flood {
@@ -42,6 +52,7 @@ pub(crate) struct Flood {
     victims: Vec<u64>,
     /// Datagrams that members might send, with their headers.
     plausible: Vec<Vec<u8>>,
+    noise: Vec<u8>,
     rng: Rng,
     /// The last that was sealed, to be replayed.
     last: Vec<u8>,
@@ -52,23 +63,26 @@ impl Flood {
         let insider = Insider::new(keyring, INSIDER);
         let plausible: Vec<Vec<u8>> = (0..PAIRS).flat_map(|pair| datagrams_of_pair(pair, insider.secret())).collect();
         assert!(plausible.len() > 500, "only {} datagrams", plausible.len());
-        Self { insider, victims, plausible, rng: Rng::new(1), last: Vec::new() }
+        let mut rng = Rng::new(1);
+        let noise = (0..NOISE_BYTES / 8).flat_map(|_| rng.bits().to_le_bytes()).collect();
+        Self { insider, victims, plausible, noise, rng, last: Vec::new() }
     }
 
     /// Sends to all targets in turn for that long.
     pub(crate) fn run(mut self, targets: &[SocketAddr], duration: Duration) -> Sent {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut outlet = Outlet::new();
         let begun = StdInstant::now();
         let mut sent = Sent::default();
         while sent.took < duration {
-            for _ in 0..64 {
+            let (mut sealed, mut garbage, mut whom) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..PAIRS_AT_ONCE {
                 let target = self.rng.below(targets.len());
-                let sealed = self.sealed(target);
-                // A full buffer is the receiver's matter.
-                sent.sealed += u64::from(socket.send_to(&sealed, targets[target]).is_ok());
-                let garbage = self.garbage(sealed);
-                sent.garbage += u64::from(socket.send_to(&garbage, targets[target]).is_ok());
+                sealed.push(self.sealed(target));
+                garbage.push(self.garbage(sealed.last().unwrap()));
+                whom.push(Some(SockaddrStorage::from(targets[target])));
             }
+            sent.sealed += outlet.send(&sealed, &whom);
+            sent.garbage += outlet.send(&garbage, &whom);
             sent.took = begun.elapsed();
         }
         sent
@@ -105,24 +119,50 @@ impl Flood {
     }
 
     /// Of somebody without the key: noise, what was heard with another tag, and what was heard again.
-    fn garbage(&mut self, heard: Vec<u8>) -> Vec<u8> {
+    fn garbage(&mut self, heard: &[u8]) -> Vec<u8> {
         match self.rng.below(4) {
-            0 => (0..self.rng.below(1_200)).map(|_| self.rng.bits().to_le_bytes()[0]).collect(),
-            1 => std::mem::replace(&mut self.last, heard),
+            0 => {
+                let length = self.rng.below(GARBAGE_BYTES_MAX);
+                let from = self.rng.below(NOISE_BYTES - length);
+                self.noise[from..from + length].to_vec()
+            }
+            1 => std::mem::replace(&mut self.last, heard.to_vec()),
             2 => {
-                let mut other = heard;
+                let mut other = heard.to_vec();
                 let session = self.rng.bits().to_le_bytes();
                 other[5..13].copy_from_slice(&session);
                 other
             }
             _ => {
-                let mut bent = heard;
+                let mut bent = heard.to_vec();
                 if let Some(last) = bent.last_mut() {
                     *last ^= 1;
                 }
                 bent
             }
         }
+    }
+}
+
+/// A socket that takes many datagrams in one call.
+struct Outlet {
+    socket: UdpSocket,
+    headers: MultiHeaders<SockaddrStorage>,
+}
+
+impl Outlet {
+    fn new() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        Self { socket, headers: MultiHeaders::preallocate(PAIRS_AT_ONCE, None) }
+    }
+
+    /// How many the system took.
+    fn send(&mut self, datagrams: &[Vec<u8>], whom: &[Option<SockaddrStorage>]) -> u64 {
+        let slices: Vec<[IoSlice<'_>; 1]> = datagrams.iter().map(|bytes| [IoSlice::new(bytes)]).collect();
+        let (socket, no_more) = (self.socket.as_raw_fd(), [] as [ControlMessage<'_>; 0]);
+        let taken = sendmmsg(socket, &mut self.headers, &slices, whom, no_more, MsgFlags::empty());
+        // A full buffer is the receiver's matter.
+        taken.map_or(0, |taken| taken.count() as u64)
     }
 }
 

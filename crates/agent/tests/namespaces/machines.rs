@@ -136,6 +136,13 @@ impl Machine {
         self.agent.take().unwrap().process.kill();
     }
 
+    /// Waits until its agent has ended by itself: with which code.
+    pub(crate) fn end_of_agent(&mut self) -> Option<i32> {
+        let mut agent = self.agent.take().unwrap();
+        agent.process.wait_for_end();
+        agent.process.child.wait().unwrap().code()
+    }
+
     /// Waits for an event about each of these, itself left out.
     pub(crate) fn wait_for_all(&self, event: &str, members: &[&Self]) {
         let others: Vec<&Agent> =

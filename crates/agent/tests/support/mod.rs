@@ -2,6 +2,8 @@
 #![expect(dead_code, reason = "each test file uses its own part of this")]
 #![expect(clippy::unwrap_used, reason = "a failure here fails the test that asked")]
 
+pub(crate) mod place;
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -242,7 +244,7 @@ impl Agent {
     }
 
     /// Asks again and again until something is so.
-    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+    pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !is_so(self) {
             assert!(Instant::now() < deadline, "never at {}: {what}", self.name);

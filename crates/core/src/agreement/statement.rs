@@ -109,7 +109,7 @@ impl<'a> Statement<'a> {
             TAG_FOUNDING => Says::Founding,
             TAG_DROPPED => Says::Dropped,
             TAG_JOINED => Says::Joined { voter: NodeId(reader.u64()?) },
-            TAG_CONFIGURED => Says::Configured { number: read_u32(reader)?, is_settled: reader.u8()? & 1 != 0 },
+            TAG_CONFIGURED => Says::Configured { number: read_u32(reader)?, is_settled: read_flag(reader)? },
             TAG_SEALED => Says::Sealed(Sealed {
                 voter: NodeId(reader.u64()?),
                 configuration: read_u32(reader)?,
@@ -120,12 +120,12 @@ impl<'a> Statement<'a> {
             TAG_VOTE => {
                 let (register, voter, born) = (read_register(reader)?, NodeId(reader.u64()?), reader.varint()?);
                 let promised = read_ballot(reader)?;
-                let accepted = if reader.u8()? & 1 != 0 { Some(read_ballot(reader)?) } else { None };
+                let accepted = if read_flag(reader)? { Some(read_ballot(reader)?) } else { None };
                 Says::Vote { register, voter, born, promised, accepted }
             }
             TAG_PROPOSAL => {
                 let (register, ballot) = (read_register(reader)?, read_ballot(reader)?);
-                let next = if reader.u8()? & 1 != 0 { Some(read_ballot(reader)?) } else { None };
+                let next = if read_flag(reader)? { Some(read_ballot(reader)?) } else { None };
                 Says::Proposal { register, ballot, next }
             }
             _ => return None,
@@ -303,6 +303,14 @@ pub(crate) fn read_value(reader: &mut Reader<'_>) -> Option<Option<Value>> {
     match reader.u8()? {
         0 => Some(None),
         1 => reader.block().filter(|value| value.len() <= VALUE_BYTES_MAX).map(|value| Some(value.into())),
+        _ => None,
+    }
+}
+
+fn read_flag(reader: &mut Reader<'_>) -> Option<bool> {
+    match reader.u8()? {
+        0 => Some(false),
+        1 => Some(true),
         _ => None,
     }
 }

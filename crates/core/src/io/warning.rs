@@ -37,7 +37,7 @@ pub enum ContactError {
     #[error("it is this node itself")]
     Myself,
     /// It does not take what this node seals: it has another key, none, or another cluster's name.
-    #[error("no key in common, or another cluster's name: it does not take what this node seals")]
+    #[error("it ended the stream before it answered: no key in common, another cluster's name, or no room")]
     NoCommonKey,
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::commands::invalid;
 use super::forwarding::{Favours, Given, Shunned};
-use super::founding::Changing;
+use super::founding::{Changing, TAKEN_AT_ONCE};
 use super::leasing::Leasing;
 use super::letters::Letter;
 use super::proposing::{PARTS_MAX, PROPOSAL_TTL, Part};
@@ -173,11 +173,13 @@ impl Agreeing {
             self;
         space.limits(REGISTERS_MAX, to);
         voting.limits(to);
+        // While voters change this node reads registers beside what it is asked for.
+        let operations_max = OPERATIONS_MAX + TAKEN_AT_ONCE;
+        to.entries("operations", operations.len(), operations_max);
         // Those with operations stay, however many.
-        to.entries("registers_proposed_on", parts.len(), PARTS_MAX + OPERATIONS_MAX);
-        to.entries("operations", operations.len(), OPERATIONS_MAX);
+        to.entries("registers_proposed_on", parts.len(), operations_max.max(PARTS_MAX));
         let of_register = parts.values().map(|part| part.proposer.len()).max();
-        to.entries("operations_on_one_register", of_register.unwrap_or(0), OPERATIONS_OF_REGISTER_MAX);
+        to.entries("operations_on_one_register", of_register.unwrap_or(0), OPERATIONS_OF_REGISTER_MAX + 1);
         changing.limits(to);
         to.entries("voters_heard_of", heard.len(), HEARD_MAX);
         favours.limits(to);

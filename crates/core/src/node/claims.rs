@@ -24,16 +24,18 @@ const COPY_PAUSE: Duration = Duration::from_mins(1);
 pub(super) const REMEMBER_AFTER: Duration = Duration::from_secs(2);
 /// Addresses of members that are written down.
 const REMEMBERED_MAX: usize = 64;
-/// Surprising deaths that are looked into at once.
+/// Members that are probed at once because their death is doubted.
 const DOUBTS_PROBED_MAX: usize = 32;
 
-/// A claim that a member is dead which this node holds for alive and heard no suspicion of: the other side of a
-/// partition believes such things. It is looked into before it is believed, so that a merge of two halves declares
-/// nobody dead.
+/// A claim that a live member is dead or removed, without a suspicion that had its time: the other side of a partition
+/// believes such things, and whoever lies says them. It is looked into before it is believed, so that a merge of two halves
+/// declares nobody dead, and nobody else can.
 #[derive(Debug, serde::Deserialize, serde::Serialize)]
 pub(super) struct Doubt {
     claim: Arc<Update>,
     by: NodeId,
+    /// Whether the member was probed for it, or is being probed.
+    is_probed: bool,
 }
 
 impl Vacant for BTreeMap<NodeId, Doubt> {
@@ -117,22 +119,33 @@ impl Node {
             Standing::Known | Standing::Stale => return true,
             Standing::News => {}
         }
-        let latest = self.certificate_forget().plus(self.config.clock_skew_max + self.config.tombstone_ttl / 8);
         let too_many = self.members.len() >= self.config.members_max && self.members.claim(member).is_none();
-        if too_many || claim.forget != Seconds::NEVER && claim.forget > latest {
+        if too_many || !state.is_live() && !self.is_plausible_certificate(claim) {
             self.fx.counters.dropped.refused += 1;
             let until = self.fx.now.wall.seconds().plus(self.config.tombstone_ttl).min(claim.forget);
             let id = claim.id(&self.secret);
             self.members.replica_mut().refuse(id, until);
             return false;
         }
-        if state == State::Dead && self.is_surprising(claim) {
+        if matches!(state, State::Dead | State::Removed) && self.is_surprising(claim) {
             self.doubt(claim, by);
             return false;
         }
         let claim = self.interner.intern(claim, &self.secret);
         self.merge_claim(claim, by, hot);
         false
+    }
+
+    /// Whether an honest node may have given a certificate: none lasts longer than those of today, nor ends before the one of
+    /// the same life that it supersedes, which was given earlier.
+    fn is_plausible_certificate(&self, claim: &UpdateRef<'_>) -> bool {
+        let Head::Claim { member, incarnation, .. } = claim.head else { unreachable!("sorted by space before") };
+        let margin = self.config.clock_skew_max + self.config.tombstone_ttl / 8;
+        let is_late = claim.forget > self.certificate_forget().plus(margin);
+        let ends_early = self.members.version(member).is_some_and(|(held, state, forget)| {
+            held == incarnation && !state.is_live() && forget > claim.forget.plus(margin)
+        });
+        !is_late && !ends_early
     }
 
     /// Takes in a claim that is news, and everything that follows from it.
@@ -144,8 +157,7 @@ impl Node {
         let now = self.fx.now.wall.seconds();
         let merged = self.members.merge(Arc::clone(&claim), &mut self.fx.rng, now);
         if self.doubts.get(&member).is_some_and(|doubt| self.members.standing(&doubt.claim.parts()) != Standing::News) {
-            self.doubts.remove(&member);
-            self.fx.cancel(Timer::Doubt(member));
+            self.settle_doubt(member);
         }
         if hot {
             self.heat(claim, 0, Some(by));
@@ -411,9 +423,11 @@ impl Node {
         self.merge_claim(dead, by, true);
     }
 
+    /// Whether a claim that a live member is gone comes before a suspicion of it had its time, as far as this node heard.
     fn is_surprising(&self, claim: &UpdateRef<'_>) -> bool {
         let Head::Claim { member, incarnation, .. } = claim.head else { unreachable!("sorted by space before") };
-        self.members.version(member).is_some_and(|(held, state, _)| state == State::Alive && held == incarnation)
+        let (peers, now) = (self.members.live(), self.fx.now.instant);
+        self.members.is_live(member) && !self.detector.expects_verdict((member, incarnation), peers, &self.config, now)
     }
 
     fn doubt(&mut self, claim: &UpdateRef<'_>, by: NodeId) {
@@ -422,14 +436,23 @@ impl Node {
             return;
         }
         let claim = self.interner.intern(claim, &self.secret);
+        self.note(member, by, Happening::Doubted);
+        self.doubts.insert(member, Doubt { claim, by, is_probed: false });
+        self.on_doubt_due(member);
+    }
+
+    /// Probes a member whose death is doubted, unless it is being probed, or as many others are as may be at once; looks
+    /// again later.
+    pub(super) fn on_doubt_due(&mut self, member: NodeId) {
+        let Some(doubt) = self.doubts.get(&member) else { return };
         // Until it is settled, comparisons take the claim for known.
         let until = self.fx.now.wall.seconds().plus(self.config.suspicion_timeout_min * 2);
-        self.members.replica_mut().refuse(claim.id, until);
-        self.note(member, by, Happening::Doubted);
-        self.doubts.insert(member, Doubt { claim, by });
+        self.members.replica_mut().refuse(doubt.claim.id, until);
         self.fx.arm(self.config.suspicion_timeout_min, Timer::Doubt(member));
-        if self.doubts.len() <= DOUBTS_PROBED_MAX {
+        if !self.detector.is_doubting(member) && self.detector.doubting().count() < DOUBTS_PROBED_MAX {
             self.probe(member, Purpose::Doubt);
+            let is_probed = self.detector.is_doubting(member);
+            self.doubts.entry(member).and_modify(|doubt| doubt.is_probed = is_probed);
         }
     }
 
@@ -438,10 +461,9 @@ impl Node {
         self.doubts.get(&member).map(|doubt| &doubt.claim)
     }
 
-    /// A doubted death had its time to be contradicted, or the member did not answer: it is believed.
-    pub(super) fn on_doubt_due(&mut self, member: NodeId) {
-        self.fx.cancel(Timer::Doubt(member));
-        let Some(doubt) = self.doubts.remove(&member) else { return };
+    /// The member did not answer: its death is believed.
+    pub(super) fn believe_doubted(&mut self, member: NodeId) {
+        let Some(doubt) = self.settle_doubt(member) else { return };
         if self.members.standing(&doubt.claim.parts()) == Standing::News {
             self.merge_claim(doubt.claim, doubt.by, true);
         }
@@ -449,10 +471,23 @@ impl Node {
 
     /// The member answered: whoever claims its death will hear from it.
     pub(super) fn dismiss_doubt(&mut self, member: NodeId) {
-        if self.doubts.remove(&member).is_some() {
+        if self.settle_doubt(member).is_some() {
             self.note_own(member, Happening::DoubtDismissed);
-            self.fx.cancel(Timer::Doubt(member));
         }
+    }
+
+    /// Ends a doubt; the next one that waits is looked into.
+    pub(super) fn settle_doubt(&mut self, member: NodeId) -> Option<Doubt> {
+        if self.doubts.is_empty() {
+            return None;
+        }
+        let doubt = self.doubts.remove(&member)?;
+        self.fx.cancel(Timer::Doubt(member));
+        let waiting = self.doubts.iter().find(|(_, doubt)| !doubt.is_probed).map(|(member, _)| *member);
+        if let Some(waiting) = waiting {
+            self.on_doubt_due(waiting);
+        }
+        Some(doubt)
     }
 
     pub(super) fn arm_rejoin(&mut self) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Node, Phase};
 use crate::agreement::Wish;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, TOPIC_RULE, is_topic};
 use crate::effects::Timer;
 use crate::frame::Space;
 use crate::identity::{NodeId, Sequence, Tags, check_tags, tags_bytes, tags_rule};
@@ -202,9 +202,8 @@ impl Node {
     }
 
     fn publish(&mut self, topic: &str, payload: &[u8]) -> Result<Sequence, Refusal> {
-        let plain = (1..=255).contains(&topic.len()) && !topic.contains(['*', '>']);
-        if !plain {
-            return Err(invalid("topic", format!("{topic:?}"), "1 to 255 bytes without * and >"));
+        if !is_topic(topic) {
+            return Err(invalid("topic", format!("{topic:?}"), TOPIC_RULE));
         }
         let limit = self.config.payload_bytes_max;
         if payload.len() > limit {
@@ -247,7 +246,10 @@ impl Node {
         let claim = self.members.claim(member).cloned().ok_or_else(unknown)?;
         let bytes = claim.parts().with_state(State::Removed, self.certificate_forget());
         let removed = UpdateRef::read(&bytes).expect("made from a claim that made sense");
-        self.take_claim(&removed, self.identity.id, true);
+        if !self.is_partial() {
+            let removed = self.interner.intern(&removed, &self.secret);
+            self.merge_claim(removed, self.identity.id, true);
+        }
         Ok(Reply::Accepted)
     }
 

@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long one of its operations may take.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Registers that are taken over at once.
-const TAKEN_AT_ONCE: usize = 8;
+pub(super) const TAKEN_AT_ONCE: usize = 8;
 /// Voters of which it is remembered that they know the present configuration.
 const KNOWN_MAX: usize = 64;
 

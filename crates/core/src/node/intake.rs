@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Node;
 use super::letters::Letter;
+use crate::credentials::Distrust;
 use crate::effects::Timer;
 use crate::frame::{self, Items, List, Space};
 use crate::identity::NodeId;
@@ -15,7 +16,7 @@ use crate::messages::{Delivery, Standing};
 use crate::queries;
 use crate::replica::Replica;
 use crate::seldom::Vacant;
-use crate::update::{Head, Update, UpdateId, UpdateRef};
+use crate::update::{self, Head, Update, UpdateId, UpdateRef};
 
 /// More updates than this at once are no news: they come from a comparison, and others compare as well.
 const NEWS_MAX: usize = 16;
@@ -63,6 +64,9 @@ impl Node {
             if self.take_update(hop, bytes, letter.peer, !bulk) && count < 64 {
                 known |= 1 << count;
             }
+            if letter.is_stream() && update::member_of(bytes) == Some(letter.peer) {
+                letter.is_introduced |= self.counts(bytes);
+            }
             count += 1;
         }
         self.note_feedback(letter, packet, asks, known, count.min(64));
@@ -83,8 +87,9 @@ impl Node {
             self.fx.counters.dropped.refused += 1;
             return true;
         }
-        if self.distrusts(&update, from) {
-            return true;
+        if let Some(distrust) = self.distrusts(&update, from) {
+            // What was not looked at may count, so it is not known.
+            return distrust != Distrust::Unchecked;
         }
         let known = match update.head {
             Head::Claim { .. } => self.take_claim(&update, from, hot),

@@ -68,6 +68,11 @@ impl Node {
     }
 
     pub(super) fn on_stream_opened(&mut self, stream: StreamId, from: SocketAddr) {
+        if let Some(crowding) = self.streams.crowding(from) {
+            self.fx.counters.dropped.streams += 1;
+            self.streams.close(crowding, &mut self.fx);
+            self.servings.note_end(crowding);
+        }
         if !self.streams.accept(stream, from, &mut self.fx) {
             self.fx.counters.dropped.streams += 1;
             self.fx.outputs.push_back(Output::Close { stream });
@@ -76,9 +81,10 @@ impl Node {
 
     pub(super) fn on_stream_bytes(&mut self, stream: StreamId, bytes: &[u8]) {
         self.fx.counters.bytes_received += bytes.len() as u64;
-        self.servings.note_bytes(stream, self.fx.now.instant);
-        self.streams.on_bytes(stream, bytes, &mut self.fx);
-        while let Some(received) = self.streams.next(stream) {
+        if self.streams.on_bytes(stream, bytes, &mut self.fx) {
+            self.servings.note_headway(stream, self.fx.now.instant);
+        }
+        while let Some(received) = self.streams.next(stream, &mut self.fx) {
             match received {
                 Received::Greeting(greeting) => self.on_greeting(stream, &greeting),
                 Received::Packet(packet) => self.on_packet(stream, &packet),
@@ -91,11 +97,15 @@ impl Node {
     }
 
     fn on_packet(&mut self, stream: StreamId, packet: &[u8]) {
-        let Some((peer, to)) = self.streams.get(stream).and_then(|open| Some((open.peer?, open.address))) else {
-            return;
-        };
+        let Some(open) = self.streams.get(stream) else { return };
+        let (Some(peer), to, purpose) = (open.peer, open.address, open.purpose) else { return };
         let mut letter = Letter::on_stream(stream, peer, to);
-        self.note_source(to, true);
+        if purpose == Purpose::Accepted {
+            // The port of a stream that came in says nothing: another stream has another.
+            self.note_source(SocketAddr::new(to.ip(), 0), false);
+        } else {
+            self.note_source(to, true);
+        }
         self.on_frames(packet, &mut letter);
         self.prove_over_stream(peer, to);
         self.post_reply(letter);
@@ -238,7 +248,7 @@ impl Node {
             self.fx.counters.dropped.unexpected += 1;
             return;
         }
-        if !self.admits_joiner(letter.peer) {
+        if !self.admits_joiner(letter) {
             return self.turn_away(letter);
         }
         if self.is_partial() {

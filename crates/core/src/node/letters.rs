@@ -38,6 +38,8 @@ pub(super) struct Letter {
     allowance: Option<usize>,
     /// Something did not fit the allowance.
     held_back: bool,
+    /// What this answers carried the peer's own claim, and that counts.
+    pub(super) is_introduced: bool,
     /// This node was taken for somebody else: its claim goes along.
     pub(super) shows_self: bool,
     /// What the datagram that this answers told of its sender's clock.
@@ -61,6 +63,7 @@ impl Letter {
             packet,
             allowance: None,
             held_back: false,
+            is_introduced: false,
             shows_self: false,
             clock: 0,
             measured: None,

@@ -123,7 +123,9 @@ impl Node {
                 self.neighbourhood.overlay.moved(peer);
                 self.merge_claim(Arc::clone(&claim), by, false);
             }
-            self.neighbourhood.introduced = Some(claim);
+            if is_news || self.verifier.is_none() {
+                self.neighbourhood.introduced = Some(claim);
+            }
         } else if is_news && self.neighbourhood.overlay.is_active(member) && state == State::Left {
             self.part_from(member, MemberChange::Left);
         }
@@ -136,11 +138,6 @@ impl Node {
         let address = claim.claim_address()?;
         let peer = Peer { id: of, address };
         peer.is_plausible().then_some((peer, claim))
-    }
-
-    /// Whether the sender of the present datagram has introduced itself.
-    pub(super) const fn is_introduced(&self) -> bool {
-        self.neighbourhood.introduced.is_some()
     }
 
     pub(super) fn forget_introduction(&mut self) {

@@ -137,7 +137,7 @@ impl Node {
                 self.probe_next();
             }
             Purpose::Hearsay => self.suspect(target),
-            Purpose::Doubt => self.on_doubt_due(target),
+            Purpose::Doubt => self.believe_doubted(target),
             Purpose::LastChance => {}
         }
     }

@@ -103,8 +103,11 @@ impl Agreeing {
     pub(super) fn part(&mut self, register: &str) -> &mut Part {
         if !self.parts.contains_key(register) && self.parts.len() >= PARTS_MAX {
             let is_idle = |part: &Part| part.proposer.is_empty() && part.due.is_none();
-            let idle = self.parts.iter().find(|(_, part)| is_idle(part)).map(|(register, _)| register.clone());
-            if let Some(idle) = idle {
+            let idle = self.parts.iter().find(|(_, part)| is_idle(part));
+            // Else one whose operations had their time: what it proposed is left to whoever comes next.
+            let idle = idle.or_else(|| self.parts.iter().find(|(_, part)| part.proposer.is_empty()));
+            if let Some(idle) = idle.map(|(register, _)| register.clone()) {
+                self.set_due(&idle, None);
                 self.parts.remove(&idle);
             }
         }

@@ -134,6 +134,11 @@ impl Saving {
         }
     }
 
+    /// Whether one more request to the disk may keep in memory what it is about.
+    fn has_room(&self, load: &Load) -> bool {
+        self.under_way_bytes + load.size() <= SAVING_BYTES_MAX
+    }
+
     /// A request to the disk has ended.
     fn take_under_way(&mut self, token: Token) -> Option<Load> {
         let (_, load) = self.under_way.pop_front_if(|(first, _)| *first == token)?;
@@ -186,9 +191,13 @@ impl Node {
         let count = records.len();
         let records = self.without_overtaken(records);
         let load = if records.len() == count { Load { updates: fresh, keys: gone } } else { Load::of(&records) };
-        if self.saving.under_way_bytes > SAVING_BYTES_MAX {
+        if !self.saving.has_room(&load) {
             // The disk hangs. What is held by then is stored once it goes on.
             self.saving.unsaved.extend(load.into_keys());
+            if self.saving.under_way.is_empty() {
+                // Nothing that ends will have it tried again: it is more at once than there is room for.
+                self.fx.arm_once(RETRY_PAUSE, Timer::Save);
+            }
         } else if !records.is_empty() {
             self.save(records, load);
         }
@@ -250,8 +259,8 @@ impl Node {
         let records: Vec<Record> = keys.into_iter().map(|key| Record { value: held(&key), key }).collect();
         drop(index);
         let records = self.without_overtaken(records);
-        if !records.is_empty() {
-            let load = Load::of(&records);
+        let load = Load::of(&records);
+        if !records.is_empty() && self.saving.has_room(&load) {
             self.save(records, load);
         }
         if !self.saving.unsaved.is_empty() {

@@ -22,7 +22,7 @@ use crate::update::Update;
 const AHEAD_BYTES: usize = 256 << 10;
 /// Bytes of one packet, unless a single update has more.
 const PACKET_BYTES: usize = 32 << 10;
-/// A transfer on which nothing came for this long is not waited for.
+/// A transfer that made no headway for this long is not waited for.
 const FILLING_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a peer still has to get.
@@ -45,7 +45,7 @@ struct Serving {
 #[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 pub(super) struct Servings {
     out: BTreeMap<StreamId, Serving>,
-    /// On which stream everything comes in, and when something did last.
+    /// On which stream everything comes in, and when it made headway last.
     filling: Option<(StreamId, Instant)>,
 }
 
@@ -59,8 +59,8 @@ impl Servings {
         self.filling.filter(|(_, at)| now.since(*at) < FILLING_PAUSE).map(|(stream, _)| stream)
     }
 
-    /// Bytes came in on a stream.
-    pub(super) fn note_bytes(&mut self, stream: StreamId, now: Instant) {
+    /// Much came in on a stream.
+    pub(super) fn note_headway(&mut self, stream: StreamId, now: Instant) {
         if let Some((filling, at)) = &mut self.filling
             && *filling == stream
         {

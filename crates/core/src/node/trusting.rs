@@ -30,7 +30,8 @@ impl Node {
         let domain = hash::keyed(&self.secret, self.config.cluster.as_bytes());
         let signer = Signer::new(signing, domain);
         self.data.sign_with(signer.clone());
-        self.verifier = Some(Box::new(Verifier::new(signer, authority, self.config.tombstone_ttl)));
+        let most = (self.config.tombstone_ttl, self.config.members_max);
+        self.verifier = Some(Box::new(Verifier::new(signer, authority, most)));
     }
 
     /// What an earlier life knew of revocations, before anything is said or heard.
@@ -49,11 +50,12 @@ impl Node {
         }
     }
 
-    /// Whether an update must not be held, as nobody has to answer for what it says. What is known already is not checked again.
-    pub(super) fn distrusts(&mut self, update: &UpdateRef<'_>, from: NodeId) -> bool {
+    /// Why an update must not be held, if nobody answers for what it says. What is known already is not checked again.
+    pub(super) fn distrusts(&mut self, update: &UpdateRef<'_>, from: NodeId) -> Option<Distrust> {
         if self.verifier.is_none() {
-            self.fx.counters.dropped.malformed += u64::from(update.is_signed());
-            return update.is_signed();
+            let is_senseless = needs_authority(update);
+            self.fx.counters.dropped.malformed += u64::from(is_senseless);
+            return is_senseless.then_some(Distrust::Forged);
         }
         let is_news = match update.head {
             Head::Claim { .. } => self.members.standing(update) == Standing::News,
@@ -61,22 +63,25 @@ impl Node {
             Head::Message { .. } | Head::Agreement(_) => false,
         };
         if !is_news {
-            return false;
+            return None;
         }
-        match self.check(update) {
-            Ok(()) => false,
-            Err(distrust) => {
-                self.note_distrust(distrust, from);
-                true
-            }
-        }
+        let distrust = self.check(update).err()?;
+        self.note_distrust(distrust, from);
+        Some(distrust)
+    }
+
+    /// Whether a claim counts, be it news, known or older than what is held.
+    pub(super) fn counts(&mut self, claim: &[u8]) -> bool {
+        self.verifier.is_none()
+            || self.members.held_as(claim).is_some()
+            || UpdateRef::read(claim).is_some_and(|claim| self.check(&claim).is_ok())
     }
 
     fn check(&mut self, update: &UpdateRef<'_>) -> Result<(), Distrust> {
         let (now, id) = (self.fx.now.instant, update.id(&self.secret));
         let verifier = self.verifier.as_mut().expect("only who signs checks");
-        if verifier.has_rejected(id) {
-            return Err(Distrust::Forged);
+        if let Some(distrust) = verifier.rejection(id) {
+            return Err(distrust);
         }
         let source = verifier.source;
         if source.is_some_and(|(from, is_proven)| !verifier.affords(from, is_proven, now)) {
@@ -87,8 +92,8 @@ impl Node {
             verifier.charge(from);
         }
         // The id of a value that runs out says nothing of its bytes: a true one must not suffer for a false one.
-        if checked.is_err() && update.expires == update.forget {
-            verifier.reject(id);
+        if let Some(distrust) = checked.err().filter(|_| update.expires == update.forget) {
+            verifier.reject(id, distrust);
         }
         checked
     }
@@ -116,7 +121,7 @@ impl Node {
 
     /// Whether a comparison is not to ask for an update, as it was looked at before and does not count.
     pub(super) fn has_rejected(&self, id: crate::update::UpdateId) -> bool {
-        self.verifier.as_ref().is_some_and(|verifier| verifier.has_rejected(id))
+        self.verifier.as_ref().is_some_and(|verifier| verifier.rejection(id).is_some())
     }
 
     /// Those whose certificates were revoked, as members of whom nothing else is known.
@@ -194,7 +199,7 @@ impl Node {
             self.saving.note_gone(&update);
             self.rumors.cool(update.id);
             if let Some(verifier) = &mut self.verifier {
-                verifier.reject(update.id);
+                verifier.reject(update.id, Distrust::Revoked);
             }
             if let Some(restored) = restored {
                 self.take_datum(&restored.parts(), self.identity.id, true);
@@ -221,9 +226,7 @@ impl Node {
         }
         self.detector.acquit(id, &mut self.fx);
         self.detector.abandon(id, &mut self.fx);
-        if !self.doubts.is_empty() && self.doubts.remove(&id).is_some() {
-            self.fx.cancel(Timer::Doubt(id));
-        }
+        self.settle_doubt(id);
         self.forget_place_of(id);
         self.data.clock_mut().forget_peer(id);
         self.planting.trees.forget(id);
@@ -245,9 +248,9 @@ impl Node {
         }
     }
 
-    /// Whether a node that wants to join has shown a claim that counts.
-    pub(super) fn admits_joiner(&self, peer: NodeId) -> bool {
-        self.verifier.is_none() || self.members.claim(peer).is_some() || self.is_introduced()
+    /// Whether a node that wants to join has shown a claim that counts, with what it asks.
+    pub(super) fn admits_joiner(&self, letter: &Letter) -> bool {
+        self.verifier.is_none() || letter.is_introduced
     }
 
     /// Tells a revoked node why nobody listens to it: the authority's word itself.
@@ -287,4 +290,10 @@ impl Node {
     pub(super) fn has_stopped(&self) -> bool {
         self.phase == Phase::Stopped
     }
+}
+
+/// Whether an update makes sense only where an authority stands behind it. Without one nobody could tell a revocation from
+/// anything else that somebody puts under a reserved key, where no cap holds and no application looks.
+pub(super) fn needs_authority(update: &UpdateRef<'_>) -> bool {
+    update.is_signed() || matches!(update.head, Head::Data(datum) if is_reserved(datum.subject.key))
 }

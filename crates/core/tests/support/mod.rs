@@ -43,11 +43,18 @@ pub(crate) fn acquainted(config: fn() -> Config) -> (Node, Node) {
 }
 
 /// Has number 2 join number 1.
-pub(crate) fn acquaint(mut nodes: [Node; 2]) -> (Node, Node) {
+pub(crate) fn acquaint(nodes: [Node; 2]) -> (Node, Node) {
+    let (contact, joiner) = meet(nodes, StreamId(1), address(2));
+    assert_eq!((contact.member_counts().alive, joiner.member_counts().alive), (2, 2));
+    (contact, joiner)
+}
+
+/// Has number 2 try to join number 1, to which the stream has that id and comes from there.
+pub(crate) fn meet(mut nodes: [Node; 2], accepted: StreamId, from: SocketAddr) -> (Node, Node) {
     for node in &mut nodes {
         drain(node);
     }
-    nodes[0].handle_input(now(1), Input::StreamOpened { stream: StreamId(1), from: address(2) });
+    nodes[0].handle_input(now(1), Input::StreamOpened { stream: accepted, from });
     drain(&mut nodes[0]);
     let command = Command::Join { contacts: vec![address(1)] };
     nodes[1].handle_input(now(1), Input::Command { ticket: Ticket(1), command });
@@ -55,15 +62,13 @@ pub(crate) fn acquaint(mut nodes: [Node; 2]) -> (Node, Node) {
     while let Some((sender, output)) = waiting.pop_front() {
         let Output::Transmit { channel: Channel::Stream(sent_on), bytes, .. } = output else { continue };
         let receiver = 1 - sender;
-        let stream = StreamId(receiver as u64 + 1);
+        let stream = [accepted, StreamId(2)][receiver];
         nodes[receiver].handle_input(now(1), Input::StreamBytes { stream, bytes: &bytes });
         waiting.extend(drain(&mut nodes[receiver]).into_iter().map(|output| (receiver, output)));
         nodes[sender].handle_input(now(1), Input::StreamWritten { stream: sent_on });
         waiting.extend(drain(&mut nodes[sender]).into_iter().map(|output| (sender, output)));
     }
-    let [contact, joiner] = nodes;
-    assert_eq!((contact.member_counts().alive, joiner.member_counts().alive), (2, 2));
-    (contact, joiner)
+    nodes.into()
 }
 
 /// Runs a node's timers until it sends a datagram that `wanted` takes.

@@ -27,6 +27,9 @@ pub enum Act {
     Pause(usize, Duration),
     /// From now on the process stops for a time, runs for a time, and so on; zero ends it.
     Slow(usize, Duration),
+    /// From now on nothing that it sends or is sent gets through for a time, then all of it, then for as long what comes, and so
+    /// on, while its clock and its timers run; zero ends it.
+    Stall(usize, Duration),
     /// Each group is cut off from all others; nodes in no group stay together.
     Partition(Vec<Vec<usize>>),
     /// Nothing gets from the first to the second; the way back works.

@@ -53,6 +53,8 @@ pub(crate) struct Host {
     pub(crate) slow: u64,
     /// When it does so next.
     pub(crate) slow_due: u64,
+    /// When nothing gets through to its process and from it.
+    pub(crate) stalls: Stalls,
     /// Where its present or last life is noted.
     pub(crate) life_index: usize,
     pub(crate) clock: Clock,
@@ -65,6 +67,29 @@ pub(crate) struct Host {
     pub(crate) accepted_last: Option<u64>,
     /// Where what happens to the node is recorded.
     pub(crate) tape: Option<Box<Tape>>,
+}
+
+/// Times in which nothing gets through, and as long ones in which it does, by turns.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stalls {
+    since: u64,
+    length: u64,
+}
+
+impl Stalls {
+    pub(crate) const fn new(since: u64, length: u64) -> Self {
+        Self { since, length }
+    }
+
+    pub(crate) const fn are_none(self) -> bool {
+        self.length == 0
+    }
+
+    /// Until when nothing gets through now.
+    pub(crate) fn until(self, now: u64) -> Option<u64> {
+        let begun = (now - self.since).checked_rem(2 * self.length)?;
+        (begun < self.length).then(|| now - begun + self.length)
+    }
 }
 
 /// Nothing is due.
@@ -92,6 +117,7 @@ impl Host {
             config: None,
             slow: 0,
             slow_due: 0,
+            stalls: Stalls::default(),
             life_index: 0,
             clock,
             disk: Disk::default(),
@@ -148,6 +174,14 @@ pub(crate) fn derived_seed(seed: u64, node: usize, life: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stalls_come_by_turns() {
+        let stalls = Stalls::new(100, 10);
+        let untils = [100, 109, 110, 119, 120, 139, 140].map(|now| stalls.until(now));
+        assert_eq!(untils, [Some(110), Some(110), None, None, Some(130), None, Some(150)]);
+        assert_eq!(Stalls::default().until(100), None);
+    }
 
     #[test]
     fn an_address_and_the_number_of_its_machine_name_each_other() {

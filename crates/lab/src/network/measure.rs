@@ -94,7 +94,8 @@ pub struct Change {
     pub change: MemberChange,
     /// A suspicion or death that is an error: the member ran at that moment, and no cut was between the two.
     pub mistaken: bool,
-    /// That member was not healthy: its process stood still at that moment, or is [slow](crate::Network::slow).
+    /// That member was not healthy: its process stood still at that moment, or is [slow](crate::Network::slow) or
+    /// [stalled](crate::Network::stall).
     pub unwell: bool,
 }
 

@@ -150,10 +150,22 @@ impl Network {
         stands
     }
 
+    /// The same of what others sent, which also waits while nothing gets through.
+    pub(crate) fn withheld(&mut self, node: usize, due: impl FnOnce() -> Due) -> bool {
+        let Some(until) = self.hosts[node].stalls.until(self.now) else { return self.deferred(node, due) };
+        self.queue.push(until, Turn::Input, due());
+        true
+    }
+
+    /// When what a node sends now gets out.
+    pub(crate) fn leaves_at(&self, node: usize) -> u64 {
+        self.hosts[node].stalls.until(self.now).unwrap_or(self.now)
+    }
+
     fn on_datagram(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
         // Moved out only if it has to wait.
         let mut bytes = Some(bytes);
-        if self.deferred(to, || Due::Datagram { from, to, bytes: bytes.take().expect("not given yet") }) {
+        if self.withheld(to, || Due::Datagram { from, to, bytes: bytes.take().expect("not given yet") }) {
             return;
         }
         if let Some(bytes) = bytes
@@ -282,7 +294,7 @@ impl Network {
         if self.cuts.cut(node, to) {
             return;
         }
-        let leaves_at = self.now + self.way(node, to);
+        let leaves_at = self.leaves_at(node) + self.way(node, to);
         let mut arrivals = self.options.link.deliveries(&mut self.rng).map(|delay| leaves_at + delay);
         let Some(first) = arrivals.next() else { return };
         if let Some(second) = arrivals.next() {
@@ -350,7 +362,7 @@ impl Network {
             Suspected | Refuted | Failed | Left | Removed | Replaced | Revoked => {
                 let mistaken = matches!(change, Suspected | Failed)
                     && self.numbers_of(member).any(|n| self.is_up(n) && !self.cuts.cut_either_way(observer, n));
-                let is_well = |n| self.takes_commands(n) && self.hosts[n].slow == 0;
+                let is_well = |n| self.takes_commands(n) && self.hosts[n].slow == 0 && self.hosts[n].stalls.are_none();
                 let unwell = mistaken && !self.numbers_of(member).any(is_well);
                 self.measured.changes.push(Change { at: self.now(), observer, member, change, mistaken, unwell });
             }

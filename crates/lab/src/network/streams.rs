@@ -139,6 +139,11 @@ impl Network {
 
     pub(crate) fn on_connect(&mut self, id: ConnectionId, attempt: u32) {
         let Some(connection) = self.connections.open.get(&id) else { return };
+        let leaves_at = self.leaves_at(connection.ends[0].node);
+        if leaves_at > self.now {
+            self.queue.push(leaves_at, Turn::Input, Due::Connect { connection: id, attempt });
+            return;
+        }
         let link = self.options.link;
         let unanswered = self.is_unreachable(connection)
             || link.deliveries(&mut self.rng).next().is_none()
@@ -170,7 +175,7 @@ impl Network {
     pub(crate) fn on_accept(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.open.get(&id) else { return };
         let [from, node] = connection.ends.map(|end| end.node);
-        if self.deferred(node, || Due::Accept { connection: id }) {
+        if self.withheld(node, || Due::Accept { connection: id }) {
             return;
         }
         let host = &mut self.hosts[node];
@@ -207,13 +212,13 @@ impl Network {
     fn depart(&mut self, id: ConnectionId, side: usize, piece: Piece) {
         let Some(connection) = self.connections.open.get(&id) else { return };
         let [from, to] = connection.ends.each_ref().map(|end| end.node);
-        let way = self.way(from, to);
+        let (leaves_at, way) = (self.leaves_at(from), self.way(from, to));
         let connection = self.connections.open.get_mut(&id).expect("looked up above");
         let lane = &mut connection.lanes[side];
         let bytes = if let Piece::Bytes(bytes) = &piece { bytes.len() } else { 0 };
         let link = &self.options.link;
         let sending = bytes as u64 * 1_000_000 / self.options.stream_bytes_per_second;
-        let left_at = lane.free_at.max(self.now) + sending;
+        let left_at = lane.free_at.max(leaves_at) + sending;
         lane.free_at = left_at + link.retransmissions(bytes, &mut self.rng);
         let last = lane.pieces.back().map_or(0, |&(at, _)| at);
         let arrives_at = last.max(lane.free_at + way + link.plain_delay(&mut self.rng));
@@ -253,7 +258,7 @@ impl Network {
         let Some(connection) = self.connections.open.get(&id) else { return };
         let receiver = connection.ends[1 - side];
         if self.is_unreachable(connection) {
-            self.stall(id, side);
+            self.stall_lane(id, side);
             return;
         }
         if self.hosts[receiver.node].life != receiver.life || self.hosts[receiver.node].node.is_none() {
@@ -261,7 +266,7 @@ impl Network {
             self.abort(id);
             return;
         }
-        if self.deferred(receiver.node, || Due::Arrive { connection: id, side }) {
+        if self.withheld(receiver.node, || Due::Arrive { connection: id, side }) {
             return;
         }
         let Some(connection) = self.connections.open.get_mut(&id) else { return };
@@ -286,7 +291,7 @@ impl Network {
     }
 
     /// Nothing gets through: tried again with growing waits, then given up.
-    fn stall(&mut self, id: ConnectionId, side: usize) {
+    fn stall_lane(&mut self, id: ConnectionId, side: usize) {
         let Some(connection) = self.connections.open.get_mut(&id) else { return };
         let (since, wait) = connection.lanes[side].stalled.unwrap_or((self.now, RETRANSMISSION_TIMEOUT_MIN));
         connection.lanes[side].stalled = Some((since, (2 * wait).min(RETRANSMISSION_TIMEOUT_MAX)));
@@ -317,7 +322,7 @@ impl Network {
     }
 
     pub(crate) fn on_closed(&mut self, node: usize, life: u64, stream: StreamId) {
-        if self.hosts[node].life != life || self.deferred(node, || Due::Closed { node, life, stream }) {
+        if self.hosts[node].life != life || self.withheld(node, || Due::Closed { node, life, stream }) {
             return;
         }
         // Closed by the node itself in the meantime: then it hears nothing of it.
@@ -417,6 +422,27 @@ mod tests {
             brought(&mut net, Duration::from_secs(1)).into_iter().map(|(_, node, input)| (node, input)).collect();
         let at_other = ["StreamOpened", "StreamBytes", "StreamClosed"].map(|input| (1, input.to_owned()));
         assert_eq!(events, at_other);
+    }
+
+    #[test]
+    fn what_a_stalled_node_is_sent_or_sends_gets_through_when_the_stall_ends() {
+        for (stalled, opened_at) in [(1, 2_000_000), (0, 2_000_000 + 3 * LATENCY)] {
+            let mut net = pair();
+            net.stall(stalled, Duration::from_secs(2));
+            write(&mut net, 1_000);
+            let expected = [
+                seen(opened_at, 1, "StreamOpened"),
+                seen(opened_at + 1_000, 0, "StreamWritten"),
+                seen(opened_at + 1_000 + LATENCY, 1, "StreamBytes"),
+            ];
+            assert_eq!(brought(&mut net, Duration::from_secs(3)), expected);
+            // What comes in the next one waits for its end, too.
+            write(&mut net, 1_000);
+            brought(&mut net, Duration::from_secs(1));
+            write(&mut net, 1_000);
+            let bytes = brought(&mut net, Duration::from_secs(3)).into_iter().find(|seen| seen.2 == "StreamBytes");
+            assert!(bytes.is_some_and(|(at, ..)| (6_000_000..6_100_000).contains(&at)), "n{stalled}");
+        }
     }
 
     #[test]

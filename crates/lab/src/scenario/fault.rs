@@ -33,6 +33,9 @@ pub enum What {
     /// `slow:WHOM:D`: from then on processes stand still for D, run for D, and so on, all in step, as in Lifeguard's
     /// experiments (Dadgar et al. 2017 §V); `0s` ends it.
     Slow(Whom, Duration),
+    /// `stall:WHOM:D`: from then on what processes send and are sent waits for D, passes for D, and so on, all in step, while
+    /// their timers run; `0s` ends it.
+    Stall(Whom, Duration),
     /// `partition:WHOM[/WHOM...]`: each group is cut off from all others; nodes in no group stay together.
     Partition(Vec<Whom>),
     /// `oneway:WHOM:WHOM`: nothing gets from the first to the second any more; the way back works.
@@ -74,6 +77,7 @@ impl What {
             | Self::Restart(whom, _)
             | Self::Pause(whom, _)
             | Self::Slow(whom, _)
+            | Self::Stall(whom, _)
             | Self::DiskFails(whom)
             | Self::DiskWorks(whom)
             | Self::Clock(whom, _)
@@ -123,8 +127,8 @@ pub enum Publishers {
 const CHURN_DOWN: Duration = Duration::from_secs(10);
 
 /// The words of the faults, as refusals list them.
-const WORDS: &str = "crash, kill, restart, pause, slow, partition, oneway, heal, churn, disk-fails, disk-works, clock, \
-                     leave, set, add, publish or write";
+const WORDS: &str = "crash, kill, restart, pause, slow, stall, partition, oneway, heal, churn, disk-fails, disk-works, \
+                     clock, leave, set, add, publish or write";
 
 impl fmt::Display for Whom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,6 +156,7 @@ impl fmt::Display for What {
             Self::Restart(whom, DiskFate::Lost) => write!(f, "restart:{whom}:lost"),
             Self::Pause(whom, length) => write!(f, "pause:{whom}:{}", time(length)),
             Self::Slow(whom, length) => write!(f, "slow:{whom}:{}", time(length)),
+            Self::Stall(whom, length) => write!(f, "stall:{whom}:{}", time(length)),
             Self::Partition(groups) if groups.is_empty() => write!(f, "partition:none"),
             Self::Partition(groups) => {
                 write!(f, "partition:{}", groups.iter().map(Whom::to_string).collect::<Vec<_>>().join("/"))
@@ -225,6 +230,7 @@ impl FromStr for What {
             },
             "pause" => with_time(rest, "pause:n3:4s", Self::Pause),
             "slow" => with_time(rest, "slow:0.04:2s", Self::Slow),
+            "stall" => with_time(rest, "stall:0.04:2s", Self::Stall),
             "clock" => with_time(rest, "clock:n3:30s", Self::Clock),
             "partition" if rest == "none" => Ok(Self::Partition(Vec::new())),
             "partition" => rest.split('/').map(str::parse).collect::<Result<_, _>>().map(Self::Partition),
@@ -358,6 +364,7 @@ impl From<Act> for What {
             Act::Restart(node, disk) => Self::Restart(one(node), disk),
             Act::Pause(node, length) => Self::Pause(one(node), length),
             Act::Slow(node, length) => Self::Slow(one(node), length),
+            Act::Stall(node, length) => Self::Stall(one(node), length),
             // An empty group cuts off nobody.
             Act::Partition(groups) => {
                 Self::Partition(groups.into_iter().filter(|group| !group.is_empty()).map(Whom::Nodes).collect())
@@ -409,6 +416,7 @@ mod tests {
             (whom(), fates).prop_map(|(whom, disk)| What::Restart(whom, disk)),
             (whom(), times()).prop_map(|(whom, length)| What::Pause(whom, length)),
             (whom(), times()).prop_map(|(whom, length)| What::Slow(whom, length)),
+            (whom(), times()).prop_map(|(whom, length)| What::Stall(whom, length)),
             prop::collection::vec(whom(), 0..4).prop_map(What::Partition),
             (whom(), whom()).prop_map(|(from, to)| What::OneWay(from, to)),
             Just(What::Heal),
@@ -460,6 +468,7 @@ mod tests {
             "heal@40s",
             "oneway:n1:n2@5s",
             "slow:0.04:2s@5s",
+            "stall:0.04:2s@5s",
             "churn:0.01/s@0s",
             "churn:0.01/s:3s@0s",
             "set:1:stop=feedback-counter:2@5s",

@@ -99,6 +99,7 @@ fn single(what: &What) -> Vec<Act> {
         What::Restart(whom, disk) => each(whom, &|node| Act::Restart(node, *disk)),
         What::Pause(whom, length) => each(whom, &|node| Act::Pause(node, *length)),
         What::Slow(whom, length) => each(whom, &|node| Act::Slow(node, *length)),
+        What::Stall(whom, length) => each(whom, &|node| Act::Stall(node, *length)),
         What::Partition(groups) => vec![Act::Partition(groups.iter().map(|group| named(group).to_vec()).collect())],
         What::OneWay(from, to) => {
             let pairs = named(from).iter().flat_map(|&a| named(to).iter().map(move |&b| (a, b)));
@@ -180,6 +181,7 @@ impl Walk {
             What::Restart(whom, disk) => What::Restart(self.rise(whom), disk),
             What::Pause(whom, length) => What::Pause(self.drawn(whom, up), length),
             What::Slow(whom, length) => What::Slow(self.drawn(whom, up), length),
+            What::Stall(whom, length) => What::Stall(self.drawn(whom, up), length),
             What::Partition(groups) => What::Partition(self.groups(groups)),
             What::OneWay(from, to) => What::OneWay(self.drawn(from, up), self.drawn(to, up)),
             What::Heal => What::Heal,
@@ -501,9 +503,11 @@ fn check_what(what: &What, nodes: usize, scenario: &Scenario) -> Result<(), Stri
         | What::Leave(_)
         | What::Write(_)
         | What::Heal => Ok(()),
-        What::Pause(_, length) | What::Slow(_, length) | What::Clock(_, length) | What::Churn { down: length, .. } => {
-            check_length(*length)
-        }
+        What::Pause(_, length)
+        | What::Slow(_, length)
+        | What::Stall(_, length)
+        | What::Clock(_, length)
+        | What::Churn { down: length, .. } => check_length(*length),
         What::Partition(groups) => check_groups(groups),
         What::OneWay(from, to) => {
             let is_one = matches!((from, to), (Whom::Nodes(a), Whom::Nodes(b)) if a == b && a.len() == 1);
@@ -647,8 +651,14 @@ mod tests {
         assert!(message("partition:0.7/0.7@5s").contains("at most 1 together"));
         assert!(message("partition:n1,n2/n2@5s").contains("share no node"));
         assert!(message("partition:n1/n50@5s").contains("nodes that exist then"));
-        for length in ["pause:n1:721h@5s", "slow:n1:721h@5s", "clock:n1:721h@5s", "churn:0/s:721h@5s", "add:1:721h@5s"]
-        {
+        for length in [
+            "pause:n1:721h@5s",
+            "slow:n1:721h@5s",
+            "stall:n1:721h@5s",
+            "clock:n1:721h@5s",
+            "churn:0/s:721h@5s",
+            "add:1:721h@5s",
+        ] {
             assert!(message(length).contains("of at most 720h"), "{}", message(length));
         }
         assert!(message("add:1048577@5s").contains("of 1 to 1048576 nodes"));

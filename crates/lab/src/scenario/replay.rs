@@ -32,6 +32,7 @@ fn parts(fault: &Fault) -> Vec<Fault> {
         What::Restart(whom, disk) => each(whom, &|whom| What::Restart(whom, *disk)),
         What::Pause(whom, length) => each(whom, &|whom| What::Pause(whom, *length)),
         What::Slow(whom, length) => each(whom, &|whom| What::Slow(whom, *length)),
+        What::Stall(whom, length) => each(whom, &|whom| What::Stall(whom, *length)),
         What::DiskFails(whom) => each(whom, &What::DiskFails),
         What::DiskWorks(whom) => each(whom, &What::DiskWorks),
         What::Clock(whom, ahead) => each(whom, &|whom| What::Clock(whom, *ahead)),
@@ -171,7 +172,7 @@ impl Line {
 }
 
 /// A word as shells take it for one.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/@=+%".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         word.to_owned()

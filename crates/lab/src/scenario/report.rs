@@ -28,8 +28,8 @@ pub struct Outcome {
     pub messages: Vec<Message>,
     /// Every node that lost power or was killed, by time.
     pub failures: Vec<Failure>,
-    /// How often a node declared another dead that was healthy: it ran, did not stand still, was not slow, and was not cut
-    /// off from it.
+    /// How often a node declared another dead that was healthy: it ran, did not stand still, was not slow or stalled, and was not
+    /// cut off from it.
     pub false_positives: usize,
     /// How often a node saw another become suspect: each observer counts.
     pub suspicions: usize,
@@ -49,7 +49,7 @@ pub struct Outcome {
     pub trace_hash: String,
     /// The command that repeats the run.
     pub replay: String,
-    /// How often a node declared another dead that ran but stood still just then, or was slow.
+    /// How often a node declared another dead that ran but stood still just then, or was slow or stalled.
     #[serde(skip)]
     pub deaths_of_unwell: usize,
     /// Messages of the plan that were not published: their nodes were told to, and refused or did not acknowledge.
@@ -61,12 +61,20 @@ pub struct Outcome {
     /// Of them, members that ran and were not cut off from who saw it.
     #[serde(skip)]
     pub suspected_wrongly: usize,
-    /// Points of [`Outcome::chart`]: seconds since publication, and the share of those that were to get it and had it.
+    /// What is drawn.
     #[serde(skip)]
-    heard: Vec<(f64, f64)>,
+    pub curves: Curves,
+}
+
+/// How messages and failures became known, all of a run together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Curves {
+    /// Seconds since publication, and the share of those that were to get a message and had it.
+    pub heard: Vec<(f64, f64)>,
     /// The same of failures.
-    #[serde(skip)]
-    known: Vec<(f64, f64)>,
+    pub known: Vec<(f64, f64)>,
+    /// The share of those that were to get a message and had it after so many hops, from none, its origin.
+    pub hops: Vec<f64>,
 }
 
 /// How a message spread.
@@ -136,7 +144,7 @@ const POINTS_MAX: usize = 400;
 impl Outcome {
     /// How messages and failures became known over time, all of the run together.
     pub fn chart(&self) -> Chart {
-        let series = [("had the message", &self.heard), ("knew of the failure", &self.known)];
+        let series = [("had the message", &self.curves.heard), ("knew of the failure", &self.curves.known)];
         Chart {
             title: format!("{} nodes, {} messages, {} failures", self.nodes, self.messages.len(), self.failures.len()),
             x: Axis::logarithmic("time since publication or failure (s)"),
@@ -156,10 +164,12 @@ pub(super) fn of(run: &Run) -> Outcome {
     let span = run.elapsed().as_secs_f64();
     let mut heard = Curve::default();
     let mut known = Curve::default();
+    let mut hops = Hops::default();
     let messages = net.measured().publications.iter().filter_map(|publication| {
         let spreading = Spreading::of(net, publication)?;
         spreading.after.iter().for_each(|&after| heard.reached(after));
         heard.of += spreading.alive - usize::from(spreading.origin_lives);
+        hops.add(&spreading);
         Some(spreading.message(publication.at.saturating_sub(*begun).as_secs_f64()))
     });
     let messages: Vec<_> = messages.collect();
@@ -192,8 +202,7 @@ pub(super) fn of(run: &Run) -> Outcome {
         unpublished,
         suspected: suspicions.all.count,
         suspected_wrongly: suspicions.mistaken.count,
-        heard: heard.points(),
-        known: known.points(),
+        curves: Curves { heard: heard.points(), known: known.points(), hops: hops.shares() },
     }
 }
 
@@ -218,7 +227,7 @@ struct Spreading {
     origin_lives: bool,
     /// When each other of them got it, in seconds since it was published.
     after: Vec<f64>,
-    hops: Vec<f64>,
+    hops: Vec<usize>,
     /// Copies that came to those of which this is known, and how many those are.
     copies: usize,
     traced: usize,
@@ -254,7 +263,7 @@ impl Spreading {
             }
             if !is_origin {
                 spreading.after.push(arrival.at.saturating_sub(publication.at).as_secs_f64());
-                spreading.hops.push(f64::from(arrival.hops));
+                spreading.hops.push(arrival.hops as usize);
             }
         }
         Some(spreading)
@@ -271,7 +280,7 @@ impl Spreading {
             alive,
             last: times.map(|times| times.max),
             average: times.map(|times| times.mean),
-            hops: Extent::of(&hops),
+            hops: Extent::of(&hops.into_iter().map(count).collect::<Vec<_>>()),
             redundancy: (traced > 0).then(|| count(copies) / count(traced) - 1.0),
         }
     }
@@ -311,5 +320,35 @@ impl Curve {
         let every = self.after.len().div_ceil(POINTS_MAX).max(1);
         let drawn = self.after.iter().enumerate().filter(|(i, _)| i % every == 0 || *i == last);
         drawn.map(|(i, &after)| (after, count(i + 1) / count(self.of.max(1)))).collect()
+    }
+}
+
+/// Through how many nodes messages came, of all that were to get them.
+#[derive(Default)]
+struct Hops {
+    /// How many got one after so many hops.
+    after: Vec<usize>,
+    of: usize,
+}
+
+impl Hops {
+    fn add(&mut self, spreading: &Spreading) {
+        let origin = spreading.origin_lives.then_some(0);
+        for hops in spreading.hops.iter().copied().chain(origin) {
+            if self.after.len() <= hops {
+                self.after.resize(hops + 1, 0);
+            }
+            self.after[hops] += 1;
+        }
+        self.of += spreading.alive;
+    }
+
+    fn shares(self) -> Vec<f64> {
+        let mut reached = 0;
+        let add = |fresh: &usize| {
+            reached += fresh;
+            count(reached) / count(self.of.max(1))
+        };
+        self.after.iter().map(add).collect()
     }
 }

@@ -81,12 +81,23 @@ impl Run {
     /// A broken rule where checkers look; what did not settle in time; [`Error::Stopped`] while it settled, as no line
     /// would repeat the run until then.
     pub fn go(&mut self, watch: &dyn Watch) -> Result<(), Error> {
+        self.go_observed(watch, &|_| ())
+    }
+
+    /// The same, for who wants to see what is so whenever progress is told.
+    ///
+    /// # Errors
+    /// As [`go`](Self::go).
+    pub fn go_observed(&mut self, watch: &dyn Watch, look: &dyn Fn(&Self)) -> Result<(), Error> {
         let whole = self.scenario.duration + self.scenario.settle;
-        let tell = |done: Duration| watch.on_progress(millis(done.min(whole)), millis(whole));
+        let tell = |run: &Self| {
+            watch.on_progress(millis(run.elapsed().min(whole)), millis(whole));
+            look(run);
+        };
         while self.elapsed() < self.scenario.duration {
             let end = (self.elapsed() + LOOK_EVERY).min(self.scenario.duration);
             self.advance(end)?;
-            tell(self.elapsed());
+            tell(self);
             if self.elapsed() < self.scenario.duration && !watch.goes_on() {
                 self.end_early();
                 return Ok(());
@@ -95,7 +106,7 @@ impl Run {
         if !self.scenario.settle.is_zero() {
             self.settle(watch, &tell)?;
         }
-        tell(whole);
+        watch.on_progress(millis(whole), millis(whole));
         Ok(())
     }
 
@@ -181,7 +192,7 @@ impl Run {
     }
 
     /// All comes to peace: then nodes must agree and messages be everywhere, and new ones come everywhere.
-    fn settle(&mut self, watch: &dyn Watch, tell: &dyn Fn(Duration)) -> Result<(), Error> {
+    fn settle(&mut self, watch: &dyn Watch, tell: &dyn Fn(&Self)) -> Result<(), Error> {
         self.net.make_peace();
         let budget = self.scenario.settle;
         let agreed = |net: &Network| net.everyone_agrees() && net.everything_delivered() && net.data_has_settled();
@@ -198,7 +209,7 @@ impl Run {
         holds: impl Fn(&Network) -> bool,
         budget: Duration,
         watch: &dyn Watch,
-        tell: &dyn Fn(Duration),
+        tell: &dyn Fn(&Self),
     ) -> Result<(), Error> {
         let end = self.elapsed() + budget;
         while !holds(&self.net) {
@@ -211,7 +222,7 @@ impl Run {
             }
             self.net.run_for(self.look_closely())?;
             self.observe();
-            tell(self.elapsed());
+            tell(self);
         }
         Ok(())
     }

@@ -6,11 +6,11 @@ use rumormill_core::rng::Rng;
 
 use super::partners::Partners;
 use super::record::Record;
-use super::{Parameters, Run};
+use super::{Look, Parameters, Run};
 use crate::summary::count;
 
 /// One run to full coverage.
-pub(super) fn run(parameters: &Parameters, seed: u64) -> Run {
+pub(super) fn run(parameters: &Parameters, seed: u64, look: Look<'_>) -> Option<Run> {
     let mut epidemic = Epidemic::new(parameters, Rng::new(seed));
     let mut record = Record::default();
     let mut round = 0;
@@ -25,8 +25,11 @@ pub(super) fn run(parameters: &Parameters, seed: u64) -> Run {
             (Mode::PushPull, false) => epidemic.round::<false, true, true>(),
         };
         record.learn(count(round), epidemic.settle());
+        if !look(round, record.known()) {
+            return None;
+        }
     }
-    record.into_run()
+    Some(record.into_run())
 }
 
 #[derive(Debug)]

@@ -26,17 +26,17 @@ use rumormill_core::{Interest, StopRule};
 
 use super::partners::Partners;
 use super::record::Record;
-use super::{Parameters, Run, Timing};
+use super::{Look, Parameters, Run, Timing};
 use crate::summary::count;
 
 /// One run, until nobody is interested any more or, where everybody keeps going, until all know.
-pub(super) fn run(parameters: &Parameters, seed: u64) -> Run {
+pub(super) fn run(parameters: &Parameters, seed: u64, look: Look<'_>) -> Option<Run> {
     let mut population = Population::new(parameters, Rng::new(seed));
-    match parameters.timing {
-        Timing::Rounds => population.run_in_rounds(),
-        Timing::Async => population.run_by_clocks(),
-    }
-    Run { time_quiet: population.now, ..population.record.into_run() }
+    let is_at_its_end = match parameters.timing {
+        Timing::Rounds => population.run_in_rounds(look),
+        Timing::Async => population.run_by_clocks(look),
+    };
+    is_at_its_end.then(|| Run { time_quiet: population.now, ..population.record.into_run() })
 }
 
 /// The most bytes that a node takes here; the pool of different partners comes on top ([`Partners::bytes_per_node`]).
@@ -155,9 +155,13 @@ impl Population {
         }
     }
 
-    fn run_in_rounds(&mut self) {
-        while self.goes_on() {
-            self.now += 1.0;
+    /// Whether it came to its end.
+    fn run_in_rounds(&mut self, look: Look<'_>) -> bool {
+        for round in 1.. {
+            if !self.goes_on() {
+                break;
+            }
+            self.now = count(round);
             if self.limit.is_some() {
                 self.rng.shuffle(&mut self.order);
             }
@@ -169,15 +173,27 @@ impl Population {
                 }
             }
             self.end_round();
+            if !look(round, self.record.known()) {
+                return false;
+            }
         }
+        true
     }
 
     /// Nodes take their turns at the ticks of one Poisson clock for all whose turns matter, each time a random one.
-    fn run_by_clocks(&mut self) {
+    /// Whether it came to its end.
+    fn run_by_clocks(&mut self, look: Look<'_>) -> bool {
+        let mut period = 1;
         while self.goes_on() {
             let follows = self.follows_infective();
             let ticking = if follows { self.order.len() } else { self.phase.len() };
             self.now -= (1.0 - self.rng.fraction()).ln() / count(ticking);
+            while self.now > count(period) {
+                if !look(period, self.record.known()) {
+                    return false;
+                }
+                period += 1;
+            }
             let place = self.rng.below(ticking);
             let node = if follows { self.order[place] as usize } else { place };
             if let Some(accepted) = self.accepted.get_mut(node) {
@@ -192,6 +208,8 @@ impl Population {
                 self.order.swap_remove(place);
             }
         }
+        look(period, self.record.known());
+        true
     }
 
     /// A node makes its calls.

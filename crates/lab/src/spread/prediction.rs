@@ -6,24 +6,26 @@ use rumormill_core::config::Mode;
 use super::{Distribution, Parameters, Timing};
 use crate::theory::{self, Calls, Formula};
 
-/// The share that knows by round, from 0 to `rounds`.
-pub(super) fn curve(parameters: &Parameters, rounds: usize) -> Option<Vec<f64>> {
-    let Parameters { nodes, mode, fanout, fanout_distribution, loss, stop, timing, connection_limit, .. } = *parameters;
-    let calls = match fanout_distribution {
-        Distribution::Fixed | Distribution::Distinct => Calls::Fixed(fanout),
-        Distribution::Poisson => Calls::Poisson(fanout),
-    };
-    match (stop, timing, connection_limit) {
-        (StopRule::Never, Timing::Rounds, None) => Some(theory::mean_field(mode, nodes, calls, loss, rounds)),
-        (StopRule::Never, Timing::Async, None) => Some(theory::mean_field_by_clocks(mode, nodes, calls, loss, rounds)),
-        (StopRule::ForwardOnce, Timing::Rounds, None) if mode == Mode::Push => {
-            Some(theory::mean_field_once(nodes, calls, loss, rounds))
-        }
-        _ => None,
-    }
-}
-
 impl Parameters {
+    /// The share that knows by round, or mean period, from 0 to `rounds`, where a formula exists.
+    pub fn curve_predicted(&self, rounds: usize) -> Option<Vec<f64>> {
+        let Self { nodes, mode, fanout, fanout_distribution, loss, stop, timing, connection_limit, .. } = *self;
+        let calls = match fanout_distribution {
+            Distribution::Fixed | Distribution::Distinct => Calls::Fixed(fanout),
+            Distribution::Poisson => Calls::Poisson(fanout),
+        };
+        match (stop, timing, connection_limit) {
+            (StopRule::Never, Timing::Rounds, None) => Some(theory::mean_field(mode, nodes, calls, loss, rounds)),
+            (StopRule::Never, Timing::Async, None) => {
+                Some(theory::mean_field_by_clocks(mode, nodes, calls, loss, rounds))
+            }
+            (StopRule::ForwardOnce, Timing::Rounds, None) if mode == Mode::Push => {
+                Some(theory::mean_field_once(nodes, calls, loss, rounds))
+            }
+            _ => None,
+        }
+    }
+
     /// When theory expects the last node to learn it, where a formula exists: everybody keeps going and nobody refuses.
     pub fn time_last_predicted(&self) -> Option<Formula> {
         let Self { nodes, mode, fanout, fanout_distribution, loss, stop, timing, connection_limit, .. } = *self;

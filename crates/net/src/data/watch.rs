@@ -202,13 +202,14 @@ impl Queue {
     }
 
     fn push(&mut self, changed: Changed) {
-        if self.must_reload || self.waiting.len() >= self.most || self.bytes >= self.bytes_max {
+        let size = changed.size();
+        if self.must_reload || self.waiting.len() >= self.most || self.bytes + size > self.bytes_max {
             self.waiting = VecDeque::new();
             self.bytes = 0;
             self.must_reload = true;
             return;
         }
-        self.bytes += changed.size();
+        self.bytes += size;
         self.waiting.push_back(changed);
     }
 
@@ -225,6 +226,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use rumormill_core::data::{Holds, Kind};
+    use rumormill_core::limits::Unit;
 
     use super::*;
 
@@ -277,6 +279,28 @@ mod tests {
             assert!(matches!(watch.next().await, Some(News::Change(_))));
         }
         assert_eq!(watch.position(), position(5_000 + WAITING_MAX - 1));
+    }
+
+    #[tokio::test]
+    async fn large_changes_wait_up_to_a_number_of_bytes() {
+        let (mut watch, feed) = watch(Some(Vec::new()));
+        // It counts twice: a quarter of the room.
+        let key = format!("key{}", "k".repeat((1 << 20) - 3));
+        let levels = |feed: &Feed| {
+            let mut limits = Limits::new();
+            super::limits(std::slice::from_ref(feed), &mut limits);
+            let bytes = limits.iter().find(|limit| limit.unit == Unit::Bytes).unwrap();
+            (bytes.what, bytes.held, bytes.most)
+        };
+        let mut highest = 0;
+        for number in 10..30 {
+            push(&feed, &change(number, &key));
+            let (what, held, most) = levels(&feed);
+            assert!(held <= most && what == "changes_of_one_watch", "{held} of {most}");
+            highest = highest.max(held);
+        }
+        assert_eq!(highest, WAITING_BYTES_MAX as u64);
+        assert!(matches!(watch.next().await, Some(News::Reload(_))));
     }
 
     #[tokio::test]

@@ -83,8 +83,23 @@ impl Holder {
                 Some(_) | None => write(path, &origin, given).map_err(failed)?,
             }
         }
+        Ok(Self::of(keyring, kept))
+    }
+
+    /// Takes up what an earlier life kept, as [`open`](Self::open) does, and keeps nothing: the data directory takes no writes.
+    /// Waits for the disk.
+    pub(crate) fn passing(given: &Keyring, directory: Option<&Path>) -> Result<Self, StartError> {
+        let origin: Vec<KeyId> = given.keys().iter().map(Key::id).collect();
+        let path = directory.map(|directory| directory.join(KEYRING));
+        let failed = |path: &Path, source| StartError::DataDir { path: path.to_owned(), source };
+        let stored = path.map(|path| read(&path).map_err(|source| failed(&path, source))).transpose()?.flatten();
+        let keyring = stored.filter(|(before, stored)| *before == origin && stored.is_of_same_cluster(given));
+        Ok(Self::of(keyring.map_or_else(|| given.clone(), |(_, stored)| stored), None))
+    }
+
+    fn of(keyring: Keyring, kept: Option<(PathBuf, Vec<KeyId>)>) -> Self {
         let ring = watch::Sender::new(Arc::new(Ring::of(&keyring)));
-        Ok(Self { keyring: Mutex::new(keyring), kept, ring, counters: Arc::default() })
+        Self { keyring: Mutex::new(keyring), kept, ring, counters: Arc::default() }
     }
 
     /// The keys as they are now.
@@ -92,7 +107,7 @@ impl Holder {
         self.lock().clone()
     }
 
-    /// Changes the keyring: first on disk, then in use. What was done already is done again. Waits for the disk.
+    /// Changes the keyring: first on disk, then in use. What was done already is not done again. Waits for the disk.
     pub(crate) fn change(&self, change: &Change) -> Result<(), Unchanged> {
         let mut keyring = self.lock();
         let mut keys = keyring.keys().to_vec();
@@ -111,6 +126,9 @@ impl Holder {
                 // As after a removal of which nobody knew whether it was made.
                 Err(_) => {}
             },
+        }
+        if keys == keyring.keys() {
+            return Ok(());
         }
         debug_assert!(keys.len() <= KEYS_MAX + 1, "one more at a time");
         let changed = Keyring::new(keyring.secret(), keys).ok_or(Unchanged::NoPlace)?;
@@ -190,6 +208,24 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_can_be_kept_what_was_kept_counts_nevertheless() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = Keyring::generate().unwrap();
+        let new = old.renewed().unwrap().keys()[0].clone();
+        let holder = Holder::open(&old, Some(directory.path())).unwrap();
+        holder.change(&Change::Add(new.clone())).unwrap();
+        holder.change(&Change::Use(new.id())).unwrap();
+        let stored = fs::read(directory.path().join(KEYRING)).unwrap();
+        let passing = Holder::passing(&old, Some(directory.path())).unwrap();
+        assert_eq!(ids(&passing), ids(&holder));
+        passing.change(&Change::Remove(old.keys()[0].id())).unwrap();
+        assert_eq!(ids(&passing), [new.id()]);
+        assert_eq!(fs::read(directory.path().join(KEYRING)).unwrap(), stored);
+        let other = old.renewed().unwrap();
+        assert_eq!(ids(&Holder::passing(&other, Some(directory.path())).unwrap()), [other.keys()[0].id()]);
+    }
+
+    #[test]
     fn a_keyring_that_cannot_be_stored_is_not_changed() {
         let directory = tempfile::tempdir().unwrap();
         let keyring = Keyring::generate().unwrap();
@@ -197,6 +233,10 @@ mod tests {
         directory.close().unwrap();
         let add = Change::Add(keyring.renewed().unwrap().keys()[0].clone());
         assert_eq!(holder.change(&add), Err(Unchanged::NotStored));
+        let first = keyring.keys()[0].clone();
+        for done in [Change::Use(first.id()), Change::Add(first), Change::Remove(KeyId(7))] {
+            assert_eq!(holder.change(&done), Ok(()), "what is so already asks nothing of the disk");
+        }
         assert_eq!(ids(&holder), [keyring.keys()[0].id()]);
         assert_eq!(holder.ring.borrow().used().id(), keyring.keys()[0].id());
     }

@@ -44,8 +44,8 @@ pub struct SealCounts {
     causes: [u64; Unsealed::ALL.len()],
     /// Streams that ended before both sides had proved that they have a key in common, or were too slow about it.
     pub handshakes: u64,
-    /// Who last ended a stream at the first word that this node had sealed, if none was taken since: there is no key in common,
-    /// and this node may have been off while the keys changed.
+    /// Who last ended a stream before it answered the first word that this node had sealed, if none was taken since: either there
+    /// is no key in common, and this node may have been off while the keys changed, or it had no room.
     pub refused_by: Option<SocketAddr>,
 }
 

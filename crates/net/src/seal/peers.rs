@@ -114,6 +114,24 @@ mod tests {
     }
 
     #[test]
+    fn beyond_the_cap_all_peers_are_forgotten() {
+        let mut peers = Peers::default();
+        for peer in 0..PEERS_MAX as u64 {
+            peers.hear(NodeId(peer), 7, true);
+        }
+        let held = |peers: &Peers| {
+            let mut limits = Limits::new();
+            peers.limits(&mut limits);
+            limits.iter().find(|limit| limit.what == "peers_in_sessions").unwrap().held
+        };
+        assert_eq!(held(&peers), PEERS_MAX as u64);
+        peers.hear(PEER, 8, true);
+        assert_eq!(held(&peers), PEERS_MAX as u64, "one that is known takes no more room");
+        peers.hear(NodeId(u64::MAX), 7, true);
+        assert_eq!(held(&peers), 1);
+    }
+
+    #[test]
     fn what_is_sent_later_is_no_answer() {
         let mut peers = Peers::default();
         peers.hear(PEER, 7, true);

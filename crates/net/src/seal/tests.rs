@@ -127,6 +127,27 @@ fn who_has_forgotten_a_session_is_introduced_to_again() {
 }
 
 #[test]
+fn ciphers_of_so_many_sessions_are_kept_and_those_that_were_not_are_derived_again() {
+    let keys = Keys::new();
+    let mut bob = keys.sealer(BOB);
+    let held = |sealer: &Sealer| {
+        let mut limits = Limits::new();
+        sealer.limits(&mut limits);
+        *limits.iter().find(|limit| limit.what == "ciphers").unwrap()
+    };
+    let mut others: Vec<Sealer> = (0..3_000).map(|number| keys.sealer(NodeId(100 + number))).collect();
+    for round in 0..2 {
+        for (number, other) in others.iter_mut().enumerate() {
+            let now = NOON + round * 1_000_000 + number as u64;
+            let sealed = other.seal(&datagram(other.node, BOB, b"hello"), at(now));
+            assert!(open(&mut bob, &sealed, now).is_ok());
+            assert!(held(&bob).held <= held(&bob).most);
+        }
+    }
+    assert_eq!(held(&bob).held, held(&bob).most);
+}
+
+#[test]
 fn a_bit_flipped_anywhere_is_noticed() {
     let keys = Keys::new();
     let (mut a, mut b) = acquainted(&keys);

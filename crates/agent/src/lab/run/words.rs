@@ -28,8 +28,8 @@ pub(super) fn lines(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
     lines.push(format!(
         "a node sent {:.1} datagrams and {} in a second in the mean, {} at most, headers included",
         traffic.datagrams_per_second.mean,
-        size(traffic.bytes_per_second.mean),
-        size(traffic.bytes_per_second.max),
+        print::size(traffic.bytes_per_second.mean),
+        print::size(traffic.bytes_per_second.max),
     ));
     lines.push(work(outcome));
     lines.push(format!("trace hash {}, as with", outcome.trace_hash));
@@ -135,16 +135,8 @@ fn work(outcome: &Outcome) -> String {
     let events = print::thousands(outcome.events);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "events in a second are a count")]
     let rate = print::thousands(outcome.events_per_second.unwrap_or_default() as u64);
-    let memory =
-        outcome.memory_per_node.map_or_else(String::new, |bytes| format!(", {} of memory for a node", size(bytes)));
+    let memory = outcome
+        .memory_per_node
+        .map_or_else(String::new, |bytes| format!(", {} of memory for a node", print::size(bytes)));
     format!("{events} events, {rate} in a second{memory}")
-}
-
-/// `512 B`, `1.9 kB`, `2.1 MB`.
-fn size(bytes: f64) -> String {
-    match bytes {
-        _ if bytes < 1e3 => format!("{bytes:.0} B"),
-        _ if bytes < 1e6 => format!("{:.1} kB", bytes / 1e3),
-        _ => format!("{:.1} MB", bytes / 1e6),
-    }
 }
