@@ -17,7 +17,7 @@ fn info(uptime: f64, sent: u64) -> Box<Info> {
     let info = json!({
         "id": "00000000000000a1", "name": "n1", "cluster": "rumor", "pid": 7, "address": "127.0.0.1:4747",
         "version": "0.1.0", "protocol": { "min": 1, "max": 1 }, "preset": "lan", "view": "full", "mode": "push-pull",
-        "dev": false, "fanout": 3, "sealed": true, "durable": false, "uptime": uptime, "health": 0,
+        "dev": false, "lab": false, "fanout": 3, "sealed": true, "durable": false, "uptime": uptime, "health": 0,
         "size_estimate": 3, "members": { "alive": 2, "suspect": 1, "dead": 0, "left": 0 },
         "sent": { "datagrams": sent / 100, "bytes": sent }, "received": { "datagrams": 0, "bytes": 0 },
         "bandwidth_max": 50_000, "dropped": {}, "degraded": false,
