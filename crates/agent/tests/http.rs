@@ -252,7 +252,7 @@ fn changes_of_tags_at_the_same_time_are_all_kept() {
     for mut child in all {
         assert!(child.wait().unwrap().success());
     }
-    let tags = agent.ask(&["tags"])["tags"].clone();
+    let tags = agent.ask(&["members"])[0]["tags"].clone();
     for key in &keys {
         assert_eq!(tags[key], "1", "{key} is lost: {tags}");
     }
