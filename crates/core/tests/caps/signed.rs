@@ -121,11 +121,11 @@ fn senders_of_updates_that_nobody_answers_for() {
         give(&mut node, &forged(1_000 + number), stranger(100 + number), 1_000);
     }
     let limit = level(&node.limits(), "senders_of_invalid_updates");
-    assert_eq!((limit.held, limit.most), (64, 66), "of strangers");
+    assert_eq!((limit.held, limit.most), (64, 130), "of strangers");
     assert_eq!(node.counters().dropped.unchecked, 36);
     give(&mut node, &forged(2_000), address(2), 1_000);
     assert_eq!(level(&node.limits(), "senders_of_invalid_updates").held, 65, "beside them, of a proven address");
-    // Whoever speaks over a stream is where it says to be, each time at another port.
+    // Streams that came in from one address count together, each time at another port.
     for number in 0..5 {
         super::streams::say(&mut node, &mut signer(2), (2 * number + 101, number), &carrying(&forged(3_000 + number)));
         let limit = level(&node.limits(), "senders_of_invalid_updates");
