@@ -29,7 +29,7 @@ use crate::datum::{self, Datum, Standing, Statement, Sums};
 pub use crate::datum::{ELEMENT_BYTES_MAX, KEY_BYTES_MAX, Kind, VALUE_BYTES_MAX};
 use crate::identity::NodeId;
 use crate::limits::Limits;
-use crate::replica::Replica;
+use crate::replica::{FULL_PAUSE, Replica};
 use crate::time::{Seconds, Wall};
 use crate::update::{self, Head, Interner, Update, UpdateId, UpdateRef};
 use crate::wire::Reader;
@@ -43,8 +43,6 @@ pub const UPDATE_OVERHEAD: usize = 128;
 const OVERRUN: usize = 2;
 /// The same of deletions: they make room in the end, so they have some of their own.
 const OVERRUN_OF_DELETIONS: usize = 2 * OVERRUN;
-/// How long an update for which there is no room counts as known.
-const FULL_PAUSE: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// What became of an update that came in.
 #[derive(Debug)]

@@ -71,8 +71,10 @@ struct Log {
 pub(crate) enum Standing {
     /// It is held.
     Known,
-    /// It was held, or is too old for the limits, or there is no room: its id counts as known.
+    /// It was held, or is too old for the limits: its id counts as known.
     Refused,
+    /// There is no room now: its id counts as known for a while.
+    Full,
     /// It is new.
     News,
 }
@@ -152,16 +154,16 @@ impl Messages {
         let (topic, origin, sequence) = subject(update);
         let full = self.bytes + update.bytes.len() + MESSAGE_OVERHEAD > config.messages_bytes_max * OVERRUN;
         let Some(log) = self.logs.get(topic, &origin) else {
-            return if full { Standing::Refused } else { Standing::News };
+            return if full { Standing::Full } else { Standing::News };
         };
         if let Some(entry) = log.entries.get(&sequence) {
             let held = self.replica.get(entry.id).expect("logs and replica hold the same");
             return if held.bytes() >= update.bytes { Standing::Known } else { Standing::News };
         }
-        if full || log.floor.is_some_and(|floor| sequence <= floor) {
+        if log.floor.is_some_and(|floor| sequence <= floor) {
             return Standing::Refused;
         }
-        Standing::News
+        if full { Standing::Full } else { Standing::News }
     }
 
     /// Takes in a message that is news. Returns the ids of those that the limits pushed out for it, itself perhaps.
@@ -606,6 +608,37 @@ mod tests {
         let a = Topic { name: "a", messages: 1, bytes: sizes[3], last: Wall::from_micros(7) };
         let b = Topic { name: "b", messages: 2, bytes: sizes[1] + sizes[2], last: Wall::from_micros(9) };
         assert_eq!(messages.topics().collect::<Vec<_>>(), [a, b]);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_welcome_once_there_is() {
+        let config = ConfigBuilder {
+            payload_bytes_max: 5_000,
+            history_count: 2,
+            history_bytes: 20_000,
+            messages_bytes_max: 20_000,
+            ..ConfigBuilder::lan()
+        };
+        let config = config.build().unwrap();
+        let mut messages = Messages::new(Wall::default());
+        let payload = [0; 5_000];
+        let message = |origin, count| {
+            let body = MessageBody::test(&payload);
+            message_bytes(NodeId(origin), Sequence::new(1, count), "t", Seconds(1_000), &body)
+        };
+        let mut standing = |origin, count| {
+            let bytes = message(origin, count);
+            let update = UpdateRef::read(&bytes).unwrap();
+            let standing = messages.standing(&update, &config);
+            if standing == Standing::News {
+                messages.insert(Arc::new(Update::new(&update, &[0; 16])), step(), &config);
+            }
+            standing
+        };
+        assert!((1..=3).all(|count| standing(1, count) == Standing::News));
+        assert!((2..=6).all(|origin| standing(origin, 1) == Standing::News));
+        assert_eq!(standing(7, 1), Standing::Full);
+        assert_eq!(standing(1, 1), Standing::Refused, "the topic keeps two");
     }
 
     #[test]

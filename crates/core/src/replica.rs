@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use crate::limits::Limits;
 use crate::sketch::{self, Decoded, Sketch, Symbol};
@@ -27,6 +28,8 @@ const KEPT_SYMBOLS_MIN: usize = 8;
 const KEPT_SYMBOLS_MAX: usize = 1_024;
 /// Ids of updates that are gone are remembered for this long, for a peer whose clock is behind.
 const GONE_SECONDS: u32 = 60;
+/// How long an update for which there is no room counts as known: then it may come again.
+pub(crate) const FULL_PAUSE: Duration = Duration::from_mins(1);
 /// The most ids of refused updates; beyond it the node is degraded until they run out.
 const REFUSED_MAX: usize = 4_096;
 

@@ -86,6 +86,11 @@ impl Lines {
         self.lines.recv_timeout(DEADLINE).expect("a line within the deadline")
     }
 
+    /// The next line, if it comes until then.
+    pub(crate) fn next_until(&self, deadline: Instant) -> Option<Value> {
+        self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+    }
+
     /// The first line from here on that `is_it`.
     pub(crate) fn wait_for(&self, what: &str, mut is_it: impl FnMut(&Value) -> bool) -> Value {
         let deadline = Instant::now() + DEADLINE;

@@ -13,7 +13,7 @@ use super::statement::{CONFIGURATIONS, FoundingId, Says, Sealed, Statement, cont
 use super::{Accepted, Ballot, Configuration, Content, Proposal, Vote, Votes, chosen};
 use crate::identity::NodeId;
 use crate::limits::Limits;
-use crate::replica::Replica;
+use crate::replica::{FULL_PAUSE, Replica};
 use crate::time::{Seconds, Wall};
 use crate::update::{self, Head, Interner, Update, UpdateId, UpdateRef};
 
@@ -23,8 +23,6 @@ const FOUNDINGS_MAX: usize = 16;
 const SPEAKERS_MAX: usize = 64;
 /// Registers that are kept of others, in multiples of what may be born here.
 const OVERRUN: usize = 2;
-/// How long a statement for which there is no room counts as known.
-const FULL_PAUSE: Duration = Duration::from_mins(1);
 
 /// What became of a statement that came in.
 #[derive(Debug)]

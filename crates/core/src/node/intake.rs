@@ -14,7 +14,7 @@ use crate::identity::NodeId;
 use crate::io::{Event, TraceStep};
 use crate::messages::{Delivery, Standing};
 use crate::queries;
-use crate::replica::Replica;
+use crate::replica::{FULL_PAUSE, Replica};
 use crate::seldom::Vacant;
 use crate::update::{self, Head, Update, UpdateId, UpdateRef};
 
@@ -117,10 +117,10 @@ impl Node {
                 }
                 return true;
             }
-            Standing::Refused => {
+            Standing::Refused | Standing::Full => {
                 self.fx.counters.dropped.refused += 1;
-                let until = message.forget.min(limit);
-                self.messages.replica_mut().refuse(message.id(&self.secret), until);
+                let until = if standing == Standing::Full { (self.fx.now.wall + FULL_PAUSE).seconds() } else { limit };
+                self.messages.replica_mut().refuse(message.id(&self.secret), message.forget.min(until));
                 return true;
             }
             Standing::News => {}
