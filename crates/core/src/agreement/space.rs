@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::ballot::COUNTER_MAX;
 use super::statement::{CONFIGURATIONS, FoundingId, Says, Sealed, Statement, content_body, founding_body};
