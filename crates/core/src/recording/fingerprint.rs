@@ -1,7 +1,8 @@
 //! One number for many bytes: what a node did, and what a part of a recording holds.
 //!
 //! It shows what differs by accident, and keeps nobody from forging anything. So it may be far cheaper than the keyed hashes of
-//! updates: whatever a node says while it is recorded goes through it.
+//! updates: whatever a node says while it is recorded goes through it. The step is the folded product of wyhash (Wang Yi) and of
+//! MUM-hash (Makarov) before it; this is neither of them.
 
 /// Odd, and without a pattern: the fractions of the golden ratio and of the roots of 3 and 5.
 const FACTORS: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xbb67_ae85_84ca_a73b, 0x3c6e_f372_fe94_f82b];
