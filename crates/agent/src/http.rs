@@ -28,6 +28,7 @@ mod reload;
 mod rtt;
 mod stream;
 mod topics;
+mod turn;
 mod watch;
 mod why;
 
@@ -138,8 +139,10 @@ fn router(agent: Agent, guard: Arc<Guard>) -> Router {
 pub(crate) struct Served {
     /// Questions that wait for an answer.
     desk: queries::Desk,
-    imports: import::Imports,
-    lab: lab::Place,
+    /// Imports.
+    imports: turn::Turn,
+    /// Runs of the laboratory.
+    lab: turn::Turn,
     room: listener::Room,
     metrics_room: listener::Room,
 }
@@ -149,8 +152,8 @@ impl Served {
     fn limits(&self, to: &mut Limits) {
         let Self { desk, imports, lab, room, metrics_room } = self;
         desk.limits(to);
-        imports.limits(to);
-        lab.limits(to);
+        imports.limits("imports", to);
+        lab.limits("lab_runs", to);
         room.limits("http_connections", to);
         metrics_room.limits("metrics_connections", to);
     }

@@ -26,7 +26,7 @@ const FILLED: [(&str, &str, &str); 24] = [
     ("events_of_streams", "../../net/src/streams.rs", "events_that_nobody_takes_fill_their_queue"),
     ("handshakes", "../../net/src/streams.rs", "silent_connections_do_not_keep_out_one_that_speaks"),
     ("http_connections", "http.rs", "connections_beyond_the_cap_are_closed_and_room_is_made_again"),
-    ("imports", "../src/http/import.rs", "another_import_is_turned_away_until_the_first_has_ended"),
+    ("imports", "../src/http/turn.rs", "another_is_turned_away_until_the_first_has_ended"),
     ("keys", "../../net/src/keyring/holder.rs", "what_is_unknown_or_too_much_changes_nothing"),
     ("lab_runs", "lab_page.rs", "one_run_at_a_time_has_the_place_until_nobody_listens"),
     ("lines_of_one_query", "../../net/src/desk.rs", "answers_that_nobody_reads_wait_up_to_a_bound"),

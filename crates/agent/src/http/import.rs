@@ -3,8 +3,7 @@
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::{Body, BodyDataStream};
@@ -15,39 +14,11 @@ use rumormill::WriteError;
 use rumormill::data::Write;
 use rumormill_core::Refusal;
 use rumormill_core::data::UPDATE_OVERHEAD;
-use rumormill_core::limits::Limits;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::AppState;
 use super::members::Deadline;
 use super::problem::Refused;
 use crate::documents::{EntryDocument, Imported, Misfit, Problem, beginning};
-
-/// Imports at one time: each is held whole before it is made.
-const AT_ONCE: usize = 1;
-
-/// The imports that are going on.
-#[derive(Clone, Debug)]
-pub(super) struct Imports(Arc<Semaphore>);
-
-impl Default for Imports {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_ONCE)))
-    }
-}
-
-impl Imports {
-    /// What is bounded here.
-    pub(super) fn limits(&self, to: &mut Limits) {
-        to.entries("imports", AT_ONCE - self.0.available_permits(), AT_ONCE);
-    }
-
-    /// The place of one import, for as long as it is kept.
-    fn begin(&self) -> Result<SemaphorePermit<'_>, Refused> {
-        let busy = "another import is going on; try again when it has ended";
-        self.0.try_acquire().map_err(|_| Refused::new(StatusCode::TOO_MANY_REQUESTS, "busy", busy))
-    }
-}
 
 /// An import has at most so many times the bytes that the store may hold: as JSON, values take more room than there.
 const BODY_FACTOR: usize = 2;
@@ -66,7 +37,10 @@ pub(super) async fn import(
 ) -> Result<Json<Imported>, Refused> {
     let begun = Instant::now();
     let timeout = deadline.duration()?;
-    let _place = app.agent.served.imports.begin()?;
+    // Each is held whole before it is made.
+    let busy = "another import is going on; try again when it has ended";
+    let refused = || Refused::new(StatusCode::TOO_MANY_REQUESTS, "busy", busy);
+    let _turn = app.agent.served.imports.take(Duration::ZERO).await.ok_or_else(refused)?;
     let bytes_max = app.agent.cluster.inspect(|node| node.config().data_bytes_max).await?;
     let limit = bytes_max.saturating_mul(BODY_FACTOR);
     let mut reader = Reader { body: body.into_data_stream(), left: limit, limit };
@@ -227,15 +201,6 @@ mod tests {
             let (writes, numbers) = lines.end().unwrap();
             assert_eq!((writes.len(), numbers), (3, vec![1, 3, 4]), "{cut}");
         }
-    }
-
-    #[test]
-    fn another_import_is_turned_away_until_the_first_has_ended() {
-        let imports = Imports::default();
-        let first = imports.begin().unwrap();
-        assert!(format!("{:?}", imports.begin().unwrap_err()).contains("another import is going on"));
-        drop(first);
-        assert!(imports.begin().is_ok());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! client reads.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -11,9 +10,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::response::sse::Event;
-use rumormill_core::limits::Limits;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::AppState;
 use super::problem::Refused;
@@ -22,38 +20,12 @@ use crate::documents::{LabProgress, LabStarted, Problem};
 use crate::failure::Failure;
 use crate::lab::{Ending, Form, Onlooker, Order};
 
-/// How many runs go on at the same time.
-const RUNS_MAX: usize = 1;
 /// For how long one waits for a run that nobody follows any more to notice that.
 const GRACE: Duration = Duration::from_secs(2);
 /// How often a client is told how far a run is.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 /// A third of the weight of the agent's own thread where both want to work, so that it is not starved either.
 const NICENESS: i32 = 5;
-
-/// Where one run at a time has its place.
-#[derive(Clone, Debug)]
-pub(super) struct Place(Arc<Semaphore>);
-
-impl Default for Place {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(RUNS_MAX)))
-    }
-}
-
-impl Place {
-    /// What is bounded here.
-    pub(super) fn limits(&self, to: &mut Limits) {
-        to.entries("lab_runs", RUNS_MAX - self.0.available_permits(), RUNS_MAX);
-    }
-
-    async fn take(&self) -> Result<OwnedSemaphorePermit, Refused> {
-        let sentence = "another page runs something in the laboratory of this agent, which takes one run at a time";
-        let busy = || Refused::new(StatusCode::CONFLICT, "busy", sentence);
-        let permit = timeout(GRACE, self.0.clone().acquire_owned()).await.map_err(|_| busy())?;
-        Ok(permit.expect("it is never closed"))
-    }
-}
 
 /// What a run says of itself, and how it ends.
 struct Followed {
@@ -127,7 +99,9 @@ async fn begin(
     // A plan may take its time to be checked.
     let order = tokio::task::spawn_blocking(read).await.map_err(|error| no_thread(&error))?;
     let order = order.map_err(|failure| Refused::problem(StatusCode::UNPROCESSABLE_ENTITY, failure.into_problem()))?;
-    let place = app.agent.served.lab.take().await?;
+    let busy = "another page runs something in the laboratory of this agent, which takes one run at a time";
+    let refused = || Refused::new(StatusCode::CONFLICT, "busy", busy);
+    let turn = app.agent.served.lab.take(GRACE).await.ok_or_else(refused)?;
     let started = line(&order.started()).event("started");
     let (onlooker, progress) = Onlooker::new();
     let (ended, end) = oneshot::channel();
@@ -135,7 +109,7 @@ async fn begin(
         // Of this thread alone, as Linux has it; a system that refuses lets it work like any other.
         rustix::process::nice(NICENESS).ok();
         let ending = order.perform(&onlooker);
-        drop(place);
+        drop(turn);
         // Whoever asked may be gone.
         ended.send(ending).ok();
     };
