@@ -612,7 +612,7 @@ impl From<Refusal> for Problem {
             Refusal::Alone => Self::new("alone", detail),
             Refusal::NotLocated { .. } => Self::new("not_located", detail),
             Refusal::Leaving => Self::new("leaving", detail),
-            Refusal::NotStored { .. } => Self::new("not_stored", detail),
+            Refusal::NotStored { .. } | Refusal::RevocationNotStored => Self::new("not_stored", detail),
             Refusal::NotDurable => Self::new("not_durable", detail),
             Refusal::NoVoters => Self::new("no_voters", detail),
             Refusal::TwoFoundings { .. } => Self::new("two_foundings", detail),

@@ -558,10 +558,9 @@ impl Node {
     /// Takes up the data that an earlier life stored.
     fn restore_data(&mut self, stored: Vec<Box<[u8]>>) {
         let now = self.fx.now.wall;
-        let is_signed = self.verifier.is_some();
         for bytes in stored {
-            if UpdateRef::read(&bytes).is_some_and(|update| trusting::needs_authority(&update) != is_signed) {
-                // It was written before the cluster began, or ceased, to sign: others would refuse it.
+            if UpdateRef::read(&bytes).is_some_and(|update| !self.is_of_this_identity(&update)) {
+                // Others would refuse it.
                 self.warn(Worry::Signing, Warning::OtherIdentity);
                 continue;
             }

@@ -4,8 +4,9 @@
 //! Whether an update counts is a function of its bytes, of the authority's key and of the revocations held, never of a
 //! clock or of who sent it. What does not count is held by nobody, so it does not count as known in sketches either.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
 use crate::credentials::{self, CertificateRef, Credential, Credentials, Distrust, PublicKey, Revocation, Signer};
@@ -15,8 +16,6 @@ use crate::limits::Limits;
 use crate::time::{Instant, Seconds, Wall};
 use crate::update::{Head, UpdateId, UpdateRef};
 
-/// Certificates that need not be checked again; then all are forgotten.
-const CERTIFIED_MAX: usize = 4_096;
 /// Ids of updates that do not count, so that they are neither asked for nor checked again; the oldest go first.
 const REJECTED_MAX: usize = 1_024;
 /// Invalid updates that are checked in one second of one address; after that nothing of it is, until the second is over.
@@ -32,8 +31,8 @@ pub(crate) struct Verifier {
     authority: PublicKey,
     tombstone_ttl: Duration,
     members_max: usize,
-    /// By the id of the key that they are for.
-    certified: BTreeMap<NodeId, Box<[u8]>>,
+    /// Certificates that need not be checked again, as many as there may be members.
+    certified: BTreeSet<Box<[u8]>>,
     revoked: BTreeMap<NodeId, Revocation>,
     rejected: BTreeMap<UpdateId, Distrust>,
     rejected_in_order: VecDeque<UpdateId>,
@@ -55,7 +54,7 @@ impl Verifier {
             authority,
             tombstone_ttl,
             members_max,
-            certified: BTreeMap::new(),
+            certified: BTreeSet::new(),
             revoked: BTreeMap::new(),
             rejected: BTreeMap::new(),
             rejected_in_order: VecDeque::new(),
@@ -74,7 +73,6 @@ impl Verifier {
     }
 
     pub(crate) fn note_revoked(&mut self, revocation: Revocation) {
-        self.certified.remove(&revocation.id);
         let since = revocation.since;
         let is_changed = self.revoked.insert(revocation.id, revocation).is_some_and(|old| old.since != since);
         if is_changed {
@@ -82,6 +80,11 @@ impl Verifier {
             self.rejected.retain(|_, distrust| *distrust != Distrust::Revoked);
             self.rejected_in_order.retain(|id| self.rejected.contains_key(id));
         }
+    }
+
+    /// Whether one more member may be revoked.
+    pub(crate) fn has_room_for(&self, revocation: &Revocation) -> bool {
+        self.is_revoked(revocation.id) || self.revoked.len() < self.members_max
     }
 
     /// Remembers that an update does not count, and why.
@@ -155,6 +158,17 @@ impl Verifier {
                 self.check_signature(&authority, &credentials::revocation_statement(&plain(update)), signature)
             }
             _ => Err(Distrust::Forged),
+        }
+    }
+
+    /// Whether what this node once stored was said under the authority that it has now. Who said it was checked when it came.
+    pub(crate) fn is_of_authority(&mut self, update: &UpdateRef<'_>) -> bool {
+        let mut certifies = |by: &Credential<'_>| self.certified(&by.certificate).is_ok();
+        match update.credentials() {
+            Some(Credentials::Datum { by, .. }) => certifies(&by),
+            Some(Credentials::Sums { added, cleared }) => certifies(&added) && cleared.as_ref().is_none_or(certifies),
+            Some(Credentials::Authority(_)) => self.check(update).is_ok(),
+            Some(Credentials::Claim { .. }) | None => false,
         }
     }
 
@@ -249,15 +263,18 @@ impl Verifier {
     /// Whose a certificate is, if it is one of the authority.
     fn certified(&mut self, certificate: &CertificateRef<'_>) -> Result<NodeId, Distrust> {
         let id = self.signer.signatures.id_of(certificate.key);
-        if self.certified.get(&id).is_some_and(|known| **known == *certificate.bytes) {
+        if self.certified.contains(certificate.bytes) {
             return Ok(id);
         }
         let authority = self.authority;
         self.check_signature(&authority, &certificate.statement(), certificate.signature)?;
-        if self.certified.len() >= CERTIFIED_MAX {
-            self.certified.clear();
+        if self.certified.len() >= self.members_max {
+            // Keys are drawn at random, so the neighbour of one is any of them.
+            let neighbour = self.certified.range::<[u8], _>((Excluded(certificate.bytes), Unbounded)).next();
+            let spared = neighbour.or_else(|| self.certified.first()).cloned();
+            spared.map(|spared| self.certified.remove(&spared));
         }
-        self.certified.insert(id, certificate.bytes.into());
+        self.certified.insert(certificate.bytes.into());
         Ok(id)
     }
 
@@ -297,25 +314,27 @@ fn plain(update: &UpdateRef<'_>) -> Vec<u8> {
 
 /// What is bounded here; nothing is held where identity is not signed.
 pub(crate) fn limits(verifier: Option<&Verifier>, members_max: usize, to: &mut Limits) {
-    let (mut certificates, mut unanswered, mut senders) = (0, 0, 0);
+    let (mut certificates, mut revocations, mut unanswered, mut senders) = (0, 0, 0, 0);
     if let Some(verifier) = verifier {
-        // Revocations are signed by the authority; what is rejected is in both.
+        // What is rejected is in both.
         let Verifier {
             signer: _,
             authority: _,
             tombstone_ttl: _,
             members_max: _,
             certified,
-            revoked: _,
+            revoked,
             rejected,
             rejected_in_order: _,
             offenders,
             counted_since: _,
             source: _,
         } = verifier;
-        (certificates, unanswered, senders) = (certified.len(), rejected.len(), offenders.len());
+        (certificates, revocations) = (certified.len(), revoked.len());
+        (unanswered, senders) = (rejected.len(), offenders.len());
     }
-    to.entries("certificates", certificates, CERTIFIED_MAX);
+    to.entries("certificates", certificates, members_max);
+    to.entries("revocations", revocations, members_max);
     to.entries("updates_unanswered", unanswered, REJECTED_MAX);
     to.entries("senders_of_invalid_updates", senders, 2 * OFFENDERS_MAX + members_max);
 }

@@ -7,6 +7,8 @@
 mod agreement;
 #[path = "caps/signed.rs"]
 mod signed;
+#[path = "support/signing.rs"]
+mod signing;
 #[path = "caps/streams.rs"]
 mod streams;
 mod support;
@@ -329,7 +331,7 @@ fn writes_that_wait_for_others_to_hold_them() {
 }
 
 /// Filled by these tests.
-const HERE: [&str; 34] = [
+const HERE: [&str; 36] = [
     "answers_of_gauges",
     "batches_of_writes",
     "certificates",
@@ -351,6 +353,8 @@ const HERE: [&str; 34] = [
     "registers",
     "registers_proposed_on",
     "registers_taken_over",
+    "revocations",
+    "revocations_awaited",
     "rolls",
     "roots_of_peers",
     "saving",

@@ -70,6 +70,7 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::Alone
         | Refusal::NotDurable
         | Refusal::NotStored { .. }
+        | Refusal::RevocationNotStored
         | Refusal::WritesWaiting { .. }
         | Refusal::OperationsWaiting { .. }
         | Refusal::QuestionsWaiting { .. }

@@ -173,6 +173,11 @@ pub enum Refusal {
         "nothing of this node's own is durable now: its boot is being stored, or the data directory takes no writes"
     )]
     NotDurable,
+    /// A revocation counts and spreads, but the data directory of this node has not taken it yet.
+    #[error(
+        "the member is revoked and others hear of it, but this node's data directory has not taken that yet; revoke it again to be sure"
+    )]
+    RevocationNotStored,
     /// The data directory does not take writes now. Every further request tries again.
     #[error("the data directory does not take writes: {reason}")]
     NotStored {

@@ -102,7 +102,7 @@ pub enum Warning {
         /// Why, as it is told.
         reason: ContactError,
     },
-    /// The data directory has data of another kind of identity.
+    /// The data directory has data of another kind of identity, or of another authority.
     #[error(
         "data that were written before identity was changed are not taken up: export them with the old setting, and import them"
     )]

@@ -40,7 +40,7 @@ impl Node {
             Command::Configure { config } => self.configure(*config),
             Command::Leave => return self.leave(ticket),
             Command::Remove { member, force } => self.strike(member, force),
-            Command::Revoke { revocation } => self.revoke(&revocation),
+            Command::Revoke { revocation } => return self.revoke(ticket, &revocation),
             Command::SetTags { tags } => self.check_own_tags(&tags).map_err(Refusal::from).map(|()| {
                 self.change_tags(tags);
                 Reply::Accepted

@@ -10,12 +10,13 @@ use std::time::Duration;
 use super::Node;
 use super::letters::Letter;
 use super::writing::record_of;
+use crate::credentials::revocation_key;
 use crate::data::Data;
-use crate::datum::Standing;
+use crate::datum::{Standing, Subject};
 use crate::effects::Timer;
 use crate::frame::Items;
 use crate::identity::{NodeId, Record};
-use crate::io::Token;
+use crate::io::{Refusal, Reply, Ticket, Token};
 use crate::limits::Limits;
 use crate::seldom::Vacant;
 use crate::update::{Head, Update, UpdateRef};
@@ -28,6 +29,8 @@ const RETRIES_AT_ONCE: usize = 4_096;
 const HOLDS_MAX: usize = 4_096;
 /// Bytes of the keys that all of them are about: more than one packet has.
 const HOLDS_BYTES_MAX: usize = 4 << 20;
+/// Revocations that their operators wait for at once.
+const REVOKING_MAX: usize = 64;
 /// What requests to the disk may keep in memory together; beyond it only keys are remembered, each once.
 const SAVING_BYTES_MAX: usize = 64 << 20;
 /// What remembering a key takes beside it.
@@ -48,6 +51,15 @@ impl Hold {
     fn size(&self) -> usize {
         self.keys.iter().map(|key| key.len() + KEY_OVERHEAD).sum()
     }
+}
+
+/// An operator waits until a revocation is durable here.
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
+struct Revoking {
+    ticket: Ticket,
+    id: NodeId,
+    /// As of [`Hold::after`].
+    after: Option<Token>,
 }
 
 /// What one request to the disk is about.
@@ -88,6 +100,7 @@ pub(super) struct Saving {
     holds: VecDeque<Hold>,
     /// Bytes of all their keys.
     holds_bytes: usize,
+    revoking: VecDeque<Revoking>,
 }
 
 impl Vacant for Saving {
@@ -99,6 +112,7 @@ impl Vacant for Saving {
         unsaved: BTreeSet::new(),
         holds: VecDeque::new(),
         holds_bytes: 0,
+        revoking: VecDeque::new(),
     };
     const SHARED: &'static Self = &Self::VACANT;
 }
@@ -134,6 +148,17 @@ impl Saving {
         }
     }
 
+    /// The next operator who waited for that token or one before it.
+    fn take_revoking(&mut self, token: Token) -> Option<Revoking> {
+        self.revoking.pop_front_if(|revoking| revoking.after.is_some_and(|after| after <= token))
+    }
+
+    /// Whether somebody waits for what came in just now.
+    fn is_awaited(&self) -> bool {
+        self.holds.back().is_some_and(|hold| hold.after.is_none())
+            || self.revoking.back().is_some_and(|revoking| revoking.after.is_none())
+    }
+
     /// Whether one more request to the disk may keep in memory what it is about.
     fn has_room(&self, load: &Load) -> bool {
         self.under_way_bytes + load.size() <= SAVING_BYTES_MAX
@@ -166,18 +191,18 @@ impl Saving {
     /// What is bounded here.
     pub(super) fn limits(&self, to: &mut Limits) {
         // What is fresh or gone goes with the input that it came in; what is not saved is data held.
-        let Self { fresh: _, gone: _, under_way: _, under_way_bytes, unsaved: _, holds, holds_bytes } = self;
+        let Self { fresh: _, gone: _, under_way: _, under_way_bytes, unsaved: _, holds, holds_bytes, revoking } = self;
         to.bytes("saving", *under_way_bytes, SAVING_BYTES_MAX);
         to.entries("confirmations_owed", holds.len(), HOLDS_MAX);
         to.bytes("confirmations_owed", *holds_bytes, HOLDS_BYTES_MAX);
+        to.entries("revocations_awaited", revoking.len(), REVOKING_MAX);
     }
 }
 
 impl Node {
     /// Sends what came in with this input to the disk.
     pub(super) fn save_fresh(&mut self) {
-        let Saving { fresh, gone, holds, .. } = &*self.saving;
-        if fresh.is_empty() && gone.is_empty() && holds.back().is_none_or(|hold| hold.after.is_some()) {
+        if self.saving.fresh.is_empty() && self.saving.gone.is_empty() && !self.saving.is_awaited() {
             return;
         }
         let saving = &mut *self.saving;
@@ -204,6 +229,9 @@ impl Node {
         let last = self.saving.under_way.back().map(|(token, _)| *token);
         for hold in self.saving.holds.iter_mut().rev().take_while(|hold| hold.after.is_none()) {
             hold.after = Some(last.unwrap_or_default());
+        }
+        for revoking in self.saving.revoking.iter_mut().rev().take_while(|revoking| revoking.after.is_none()) {
+            revoking.after = Some(last.unwrap_or_default());
         }
         if last.is_none() {
             self.confirm_up_to(Token::default());
@@ -287,6 +315,21 @@ impl Node {
         self.saving.note_hold(Hold { number, peer: letter.peer, keys, after: None });
     }
 
+    /// Whether one more operator may wait for a revocation.
+    pub(super) fn check_revoking(&self) -> Result<(), Refusal> {
+        let waiting = self.saving.revoking.len();
+        if waiting < REVOKING_MAX { Ok(()) } else { Err(Refusal::WritesWaiting { waiting }) }
+    }
+
+    /// Answers an operator once the revocation of that member is durable, as far as anything is here.
+    pub(super) fn await_stored(&mut self, ticket: Ticket, id: NodeId) {
+        if self.identity.durable {
+            self.saving.revoking.push_back(Revoking { ticket, id, after: None });
+        } else {
+            self.done(ticket, Ok(Reply::Revoked { id }));
+        }
+    }
+
     /// The key of the record of an update, if it or what supersedes it is held.
     fn held_since(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let update = UpdateRef::read(bytes)?;
@@ -309,6 +352,11 @@ impl Node {
                 letter.packet.held(hold.number, true);
                 self.post(letter);
             }
+        }
+        while let Some(Revoking { ticket, id, .. }) = self.saving.take_revoking(token) {
+            let key = Data::record_key(&Subject::head(&revocation_key(id)));
+            let is_durable = !self.saving.unsaved.contains(&key);
+            self.done(ticket, if is_durable { Ok(Reply::Revoked { id }) } else { Err(Refusal::RevocationNotStored) });
         }
     }
 }

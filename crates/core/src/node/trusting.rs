@@ -14,7 +14,9 @@ use crate::effects::Timer;
 use crate::frame::Space;
 use crate::hash;
 use crate::identity::{Incarnation, NodeId};
-use crate::io::{ContactError, InView, Member, MemberChange, Refusal, Reply, State, StopReason, StreamId, Warning};
+use crate::io::{
+    ContactError, InView, Member, MemberChange, Refusal, Reply, State, StopReason, StreamId, Ticket, Warning,
+};
 use crate::membership::Standing;
 use crate::story::Happening;
 use crate::update::{Head, Update, UpdateRef};
@@ -37,9 +39,26 @@ impl Node {
     /// What an earlier life knew of revocations, before anything is said or heard.
     pub(super) fn restore_revocations(&mut self) {
         let Some(verifier) = &mut self.verifier else { return };
-        self.data.revocations().into_iter().for_each(|revocation| verifier.note_revoked(revocation));
+        let revocations = self.data.revocations();
+        if revocations.is_empty() {
+            return;
+        }
+        for revocation in revocations {
+            verifier.note_revoked(revocation);
+        }
         if verifier.is_revoked(self.identity.id) {
-            self.stop(StopReason::Revoked);
+            return self.stop(StopReason::Revoked);
+        }
+        // That life may have ended before its disk knew what was void.
+        self.void_writes();
+    }
+
+    /// Whether what this node stored counts still: not what was written before the cluster began, or ceased, to sign, nor what
+    /// was written under another authority.
+    pub(super) fn is_of_this_identity(&mut self, stored: &UpdateRef<'_>) -> bool {
+        match &mut self.verifier {
+            Some(verifier) => verifier.is_of_authority(stored),
+            None => !needs_authority(stored),
         }
     }
 
@@ -142,7 +161,17 @@ impl Node {
     }
 
     /// Takes a revocation that its operator hands to this node, and passes it on.
-    pub(super) fn revoke(&mut self, bytes: &[u8]) -> Result<Reply, Refusal> {
+    pub(super) fn revoke(&mut self, ticket: Ticket, bytes: &[u8]) {
+        match self.take_revocation(bytes) {
+            // Nobody hears of the disk any more.
+            Ok(id) if self.has_stopped() => self.done(ticket, Ok(Reply::Revoked { id })),
+            Ok(id) => self.await_stored(ticket, id),
+            Err(refusal) => self.done(ticket, Err(refusal)),
+        }
+    }
+
+    /// It counts from now on, at this node; whom it is about.
+    fn take_revocation(&mut self, bytes: &[u8]) -> Result<NodeId, Refusal> {
         let refuse = |value: &str, rule: &str| Err(invalid("revocation", value.to_owned(), rule));
         let Some(verifier) = &mut self.verifier else {
             return refuse("given", "given where identity is signed: this cluster has no authority");
@@ -155,14 +184,22 @@ impl Node {
         if verifier.check(&update).is_err() {
             return refuse("of another authority", "signed by the authority of this cluster");
         }
+        if !verifier.has_room_for(&revocation) {
+            let rule = format!(
+                "at most members_max ({}) revoked members: raise it, or begin anew with another authority",
+                self.config.members_max
+            );
+            return refuse("one more", &rule);
+        }
+        self.check_revoking()?;
         match self.data.take(&update, &self.config, self.fx.now.wall) {
             Taken::Refused => refuse("ahead of this node's clock", "signed by a clock that is right"),
-            Taken::Known(_) => Ok(Reply::Revoked { id: revocation.id }),
+            Taken::Known(_) => Ok(revocation.id),
             Taken::Kept(update, old) => {
                 self.saving.note(Arc::clone(&update));
                 self.spread_datum(Arc::clone(&update), old, None);
                 self.note_kept(&update);
-                Ok(Reply::Revoked { id: revocation.id })
+                Ok(revocation.id)
             }
         }
     }
@@ -187,23 +224,25 @@ impl Node {
 
     /// Lets go of what revoked members wrote after they were.
     fn void_writes(&mut self) {
-        let Some(verifier) = &self.verifier else { return };
-        let outlives = |update: Arc<Update>| (verifier.outlives(&update.parts()), update);
-        let touched: Vec<_> = self.data.updates().into_iter().map(outlives).collect();
-        for (left, update) in touched {
-            if left == Outlives::All {
-                continue;
-            }
-            let restored = self.data.restored(&update).filter(|_| left == Outlives::Added);
-            self.data.expunge(&update);
-            self.saving.note_gone(&update);
-            self.rumors.cool(update.id);
-            if let Some(verifier) = &mut self.verifier {
-                verifier.reject(update.id, Distrust::Revoked);
-            }
-            if let Some(restored) = restored {
-                self.take_datum(&restored.parts(), self.identity.id, true);
-            }
+        for update in self.data.updates() {
+            self.void_if_revoked(&update);
+        }
+    }
+
+    /// Lets go of an update that is held, as far as it was written by a member that was revoked before.
+    pub(super) fn void_if_revoked(&mut self, update: &Update) {
+        let Some(verifier) = &mut self.verifier else { return };
+        let left = verifier.outlives(&update.parts());
+        if left == Outlives::All {
+            return;
+        }
+        verifier.reject(update.id, Distrust::Revoked);
+        let restored = self.data.restored(update).filter(|_| left == Outlives::Added);
+        self.data.expunge(update);
+        self.saving.note_gone(update);
+        self.rumors.cool(update.id);
+        if let Some(restored) = restored {
+            self.take_datum(&restored.parts(), self.identity.id, true);
         }
     }
 

@@ -320,7 +320,9 @@ impl Node {
         for update in draft.updates().iter() {
             if let Taken::Kept(update, old) = self.data.take_own(Arc::clone(update)) {
                 self.saving.note_stored(&update);
-                self.spread_datum(update, old, None);
+                self.spread_datum(Arc::clone(&update), old, None);
+                // Of sums somebody may have been revoked meanwhile who cleared them.
+                self.void_if_revoked(&update);
             }
         }
         let now = self.fx.now;

@@ -1,69 +1,18 @@
 //! Caps of what is signed, and of what is not as it should be.
 
-use std::hash::Hasher as _;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rumormill_core::config::IdentityKind;
-use rumormill_core::credentials::{DIGEST_BYTES, PublicKey, Signature};
 use rumormill_core::data::{Edit, Write};
 use rumormill_core::io::{Command, Ticket};
-use rumormill_core::{Certificate, ConfigBuilder, Identity, Input, Node, NodeId, Signatures, Signing};
-use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use rumormill_core::{ConfigBuilder, Identity, Input, Node, NodeId, Output, Refusal, Revocation};
 
+use super::signing::{AUTHORITY, Pair, identity_of, signed_by};
 use super::support::{HEADER, acquaint, address, carrying, drain, now};
-use super::{fill, level};
-
-/// A key pair that costs nothing: whoever knows the public key could sign.
-#[derive(Debug)]
-struct Pair(u64);
-
-fn hash(key: &[u8], bytes: &[u8]) -> [u8; 16] {
-    let mut hasher = SipHasher24::new();
-    hasher.write(key);
-    hasher.write(bytes);
-    hasher.finish128().as_bytes()
-}
-
-impl Signatures for Pair {
-    fn public_key(&self) -> PublicKey {
-        key(self.0)
-    }
-
-    fn sign(&self, bytes: &[u8]) -> Signature {
-        let hash = hash(&self.public_key(), bytes);
-        std::array::from_fn(|place| hash[place % 16])
-    }
-
-    fn verify(&self, key: &PublicKey, bytes: &[u8], signature: &Signature) -> bool {
-        Self(self.id_of(key).0).sign(bytes) == *signature
-    }
-
-    fn id_of(&self, key: &PublicKey) -> NodeId {
-        NodeId(u64::from_le_bytes(*key.first_chunk().unwrap()))
-    }
-
-    fn digest(&self, bytes: &[u8]) -> [u8; DIGEST_BYTES] {
-        hash(b"digest", bytes)
-    }
-}
-
-fn key(id: u64) -> PublicKey {
-    std::array::from_fn(|place| id.to_le_bytes()[place % 8])
-}
-
-const AUTHORITY: u64 = 200;
+use super::{ask, fill, level};
 
 fn signer(number: u64) -> Node {
-    let authority = format!("{AUTHORITY:02x}00000000000000").repeat(4);
-    let config = ConfigBuilder { identity: IdentityKind::Signed, authority, members_max: 2, ..ConfigBuilder::lan() };
-    let certificate = Certificate { key: key(number), until: None, name: None }.issue(&Pair(AUTHORITY));
-    let place = address(u8::try_from(number % 250).unwrap());
-    let identity = Identity {
-        signing: Some(Signing { signatures: Arc::new(Pair(number)), certificate }),
-        ..Identity::new(NodeId(number), format!("n{number}"), place, number)
-    };
-    let mut node = Node::new(identity, config.build().unwrap(), number, now(0));
+    let config = ConfigBuilder { members_max: 2, ..signed_by(AUTHORITY) };
+    let mut node = Node::new(identity_of(number, AUTHORITY), config.build().unwrap(), number, now(0));
     drain(&mut node);
     node
 }
@@ -102,6 +51,40 @@ fn give(node: &mut Node, update: &[u8], from: std::net::SocketAddr, millis: u64)
 fn certificates_that_need_not_be_checked_again() {
     let (mut node, _) = acquaint([signer(1), signer(2)]);
     fill(&mut node, "certificates", |node, number| give(node, &written(1_000 + number), address(2), 1_000));
+}
+
+fn revoke(number: u64) -> Command {
+    let revocation = Revocation { id: NodeId(number), name: String::new(), since: now(0).wall, at: now(0).wall };
+    Command::Revoke { revocation: revocation.issue(&Pair(AUTHORITY)) }
+}
+
+#[test]
+fn members_that_are_revoked() {
+    let mut node = signer(1);
+    let mut refused = 0;
+    fill(&mut node, "revocations", |node, number| match ask(node, number, revoke(1_000 + number)) {
+        Some(Refusal::Invalid { field: "revocation", .. }) => refused += 1,
+        refusal => assert_eq!(refusal, None),
+    });
+    assert_eq!(refused, 3);
+    assert_eq!(ask(&mut node, 9, revoke(1_001)), None, "one that is known has its place");
+}
+
+#[test]
+fn revocations_that_wait_for_the_disk() {
+    let identity = Identity { durable: true, ..identity_of(1, AUTHORITY) };
+    let mut node = Node::new(identity, signed_by(AUTHORITY).build().unwrap(), 1, now(0));
+    for output in drain(&mut node) {
+        let Output::Persist { token, .. } = output else { continue };
+        node.handle_input(now(0), Input::Persisted { token });
+    }
+    drain(&mut node);
+    let mut refused = 0;
+    fill(&mut node, "revocations_awaited", |node, number| {
+        let refusal = ask(node, number, revoke(1_000 + number));
+        refused += u64::from(matches!(refusal, Some(Refusal::WritesWaiting { waiting: 64 })));
+    });
+    assert_eq!(refused, 34);
 }
 
 #[test]
