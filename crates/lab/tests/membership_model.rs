@@ -1,5 +1,5 @@
 //! Precedence and refutation of claims under a model checker that we did not write (stateright): three members that suspect each
-//! other, declare each other dead, leave, crash, and start again, also from a backup. What decides is the core's own
+//! other, declare each other dead, leave, crash, are struck from the list, and start again, also from a backup. What decides is the core's own
 //! ([`rumormill_core::precedence`]); the model only carries claims.
 //!
 //! All that was said stays in a heap from which anybody may take anything at any time, or never: that is loss, duplication and
@@ -26,6 +26,10 @@ enum Flaw {
     RefutationStays,
     /// A death supersedes any incarnation, as in SWIM §4.2.
     DeadWins,
+    /// Of one incarnation, dead supersedes removed.
+    RemovalLoses,
+    /// Who hears of another life of its own takes that one's boot, and not one above it.
+    BootStays,
 }
 
 const MEMBERS: usize = 3;
@@ -72,6 +76,7 @@ struct Budget {
     suspicions: u8,
     restarts: u8,
     ends: u8,
+    removals: u8,
     forgets: u8,
 }
 
@@ -92,6 +97,8 @@ enum Action {
     Suspect(usize, usize),
     /// Nobody contradicted in time.
     Declare(usize, usize),
+    /// An operator strikes a member from the list, maybe one that runs.
+    Remove(usize, usize),
     Hear(usize, Claim),
     Leave(usize),
     Crash(usize),
@@ -118,6 +125,11 @@ impl Membership {
             {
                 order.reverse()
             }
+            (Flaw::RemovalLoses, (Standing::Dead, Standing::Removed) | (Standing::Removed, Standing::Dead))
+                if is_same =>
+            {
+                order.reverse()
+            }
             (Flaw::DeadWins, (Standing::Dead, Standing::Alive | Standing::Suspect)) => Ordering::Greater,
             (Flaw::DeadWins, (Standing::Alive | Standing::Suspect, Standing::Dead)) => Ordering::Less,
             _ => order,
@@ -127,8 +139,11 @@ impl Membership {
 
     fn rebut(&self, own: Incarnation, claimed: Incarnation, is_own: bool) -> Rebuttal {
         let rebuttal = precedence::rebut(own, claimed, is_own);
-        let stays = self.flaw == Flaw::RefutationStays && matches!(rebuttal, Rebuttal::Contradict(_));
-        if stays { Rebuttal::Contradict(own) } else { rebuttal }
+        match (self.flaw, rebuttal) {
+            (Flaw::RefutationStays, Rebuttal::Contradict(_)) => Rebuttal::Contradict(own),
+            (Flaw::BootStays, Rebuttal::RiseAbove(boot)) => Rebuttal::RiseAbove(boot - 1),
+            _ => rebuttal,
+        }
     }
 
     /// A node hears a claim. Whether that changed anything.
@@ -154,7 +169,7 @@ impl Membership {
             Rebuttal::Refuse => return false,
             Rebuttal::Contradict(above) => above,
             Rebuttal::RiseAbove(boot) => {
-                life.boot = life.boot.max(boot) + 1;
+                life.boot = life.boot.max(boot + 1);
                 Incarnation::of_boot(life.boot)
             }
         };
@@ -224,11 +239,11 @@ fn is_true(state: &State, at_rest: &State) -> bool {
         match life.phase {
             Phase::Running => views().all(|claim| claim == own_claim(life, member, Standing::Alive)),
             Phase::Left | Phase::Crashed if !has_last_word => true,
-            Phase::Left => views().all(|claim| claim.standing == Standing::Left),
-            // Whoever died is not alive to one and dead to another.
-            Phase::Crashed => {
-                let is_dead = state.said.contains(&own_claim(life, member, Standing::Dead));
-                !is_dead || views().all(|claim| claim.standing == Standing::Dead)
+            // Whoever has gone is not alive to one and dead to another: what is worst of what was said holds.
+            Phase::Left | Phase::Crashed => {
+                let is_said = |standing: &Standing| state.said.contains(&own_claim(life, member, *standing));
+                let worst = [Standing::Removed, Standing::Left, Standing::Dead].into_iter().find(is_said);
+                worst.is_none_or(|worst| views().all(|claim| claim.standing == worst))
             }
         }
     })
@@ -256,6 +271,9 @@ impl Model for Membership {
                 continue;
             }
             for (member, held) in state.held[node].iter().enumerate().filter(|(member, _)| *member != node) {
+                if budget.removals > 0 && held.is_some_and(|held| held.standing != Standing::Removed) {
+                    actions.push(Action::Remove(node, member));
+                }
                 match held.map(|held| held.standing) {
                     Some(Standing::Alive) if budget.suspicions > 0 => actions.push(Action::Suspect(node, member)),
                     Some(Standing::Suspect) => actions.push(Action::Declare(node, member)),
@@ -284,6 +302,10 @@ impl Model for Membership {
                 degrade(&mut state, node, member, Standing::Suspect);
             }
             Action::Declare(node, member) => degrade(&mut state, node, member, Standing::Dead),
+            Action::Remove(node, member) => {
+                state.budget.removals -= 1;
+                degrade(&mut state, node, member, Standing::Removed);
+            }
             Action::Hear(node, claim) => {
                 if !self.hear(&mut state, node, claim) {
                     return None;
@@ -351,8 +373,8 @@ fn check(flaw: Flaw, budget: Budget, depth: usize) -> impl Checker<Membership> {
     checker
 }
 
-const ALL: Budget = Budget { suspicions: 2, restarts: 2, ends: 2, forgets: 1 };
-const QUARRELS: Budget = Budget { suspicions: 3, restarts: 0, ends: 0, forgets: 0 };
+const ALL: Budget = Budget { suspicions: 2, restarts: 2, ends: 2, removals: 1, forgets: 1 };
+const QUARRELS: Budget = Budget { suspicions: 3, restarts: 0, ends: 0, removals: 0, forgets: 0 };
 
 #[test]
 fn whatever_is_lost_or_comes_twice_all_believe_what_is_so_in_the_end() {
@@ -382,4 +404,14 @@ fn a_refutation_that_does_not_raise_the_incarnation_is_found_out() {
 #[test]
 fn a_death_that_supersedes_a_higher_incarnation_is_found_out() {
     check(Flaw::DeadWins, ALL, 6).assert_any_discovery("what all believe in the end is true");
+}
+
+#[test]
+fn a_removal_that_a_death_supersedes_is_found_out() {
+    check(Flaw::RemovalLoses, ALL, 6).assert_any_discovery("what all believe in the end is true");
+}
+
+#[test]
+fn a_life_that_does_not_rise_above_another_of_its_own_is_found_out() {
+    check(Flaw::BootStays, ALL, 6).assert_any_discovery("what all believe in the end is true");
 }

@@ -205,6 +205,17 @@ impl Node {
         }
     }
 
+    /// A member is none any more: its claim goes, and what was known and done because of it.
+    pub(super) fn release_member(&mut self, id: NodeId) {
+        self.detector.acquit(id, &mut self.fx);
+        self.detector.abandon(id, &mut self.fx);
+        self.settle_doubt(id);
+        self.forget_place_of(id);
+        self.data.clock_mut().forget_peer(id);
+        self.planting.trees.forget(id);
+        self.members.release(id);
+    }
+
     /// After a random part of the interval, so that nodes that start together do not probe together.
     pub(super) fn arm_probing(&mut self) {
         let wait = self.config.probe_interval.mul_f64(self.fx.rng.fraction());

@@ -179,10 +179,7 @@ impl Node {
             | MemberChange::Replaced => State::Removed,
             MemberChange::Revoked => State::Revoked,
         };
-        self.members.release(id);
-        self.detector.abandon(id, &mut self.fx);
-        self.data.clock_mut().forget_peer(id);
-        self.planting.trees.forget(id);
+        self.release_member(id);
         self.tell(why, self.identity.id, member);
         self.fx.arm_once(REMEMBER_AFTER, Timer::Remember);
     }

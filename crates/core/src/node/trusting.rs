@@ -263,13 +263,7 @@ impl Node {
         if let Some(claim) = self.members.claim(id) {
             self.rumors.cool(claim.id);
         }
-        self.detector.acquit(id, &mut self.fx);
-        self.detector.abandon(id, &mut self.fx);
-        self.settle_doubt(id);
-        self.forget_place_of(id);
-        self.data.clock_mut().forget_peer(id);
-        self.planting.trees.forget(id);
-        self.members.release(id);
+        self.release_member(id);
         self.note_change(Space::Members);
         member.state = if change == MemberChange::Revoked { State::Revoked } else { State::Removed };
         self.tell(change, self.identity.id, member);
