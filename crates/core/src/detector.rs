@@ -312,15 +312,13 @@ impl Detector {
         self.conclude(number, config, fx)
     }
 
-    /// memberlist's reading of Lifeguard §IV-A: who gets all its nacks is well itself; who misses some may not be.
+    /// Lifeguard §IV-A: who gets no nack may not be well itself. Deviation from memberlist, which counts each nack that is missing:
+    /// one that comes shows that this node speaks and hears, and others are missing wherever members stand still or datagrams get lost.
     fn fail(&mut self, number: u16, config: &Config, fx: &mut Effects) -> Step {
         let Some(probe) = self.take_probe(number) else { return Step::Wait };
         fx.cancel(Timer::Probe(number));
-        let missed = match &probe.indirect {
-            Some(indirect) if !indirect.relays.is_empty() => indirect.relays.len() - indirect.nacks.len(),
-            Some(_) | None => 1,
-        };
-        self.worsen(u32::from(missed > 0), config);
+        let is_heard = probe.indirect.as_ref().is_some_and(|indirect| !indirect.nacks.is_empty());
+        self.worsen(u32::from(!is_heard), config);
         self.burst = (self.burst * 2).min(BURST_MAX);
         self.heard.retain(|heard| *heard != probe.target);
         let (helpers, nacks) = probe.indirect.map_or((0, 0), |indirect| (indirect.relays.len(), indirect.nacks.len()));
@@ -599,5 +597,24 @@ mod tests {
         let step = detector.on_probe_due(number, due, &config, &mut fx);
         assert_eq!((step, detector.health()), (Step::Ping { target: NodeId(2), address }, 1));
         assert_eq!(detector.probe(number).unwrap().attempts, 1);
+    }
+
+    #[test]
+    fn a_probe_without_any_nack_counts_against_this_node_and_one_with_a_nack_does_not() {
+        let config = Config::default();
+        let mut fx = Effects::new(crate::time::Now::default(), 1);
+        let mut detector = Detector::new(0);
+        let (address, timeout) = ("127.0.0.1:1".parse().unwrap(), Duration::from_millis(100));
+        for (nacks, health) in [(0, 1), (1, 1), (0, 2)] {
+            let number = detector.start(NodeId(2), address, Purpose::Turn, timeout, &mut fx).unwrap();
+            for _ in 0..=config.probe_resends {
+                detector.on_probe_due(number, fx.now.instant, &config, &mut fx);
+            }
+            detector.asked(number, vec![NodeId(3), NodeId(4), NodeId(5)], None);
+            (0..nacks).for_each(|relay| drop(detector.on_nack(number, NodeId(3 + relay), &config, &mut fx)));
+            let step = detector.on_probe_due(number, fx.now.instant, &config, &mut fx);
+            assert!(matches!(step, Step::Failed { .. }), "{step:?}");
+            assert_eq!(detector.health(), health, "after {nacks} nacks");
+        }
     }
 }
