@@ -11,7 +11,7 @@ use rumormill_core::rng::Rng;
 const ROUNDS: usize = 3_000;
 
 /// The inputs of a corpus, in the order of their names.
-fn corpus(target: &str) -> Vec<Vec<u8>> {
+pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let files = std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();

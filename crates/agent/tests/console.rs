@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use browser::{Driver, Page};
 use serde_json::Value;
-use support::{Agent, Lines, rumor, words};
+use support::{Agent, Lines, SKIP_NOTHING, may_skip, rumor, words};
 
 /// What every hostile text tries: it is told apart from others by its number, and sets a mark if it runs.
 const HOSTILE: &str = "<img src=x onerror=\"window.broken=1\"><script>window.broken=1</script>";
@@ -86,6 +86,10 @@ fn main() -> ExitCode {
     }
     let Some(driver) = Driver::start() else {
         println!("console: {} tests SKIPPED: no browser here; apt-get install chromium chromium-driver", tests.len());
+        if !may_skip() {
+            println!("console: with {SKIP_NOTHING} that is a failure");
+            return ExitCode::FAILURE;
+        }
         return ExitCode::SUCCESS;
     };
     let failed = tests.iter().filter(|(name, test)| !passes(name, *test, &driver)).count();

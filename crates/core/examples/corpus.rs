@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rumormill_core::fuzz::{self, DURABLE, PARTIAL, Scribe};
+use rumormill_core::fuzz::{self, DURABLE, PARTIAL, SIGNED, Scribe};
 use rumormill_core::io::{StreamId, Ticket, Token};
 use rumormill_core::{Channel, Input, Instant, Node, Output};
 
@@ -241,6 +241,13 @@ fn life(flags: u8) -> Observed {
         observed.run(second / 4);
     }
     observed.run(2 * second);
+    if flags & SIGNED != 0 {
+        // Nodes that are not there: what they wrote before counts, and what after does not; the second word is earlier.
+        observed.command(2, 24, &[77, 0]);
+        observed.command(1, 24, &[78, 9, 1]);
+        observed.command(1, 24, &[78, 2, 2]);
+        observed.run(second);
+    }
     // Node 3 falls silent, and is believed dead in the end; node 2 leaves.
     observed.nodes.remove(&3);
     observed.run(12 * second);
@@ -268,17 +275,43 @@ fn first_frame(frames: &[u8], kind: u8) -> Option<&[u8]> {
     (head[0] == kind && head[1] < 128).then(|| content.get(..usize::from(head[1])))?
 }
 
+/// What node 1 has in the database in the end.
+fn held(life: &Observed) -> Vec<Vec<u8>> {
+    life.nodes.get(&1).map(|node| node.shelf().contents()).unwrap_or_default()
+}
+
+/// A life of nodes that sign. In the end others say with good signatures what was said in lives that are not signed, and
+/// some of them and at last the node itself are revoked.
+fn signed_life(flags: u8, others: &[Vec<u8>]) -> Observed {
+    let mut signed = life(SIGNED | flags);
+    for from in [2, 3, 78, 200] {
+        for update in others {
+            signed.scribe.vouched(from, update);
+        }
+    }
+    for revoked in [2, 200, 1] {
+        signed.scribe.command(24, &[revoked, 1, 1]);
+        for update in others {
+            signed.scribe.vouched(revoked, update);
+        }
+    }
+    signed
+}
+
 fn main() {
     let lives = [life(0), life(PARTIAL), life(DURABLE)];
     let frames: Vec<&[u8]> = lives.iter().flat_map(|life| &life.datagrams).map(|bytes| &bytes[HEADER..]).collect();
     write("wire", of_each(frames.iter().filter_map(|frames| Some((*frames.first()?, frames.to_vec())))));
     let updates = frames.iter().filter_map(|frames| first_frame(frames, UPDATES)?.get(5..)).filter(|u| !u.is_empty());
-    write("update", of_each(updates.map(|update| (update[0], update.to_vec()))));
+    let updates = of_each(updates.map(|update| (update[0], update.to_vec())));
+    let said = [&updates[..], &held(&lives[0])].concat();
+    let signed = [signed_life(0, &said), signed_life(PARTIAL | DURABLE, &said)];
+    write("update", updates.into_iter().chain(held(&signed[0])).collect());
     let sketches = frames.iter().filter_map(|frames| first_frame(frames, SKETCH)?.get(19..));
     let sketches = sketches.map(|symbols| (symbols.len(), [&[0][..], symbols].concat()));
     let ids = (1..200_u64).flat_map(|id| id.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
     write("sketch", of_each(sketches.chain([(0, [1].into_iter().chain(ids).collect())])));
     let streams = lives.iter().flat_map(|life| life.streams.values());
     write("stream", of_each(streams.map(|bytes| (bytes.len() / 512, [&[7][..], bytes].concat()))));
-    write("node", lives.iter().map(|life| life.scribe.script().to_vec()).collect());
+    write("node", lives.iter().chain(&signed).map(|life| life.scribe.script().to_vec()).collect());
 }

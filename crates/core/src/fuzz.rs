@@ -4,6 +4,7 @@
 //! Each entry takes any bytes and must return. What it asserts on the way is what remote bytes must not be able to break.
 
 mod script;
+mod signing;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -17,7 +18,7 @@ use crate::streams::{Received, Streams};
 use crate::time::Now;
 use crate::update::UpdateRef;
 
-pub use script::{DURABLE, PARTIAL, Scribe, address, command, live, moment, node, start};
+pub use script::{DURABLE, PARTIAL, SIGNED, Scribe, address, command, live, moment, node, start};
 
 /// Any key will do.
 const SECRET: [u8; 16] = *b"a secret of ids!";

@@ -214,6 +214,8 @@ pub(crate) mod bytes {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn heading(number: u64) -> Heading {
@@ -229,6 +231,20 @@ mod tests {
         let (read, parts) = Heading::read(&half).unwrap();
         assert_eq!(read, new);
         assert_eq!(parts.collect::<Vec<_>>(), [(Kind::Snapshot, &b"STATE"[..])]);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>, said: Vec<u8>, number: u64) {
+            let begun = [&MAGIC[..], &FORMAT.to_le_bytes(), &bytes].concat();
+            // A heading whose checksum is right, before parts that are anything.
+            let headed = [heading(number).to_bytes(), said].concat();
+            for half in [&bytes, &begun, &headed] {
+                if let Ok((_, parts)) = Heading::read(half) {
+                    prop_assert!(parts.map(|(_, content)| Heading::part_bytes(content.len())).sum::<usize>() <= half.len());
+                }
+            }
+        }
     }
 
     #[test]

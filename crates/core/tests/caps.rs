@@ -422,6 +422,11 @@ const BESIDE_THE_CODE: [(&str, &str, &str); 48] = [
     ("welcomes", "node/joining.rs", "\"welcomes\""),
 ];
 
+/// A file of this crate.
+fn read(file: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
 #[test]
 fn each_cap_is_in_one_of_the_lists_and_its_test_exists() {
     let config = ConfigBuilder { bandwidth_max: 100_000, ..ConfigBuilder::lan() };
@@ -435,9 +440,15 @@ fn each_cap_is_in_one_of_the_lists_and_its_test_exists() {
     let missing: Vec<_> = there.iter().filter(|what| !listed.contains(what)).collect();
     let gone: Vec<_> = listed.iter().filter(|what| !there.contains(*what)).collect();
     assert!(missing.is_empty() && gone.is_empty(), "not listed: {missing:?}; no limits any more: {gone:?}");
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let tests: String =
+        ["", "/agreement", "/signed", "/streams"].map(|file| read(&format!("tests/caps{file}.rs"))).concat();
+    for what in HERE {
+        // Most are filled by `fill`; the others tell their own story and look at the level meanwhile.
+        let looks = [format!("fill(&mut node, \"{what}\", "), format!(".limits(), \"{what}\")")];
+        assert!(looks.iter().any(|look| tests.contains(look)), "{what}: no test fills it");
+    }
     for (what, file, named) in BESIDE_THE_CODE {
-        let source = std::fs::read_to_string(sources.join(file)).unwrap();
+        let source = read(&format!("src/{file}"));
         let tests = source.split_once("#[cfg(test)]").map_or(&*source, |(_, tests)| tests);
         assert!(tests.contains(named), "{what}: {named} in the tests of {file}");
     }

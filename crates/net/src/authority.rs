@@ -222,6 +222,8 @@ fn content<'a>(text: &'a str, first: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -245,6 +247,23 @@ mod tests {
         }
         for length in 0..bytes.len() {
             assert_eq!(Certificate::read(&bytes[..length], &authority.pair.public_key(), &node), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_certificates_and_files_of_them_never_panic(kind: u8, rest: Vec<u8>, text: String, bytes: Vec<u8>) {
+            let node = NodeKey::generate().unwrap().signatures();
+            for bytes in [&bytes, &[&[0x10 | kind & 0x03][..], &rest].concat()] {
+                prop_assert_eq!(Certificate::read(bytes, &[7; 32], &node), None);
+                let file = certificate_text(bytes);
+                prop_assert_eq!(content(&file, CERTIFICATE_LINE).and_then(from_hex), (!bytes.is_empty()).then(|| bytes.clone()));
+            }
+            let file = format!("{CERTIFICATE_LINE}\n{text}");
+            prop_assert!(content(&text, CERTIFICATE_LINE).is_none());
+            content(&file, CERTIFICATE_LINE).and_then(from_hex);
+            parse_public_key(&text);
+            Authority::from_pkcs8(Zeroizing::new(bytes));
         }
     }
 

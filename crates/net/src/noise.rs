@@ -181,9 +181,13 @@ impl Terms {
     }
 
     fn handshake(&self, key: &Derived, side: Side) -> Result<HandshakeState, snow::Error> {
+        self.handshake_in(VERSION.major, key, side)
+    }
+
+    fn handshake_in(&self, version: u8, key: &Derived, side: Side) -> Result<HandshakeState, snow::Error> {
         let prologue = [
             b"rumormill".as_slice(),
-            &[VERSION.major],
+            &[version],
             &key.id().0.to_be_bytes(),
             &self.cluster.to_le_bytes(),
             self.cluster_name.as_bytes(),
@@ -374,6 +378,33 @@ mod tests {
         assert_eq!(causes(meet(&stranger, &home).await), Unsealed::UnknownKey);
         assert_eq!(causes(meet(&terms(&keyring, "a", 2), &home).await), Unsealed::Foreign);
         assert_eq!(causes(meet(&terms(&keyring, "b", 1), &home).await), Unsealed::Forged);
+    }
+
+    #[tokio::test]
+    async fn who_speaks_another_version_gets_no_answer() {
+        let home = terms(&Keyring::generate().unwrap(), "a", 1);
+        let key = Arc::clone(home.keys.borrow().used());
+        for (version, is_answered) in [(VERSION.major, true), (VERSION.major + 1, false), (VERSION.major - 1, false)] {
+            let mut handshake = home.handshake_in(version, &key, Side::Opens).unwrap();
+            let mut opening = [0; OPENING_BYTES];
+            opening[..4].copy_from_slice(&home.cluster.to_le_bytes());
+            opening[4] = key.id().byte();
+            let clock = clock::wall().as_micros().to_le_bytes();
+            handshake.write_message(&clock, &mut opening[CLEAR_BYTES..]).unwrap();
+            let (mut here, mut there) = duplex(1_024);
+            here.write_all(&opening).await.unwrap();
+            let answered = home.answer(&mut there).await;
+            drop(there);
+            let mut answer = Vec::new();
+            here.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(answer.len(), if is_answered { ANSWER_BYTES } else { 0 }, "version {version}");
+            let refusal = match answered {
+                Ok(_) => None,
+                Err(NotSealed::Refused { cause, .. }) => Some(cause),
+                Err(other) => panic!("{other:?}"),
+            };
+            assert_eq!(refusal, (!is_answered).then_some(Unsealed::Forged), "version {version}");
+        }
     }
 
     #[tokio::test]

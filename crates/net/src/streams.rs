@@ -860,6 +860,68 @@ mod tests {
         assert_eq!((terms.counters.read().handshakes, terms.counters.read().refused_by), (1, refused_by));
     }
 
+    /// What an event took, which comes after `least` and little later.
+    async fn event_after(least: Duration, streams: &mut Streams) -> StreamEvent {
+        let begun = Instant::now();
+        let event = timeout(2 * least, streams.event()).await.expect("nothing ends it");
+        let took = begun.elapsed();
+        assert!(took >= least && took < least + Duration::from_secs(1), "{event:?} after {took:?}");
+        event
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_that_the_other_end_takes_and_never_answers() {
+        let (mut a, _, _a_keys) = open_sealed(&Keyring::generate().unwrap());
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        a.send(DIALED, silent.local_addr().unwrap(), b"hello".to_vec());
+        let (_held, _) = silent.accept().await.unwrap();
+        let event = event_after(CONNECT_TIMEOUT, &mut a).await;
+        assert!(matches!(event, StreamEvent::Closed(DIALED)), "{event:?}");
+        a.close(DIALED);
+        assert_eq!(a.ending(), 0, "its task goes on");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_of_the_cluster_that_neither_reads_nor_writes_keeps_no_stream() {
+        for waiting in [0, 64 << 20] {
+            let keyring = Keyring::generate().unwrap();
+            let (mut b, to, _b_keys) = open_sealed(&keyring);
+            let mut peer = TcpStream::connect(to).await.unwrap();
+            let terms = b.terms.clone().unwrap();
+            let joined = tokio::spawn(async move {
+                let channel = terms.open(&mut peer).await.unwrap();
+                peer.write_all(&channel.seal(b"hello", &mut 0)).await.unwrap();
+                peer
+            });
+            let stream = proved(&mut b).await;
+            let peer = joined.await.unwrap();
+            assert!(matches!(b.event().await, StreamEvent::Bytes(id, _) if id == stream));
+            if waiting > 0 {
+                b.send(stream, to, vec![0; waiting]);
+            }
+            let event = event_after(STALLED_TIMEOUT, &mut b).await;
+            assert!(matches!(event, StreamEvent::Closed(id) if id == stream), "{event:?}");
+            b.close(stream);
+            assert_eq!(b.ending(), 0, "its task goes on");
+            drop(peer);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ended_stream_waits_for_the_other_end_for_a_while_only() {
+        let (mut b, to) = open(None);
+        let peer = TcpStream::connect(to).await.unwrap();
+        let stream = accepted(&mut b).await;
+        b.close(stream);
+        let begun = Instant::now();
+        while b.ending() > 0 && begun.elapsed() < 2 * LINGER_TIMEOUT {
+            sleep(LINGER_TIMEOUT / 100).await;
+        }
+        let took = begun.elapsed();
+        assert!(took >= LINGER_TIMEOUT && took < LINGER_TIMEOUT * 3 / 2, "it ended after {took:?}");
+        drop(peer);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn whoever_is_slow_to_prove_anything_is_cut_off() {
         let (mut b, to, _b_keys) = open_sealed(&Keyring::generate().unwrap());

@@ -36,6 +36,8 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Why nothing was found, for people.
 type Reason = String;
 type Answer = Message<Vec<u8>>;
+/// A host of a service, and its port.
+type Target = (Name<Vec<u8>>, u16);
 
 /// Why a server told nothing.
 enum Wrong {
@@ -81,23 +83,10 @@ impl Resolver {
 
     async fn look_up_service(self, service: &str) -> Result<Vec<SocketAddr>, Reason> {
         let answer = self.ask(&name(service)?, Rtype::SRV).await?;
-        let bad = |error| format!("its answer makes no sense: {error}");
-        let owner = answer.canonical_name().ok_or("its answer makes no sense")?;
         let mut found = Vec::new();
-        for record in answer
-            .answer()
-            .map_err(|error| bad(error.to_string()))?
-            .limit_to_in::<Srv<ParsedName<_>>>()
-            .take(TARGETS_MAX)
-        {
-            let record = record.map_err(|error| bad(error.to_string()))?;
-            let (port, target) = (record.data().port(), record.data().target());
-            // A root as target says that the service is not there (RFC 2782).
-            if record.owner() != &owner || port == 0 || target.is_root() {
-                continue;
-            }
-            let told = addresses_of(&answer, target, Section::Additional);
-            let ips = if told.is_empty() { self.target(&target.to_name()).await? } else { told };
+        for (target, port) in targets_of(&answer)? {
+            let told = addresses_of(&answer, &target, Section::Additional);
+            let ips = if told.is_empty() { self.target(&target).await? } else { told };
             found.extend(ips.into_iter().map(|ip| SocketAddr::new(ip, port)));
             if found.len() >= ADDRESSES_MAX {
                 break;
@@ -200,6 +189,23 @@ fn usable(found: impl IntoIterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>
     if usable.is_empty() { Err("there is no address at which a node could be".to_owned()) } else { Ok(usable) }
 }
 
+/// The hosts of the service that was asked about, with their ports.
+fn targets_of(answer: &Answer) -> Result<Vec<Target>, Reason> {
+    let bad = |error| format!("its answer makes no sense: {error}");
+    let owner = answer.canonical_name().ok_or("its answer makes no sense")?;
+    let records = answer.answer().map_err(|error| bad(error.to_string()))?.limit_to_in::<Srv<ParsedName<_>>>();
+    let mut targets = Vec::new();
+    for record in records.take(TARGETS_MAX) {
+        let record = record.map_err(|error| bad(error.to_string()))?;
+        let (port, target) = (record.data().port(), record.data().target());
+        // A root as target says that the service is not there (RFC 2782).
+        if record.owner() == &owner && port != 0 && !target.is_root() {
+            targets.push((target.to_name(), port));
+        }
+    }
+    Ok(targets)
+}
+
 #[derive(Clone, Copy)]
 enum Section {
     Answer,
@@ -268,7 +274,60 @@ fn answer_in(bytes: &[u8], question: &Answer) -> Option<Answer> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// An answer about a service, with the address of its host; and the question.
+    fn told() -> (Vec<u8>, Answer) {
+        let [service, host] = ["_rumor._udp.example", "node.example"].map(|text| name(text).unwrap());
+        let question = question(&service, Rtype::SRV).unwrap();
+        let mut answer = MessageBuilder::new_vec().start_answer(&question, Rcode::NOERROR).unwrap();
+        answer.push((&service, 60, Srv::new(1, 1, 4747, &host))).unwrap();
+        let mut additional = answer.additional();
+        additional.push((&host, 60, A::new([10, 0, 0, 1].into()))).unwrap();
+        (additional.finish(), question)
+    }
+
+    /// What is read of an answer, each by whom it is read.
+    fn read(bytes: &[u8], question: &Answer) -> Option<Vec<SocketAddr>> {
+        let answer = answer_in(bytes, question)?;
+        let owner = answer.canonical_name()?;
+        assert!(addresses_of(&answer, &owner, Section::Answer).len() <= bytes.len());
+        let targets = targets_of(&answer).ok()?;
+        assert!(targets.len() <= TARGETS_MAX);
+        let addresses = |(host, port): &Target| {
+            let port = *port;
+            addresses_of(&answer, host, Section::Additional).into_iter().map(move |ip| SocketAddr::new(ip, port))
+        };
+        Some(targets.iter().flat_map(addresses).collect())
+    }
+
+    #[test]
+    fn the_answer_that_is_changed_below_is_a_good_one() {
+        let (answer, question) = told();
+        assert_eq!(read(&answer, &question), Some(vec!["10.0.0.1:4747".parse().unwrap()]));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_answers_never_panic(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+            end in any::<prop::sample::Index>(),
+            behind: Vec<u8>,
+        ) {
+            let (mut answer, question) = told();
+            let heads = 12;
+            for (place, byte) in changes {
+                let place = heads + place.index(answer.len() - heads);
+                answer[place] = byte;
+            }
+            answer.truncate(answer.len() - if end.index(2) == 0 { 0 } else { end.index(answer.len()) });
+            read(&[answer, behind.clone()].concat(), &question);
+            read(&behind, &question);
+            servers_in(&String::from_utf8_lossy(&behind));
+        }
+    }
 
     #[test]
     fn servers_of_names_are_read_as_the_system_reads_them() {

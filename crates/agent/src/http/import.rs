@@ -185,6 +185,8 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const LINE: &str = r#"{"key": "a", "kind": "counter", "value": 1}"#;
@@ -209,6 +211,20 @@ mod tests {
         lines.take(format!("{LINE}\n\n").as_bytes()).unwrap();
         let refused = lines.take(format!("{}\n", LINE.replace("\"a\"", "\"b\"")).as_bytes()).unwrap_err();
         assert!(format!("{refused:?}").contains("at most 1 entries"), "{refused:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_lines_never_panic(place in 0..LINE.len(), length in 0_usize..9, said: Vec<u8>, bytes: Vec<u8>) {
+            let mut line = LINE.as_bytes().to_vec();
+            line.splice(place..(place + length).min(LINE.len()), said);
+            for text in [line, bytes] {
+                let mut lines = Lines::of_most(9);
+                if lines.take(&text).is_ok() && let Ok((writes, numbers)) = lines.end() {
+                    prop_assert_eq!(writes.len(), numbers.len());
+                }
+            }
+        }
     }
 
     #[test]

@@ -4,21 +4,23 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::signing;
 use crate::agreement::Change;
-use crate::config::{Config, ConfigBuilder, View};
+use crate::config::{Config, ConfigBuilder, IdentityKind, View};
 use crate::data::{Edit, Write};
+use crate::frame::KIND_UPDATES;
 use crate::identity::{Identity, NodeId, Sequence, Tags};
 use crate::io::{Channel, Command, Input, Output, QueryId, State, StreamId, Ticket, Token};
 use crate::node::Node;
 use crate::time::{Instant, Now, Wall};
-use crate::wire::{Put, Reader};
+use crate::wire::{Header, Put, Reader, VERSION};
 
 /// A script goes no further.
 const STEPS_MAX: usize = 2_000;
 /// One input causes no more: what it asks for goes out by and by.
 const OUTPUTS_MAX: usize = 10_000;
 /// When all scripts begin.
-const EPOCH: u64 = 1_800_000_000_000_000;
+pub(super) const EPOCH: u64 = 1_800_000_000_000_000;
 
 const DATAGRAM: u8 = 0;
 const TIMEOUT: u8 = 1;
@@ -33,12 +35,21 @@ const PERSISTED: u8 = 9;
 const PERSIST_FAILED: u8 = 10;
 const COMMAND: u8 = 11;
 const ABANDONED: u8 = 12;
-const STEPS: u8 = 13;
+/// An update of a member, signed as it should be.
+const VOUCHED: u8 = 13;
+const STEPS: u8 = 14;
 
 /// The first byte of a script: the node has a partial view.
 pub const PARTIAL: u8 = 1;
 /// Likewise: what it stores outlives it, so that it waits for the disk.
 pub const DURABLE: u8 = 2;
+/// Likewise: its cluster signs, with signatures for scripts.
+pub const SIGNED: u8 = 4;
+
+/// The id of the node of that number.
+pub(super) fn id(number: u8) -> NodeId {
+    NodeId(u64::from(number) + 1)
+}
 
 /// Where the node of that number is reached.
 pub fn address(number: u8) -> SocketAddr {
@@ -54,10 +65,15 @@ pub fn moment(micros: u64) -> Now {
 pub fn start(flags: u8, number: u8) -> Node {
     let identity = Identity {
         durable: flags & DURABLE != 0,
-        ..Identity::new(NodeId(u64::from(number) + 1), format!("n{number}"), address(number), u64::from(number))
+        signing: (flags & SIGNED != 0).then(|| signing::signing(number)),
+        ..Identity::new(id(number), format!("n{number}"), address(number), u64::from(number))
     };
     let view = if flags & PARTIAL != 0 { View::Partial } else { View::Full };
-    let config: Config = ConfigBuilder { view, ..ConfigBuilder::lan() }.build().expect("valid settings");
+    let mut config = ConfigBuilder { view, ..ConfigBuilder::lan() };
+    if flags & SIGNED != 0 {
+        (config.identity, config.authority) = (IdentityKind::Signed, signing::authority());
+    }
+    let config: Config = config.build().expect("valid settings");
     Node::new(identity, config, u64::from(number), moment(0))
 }
 
@@ -134,6 +150,7 @@ impl<W: FnMut(&Output)> Host<W> {
                 self.give(Input::Command { ticket: Ticket(self.tickets), command });
             }
             ABANDONED => self.give(Input::Abandoned { ticket: Ticket(u64::from(which)) }),
+            VOUCHED => self.hear_vouched(which, script.block()?),
             _ => unreachable!("a remainder"),
         }
         Some(())
@@ -151,6 +168,22 @@ impl<W: FnMut(&Output)> Host<W> {
         let by = until.since(self.now.instant);
         self.advance(u64::try_from(by.as_micros()).unwrap_or(u64::MAX));
         self.give(Input::Timeout);
+    }
+
+    /// A datagram of the node of that number, with one update that it signed.
+    fn hear_vouched(&mut self, number: u8, update: &[u8]) {
+        let Some(update) = signing::vouched(number, update, self.node.config()) else { return };
+        let (cluster, session) = (self.node.cluster_hash(), u64::from(number));
+        let header = Header { cluster, sender: id(number), target: self.node.id(), session, clock: 0 };
+        let mut content = vec![0; 3];
+        content.put_varint(update.len() as u64 + 1);
+        content.push(0);
+        content.extend_from_slice(&update);
+        let mut datagram = header.to_bytes().to_vec();
+        datagram.extend_from_slice(&[VERSION.to_byte(), KIND_UPDATES]);
+        datagram.put_varint(content.len() as u64);
+        datagram.extend_from_slice(&content);
+        self.give(Input::Datagram { from: address(number), bytes: &datagram });
     }
 
     /// Somebody sets the time of day: by so many seconds from where all began.
@@ -214,7 +247,7 @@ pub fn command(number: u8, text: &[u8]) -> Command {
     let ids = || text.iter().map(|byte| NodeId(u64::from(*byte))).collect::<Vec<_>>();
     let key: String = word.chars().take(8).collect();
     let write = |edit| Command::Write { writes: vec![Write::new(key, edit)], replicas: 1, timeout };
-    match number % 24 {
+    match number % 25 {
         0 => Command::Join { contacts: text.iter().take(8).map(|number| address(*number)).collect() },
         1 => Command::Publish { topic: "news".to_owned(), payload: text.to_vec() },
         2 => Command::Query { name: word, payload: Vec::new(), filter: Tags::new(), nearest: None, timeout },
@@ -241,7 +274,8 @@ pub fn command(number: u8, text: &[u8]) -> Command {
         20 => Command::RoundTrip { from: NodeId(2), to: NodeId(small), timeout },
         21 => Command::Trace { topic: "news".to_owned(), origin: NodeId(2), sequence: Sequence::new(1, 1), timeout },
         22 => Command::Remove { member: NodeId(small), force: small % 2 == 1 },
-        _ => Command::Leave,
+        23 => Command::Leave,
+        _ => Command::Revoke { revocation: signing::revocation(text) },
     }
 }
 
@@ -282,6 +316,11 @@ impl Scribe {
     /// A datagram of the node of that number.
     pub fn datagram(&mut self, from: u8, bytes: &[u8]) {
         self.put(DATAGRAM, from, bytes);
+    }
+
+    /// An update that the node of that number signed; `bytes` may be without credentials.
+    pub fn vouched(&mut self, from: u8, bytes: &[u8]) {
+        self.put(VOUCHED, from, bytes);
     }
 
     /// That node opens a stream.

@@ -120,9 +120,18 @@ impl Network {
 
     /// Has the authority revoke the certificate of a member, at a node; what it wrote after `since` is void.
     pub fn revoke(&mut self, node: usize, member: usize, since: rumormill_core::Wall) -> Ticket {
+        self.revoke_as(AUTHORITY, node, member, since)
+    }
+
+    /// The same by an authority that is not the cluster's.
+    pub fn revoke_falsely(&mut self, node: usize, member: usize, since: rumormill_core::Wall) -> Ticket {
+        self.revoke_as(IMPOSTOR, node, member, since)
+    }
+
+    fn revoke_as(&mut self, issuer: u64, node: usize, member: usize, since: rumormill_core::Wall) -> Ticket {
         let (id, name) = (self.id(member), self.hosts[member].name.clone());
         let revocation = Revocation { id, name, since, at: self.true_wall() };
-        self.command(node, Command::Revoke { revocation: revocation.issue(&Pair::new(AUTHORITY)) })
+        self.command(node, Command::Revoke { revocation: revocation.issue(&Pair::new(issuer)) })
     }
 
     /// What a machine's node signs with.

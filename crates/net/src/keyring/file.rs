@@ -110,6 +110,8 @@ mod tests {
     use std::io::ErrorKind;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn written(text: &str, mode: u32) -> (tempfile::TempDir, PathBuf) {
@@ -130,6 +132,22 @@ mod tests {
         let again = Keyring::read(&path).unwrap();
         assert!(again.is_of_same_cluster(&keyring));
         assert_eq!(again.keys(), keyring.keys());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_key_files_never_panic(text: String, digits in "[0-9a-f]{0,70}", place: prop::sample::Index) {
+            let genuine = to_text(&Keyring::generate().unwrap()).to_string();
+            let mut changed: Vec<char> = genuine.chars().collect();
+            let place = place.index(changed.len());
+            changed.splice(place..=place, text.chars());
+            let begun = format!("{FIRST_LINE}\nsecret {digits}\nkey {text}");
+            for text in [text, begun, changed.into_iter().collect()] {
+                if let Some(keyring) = parse(&text) {
+                    prop_assert_eq!(keyring.keys().len(), 1);
+                }
+            }
+        }
     }
 
     #[test]

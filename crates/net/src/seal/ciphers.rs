@@ -63,5 +63,18 @@ fn open<'a>(
     authenticated: Authenticated,
     content: &'a mut [u8],
 ) -> Result<&'a [u8], Unsealed> {
+    #[cfg(test)]
+    OPENINGS.with(|openings| openings.set(openings.get() + 1));
     cipher.open_in_place(nonce, Aad::from(authenticated), content).map(|opened| &*opened).map_err(|_| Unsealed::Forged)
+}
+
+#[cfg(test)]
+thread_local! {
+    static OPENINGS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How often something was opened, or tried to be, by this thread.
+#[cfg(test)]
+pub(super) fn openings() -> usize {
+    OPENINGS.with(std::cell::Cell::get)
 }

@@ -1,10 +1,12 @@
 //! Two and more sealers that talk to each other, and everything that must not be opened.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use rumormill_core::wire::VERSION;
 
 use super::*;
-use crate::keyring::{Key, Keyring};
+use crate::keyring::{KEYS_MAX, Key, Keyring};
 
 const CLUSTER: u32 = 0x0403_0201;
 const NOON: u64 = 1_800_000_000_000_000;
@@ -272,6 +274,77 @@ fn a_restarted_node_never_repeats_a_nonce_under_a_key() {
     // One clock, one content, two lives: the sessions differ, and so do the keys.
     assert_ne!(first[5..13], second[5..13]);
     assert_ne!(first[CLEAR_BYTES..], second[CLEAR_BYTES..]);
+}
+
+#[test]
+fn no_life_repeats_a_nonce_under_a_key_wherever_its_clock_was_set() {
+    let keys = Keys::new();
+    let minute = 60_000_000;
+    let (mut nonces, mut sealed) = (BTreeSet::new(), BTreeSet::new());
+    // Each life begins with the clock at one of these, and has it set back under way: by a little, then by much.
+    for begun in [NOON, NOON, NOON - 1, NOON - HOUR, NOON, NOON + 1] {
+        let mut sealer = keys.sealer(ALICE);
+        for now in [begun, begun, begun - minute / 60, begun, begun - 3 * minute, begun, begun - 3 * minute, begun] {
+            let bytes = sealer.seal(&datagram(ALICE, BOB, b"same"), at(now));
+            let (clear, content) = bytes.split_at(CLEAR_BYTES);
+            assert!(nonces.insert(clear[4..].to_vec()), "a session of a key has a counter twice: {clear:02x?}");
+            // Sessions have keys of their own: one counter in two of them does not give one stream of bits.
+            assert!(sealed.insert(content.to_vec()), "the same was sealed in the same way");
+        }
+    }
+}
+
+#[test]
+fn who_proves_nothing_costs_one_opening_at_most_however_many_keys_are_accepted() {
+    let first = Keyring::generate().unwrap();
+    let mut kept = first.keys().to_vec();
+    while kept.len() < KEYS_MAX {
+        let key = first.renewed().unwrap().keys()[0].clone();
+        if kept.iter().all(|known| known.id().byte() != key.id().byte()) {
+            kept.push(key);
+        }
+    }
+    let keyring = Keyring::new(first.secret(), kept).unwrap();
+    let keys = Keys { sender: watch::Sender::new(Arc::new(Ring::of(&keyring))), keyring };
+    let (mut a, mut b) = acquainted(&keys);
+    let short = a.seal(&datagram(ALICE, BOB, b"short"), at(NOON + 1));
+    let known = a.seal(&datagram(ALICE, BOB, b"known"), at(NOON + 2));
+    open(&mut b, &known, NOON + 2).unwrap();
+    let mut stranger = keys.sealer(CAROL);
+    let introduction = stranger.seal(&datagram(CAROL, BOB, b"hello"), at(NOON + 3));
+    open(&mut b, &introduction, NOON + 3).unwrap();
+    let under_two_names = stranger.seal(&datagram(ALICE, BOB, b"hello"), at(NOON + 4));
+    let changed = |sealed: &[u8], place: usize, byte: u8| {
+        let mut changed = sealed.to_vec();
+        changed[place] = byte;
+        changed
+    };
+    let unknown = (0..=255).find(|byte| keyring_has_none(&keys.keyring, *byte)).unwrap();
+    let last = short.len() - 1;
+    let mut refused = vec![
+        (short[..CLEAR_BYTES + 3].to_vec(), NOON, Unsealed::Malformed, 0),
+        (changed(&short, 0, !short[0]), NOON, Unsealed::Foreign, 0),
+        (changed(&short, 4, unknown), NOON, Unsealed::UnknownKey, 0),
+        (short.clone(), NOON + 2 * HOUR, Unsealed::Old, 0),
+        (short.clone(), NOON - 2 * HOUR, Unsealed::Ahead, 0),
+        (changed(&short, 5, !short[5]), NOON, Unsealed::UnknownSession, 0),
+        (known, NOON, Unsealed::Replayed, 0),
+        (changed(&short, last, !short[last]), NOON, Unsealed::Forged, 1),
+        (under_two_names, NOON, Unsealed::Malformed, 1),
+    ];
+    // A datagram that says in turn that it is under each of the other keys: only the one that it names is tried.
+    let others = keys.keyring.keys().iter().map(|key| key.id().byte()).filter(|byte| *byte != short[4]);
+    refused.extend(others.map(|byte| (changed(&short, 4, byte), NOON, Unsealed::Forged, 1)));
+    for (bytes, now, cause, openings) in refused {
+        let before = ciphers::openings();
+        assert_eq!(open(&mut b, &bytes, now), Err(cause));
+        assert_eq!(ciphers::openings() - before, openings, "{cause:?}");
+    }
+    open(&mut b, &short, NOON).unwrap();
+}
+
+fn keyring_has_none(keyring: &Keyring, byte: u8) -> bool {
+    keyring.keys().iter().all(|key| key.id().byte() != byte)
 }
 
 #[test]
