@@ -611,7 +611,9 @@ mod tests {
                 detector.on_probe_due(number, fx.now.instant, &config, &mut fx);
             }
             detector.asked(number, vec![NodeId(3), NodeId(4), NodeId(5)], None);
-            (0..nacks).for_each(|relay| drop(detector.on_nack(number, NodeId(3 + relay), &config, &mut fx)));
+            for relay in 0..nacks {
+                detector.on_nack(number, NodeId(3 + relay), &config, &mut fx);
+            }
             let step = detector.on_probe_due(number, fx.now.instant, &config, &mut fx);
             assert!(matches!(step, Step::Failed { .. }), "{step:?}");
             assert_eq!(detector.health(), health, "after {nacks} nacks");
