@@ -117,6 +117,12 @@ impl SentAway {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Confidential(pub(super) bool);
 
+impl Confidential {
+    const fn of(from: IpAddr, is_tls: bool) -> Self {
+        Self(is_tls || from.is_loopback())
+    }
+}
+
 /// A place where HTTP is served.
 pub(crate) struct Listener {
     tcp: TcpListener,
@@ -166,7 +172,7 @@ impl Listener {
             };
             watch_silence(&stream, self.silence_max);
             let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.borrow().config)));
-            let confidential = Confidential(tls.is_some() || from.is_loopback());
+            let confidential = Confidential::of(from, tls.is_some());
             let (service, watcher) = (Service { router: router.clone(), confidential }, graceful.watcher());
             tokio::spawn(async move {
                 match tls {
@@ -270,8 +276,13 @@ pub(super) mod tests {
 
     /// A client that these routes are served to, until it closes.
     pub(in super::super) fn served(router: Router) -> DuplexStream {
+        served_from(IpAddr::from([127, 0, 0, 1]), false, router)
+    }
+
+    /// The same for a client from there.
+    pub(in super::super) fn served_from(from: IpAddr, is_tls: bool, router: Router) -> DuplexStream {
         let (client, server) = duplex(1 << 16);
-        let service = Service { router, confidential: Confidential(true) };
+        let service = Service { router, confidential: Confidential::of(from, is_tls) };
         tokio::spawn(async move {
             let not_yet = GracefulShutdown::new();
             converse(server, service, not_yet.watcher()).await;
