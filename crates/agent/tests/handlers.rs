@@ -69,7 +69,7 @@ command = 'echo "$RUMOR_TOPIC $RUMOR_ORIGIN $RUMOR_SEQUENCE $(cat)" >> {}/messag
     database.process.kill();
     assert_eq!(lines(&told, 2)[1], of("failed", &database));
     let document = &lines(&file(&directory, "documents"), 2)[1];
-    let document: serde_json::Value = serde_json::from_str(document).unwrap();
+    let document: Value = serde_json::from_str(document).unwrap();
     assert_eq!((&document["event"], &document["member"]["state"]), (&"failed".into(), &"dead".into()));
 }
 
