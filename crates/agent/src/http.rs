@@ -21,6 +21,7 @@ mod logs;
 mod members;
 mod metrics;
 mod openapi;
+mod pace;
 mod problem;
 mod queries;
 mod registers;
@@ -37,23 +38,18 @@ pub(crate) use listener::{Listener, Tls};
 pub(crate) use listing::LINES;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::{delete, get, post};
 use rumormill_core::limits::Limits;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::daemon::Agent;
 
 /// The largest body of a request but an import: a message or a value of the largest size. What is too large is refused while
 /// it is read.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
-
-/// How long the next piece of a request's body may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves all that the agent offers, until it ends.
 pub(crate) async fn serve(agent: Agent, listener: Listener, guard: Arc<Guard>) {
@@ -124,14 +120,17 @@ fn router(agent: Agent, guard: Arc<Guard>) -> Router {
         .route("/lab/run", post(lab::run))
         .route("/logs", get(logs::follow))
         .route("/openapi.json", get(openapi::document));
-    watched()
+    let all = watched()
         .nest("/v1", v1)
         .merge(console::router())
         .layer(map_response(problem::explain))
-        .layer(from_fn_with_state(guard, guard::check))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
-        .with_state(AppState { agent })
+        .layer(from_fn_with_state(guard, guard::check));
+    bounded(all).with_state(AppState { agent })
+}
+
+/// The same, with bodies of bounded length that come at a least rate.
+fn bounded<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+    routes.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).layer(from_fn(pace::keep))
 }
 
 /// What HTTP keeps for as long as the agent runs.

@@ -5,10 +5,17 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::{Agent, HASTY, run, words};
+use serde_json::Value;
+use support::{Agent, HASTY, run, until_all_know_all, words};
 use tempfile::TempDir;
+
+/// So large that a few messages fill the queue of a command.
+const PAYLOAD_BYTES: usize = 1 << 19;
+/// Messages for which there is no room in it.
+const BEYOND: u64 = 8;
 
 /// An agent with these entries, and a directory that they name `{}`.
 fn agent(name: &str, entries: &str, more: &[&str]) -> (Agent, TempDir) {
@@ -62,7 +69,7 @@ command = 'echo "$RUMOR_TOPIC $RUMOR_ORIGIN $RUMOR_SEQUENCE $(cat)" >> {}/messag
     database.process.kill();
     assert_eq!(lines(&told, 2)[1], of("failed", &database));
     let document = &lines(&file(&directory, "documents"), 2)[1];
-    let document: serde_json::Value = serde_json::from_str(document).unwrap();
+    let document: Value = serde_json::from_str(document).unwrap();
     assert_eq!((&document["event"], &document["member"]["state"]), (&"failed".into(), &"dead".into()));
 }
 
@@ -99,6 +106,75 @@ timeout = "200ms"
             break;
         }
         assert!(Instant::now() < deadline, "of the first something is left: {}; {metrics}", lives());
+    }
+}
+
+/// What the metrics say of one series.
+fn sample(agent: &Agent, series: &str) -> u64 {
+    let page = agent.metrics();
+    let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{series} in\n{page}")).trim_end_matches(".0").parse().unwrap()
+}
+
+/// Publishes a message on a topic; gives its sequence.
+fn publish(agent: &Agent, topic: &str, payload: &str) -> Value {
+    let head = format!(
+        "POST /v1/topics/{topic} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}",
+        payload.len()
+    );
+    let mut sequence = Value::Null;
+    agent.until("a message is taken", |agent| {
+        let answer = agent.http(&format!("{head}\r\n\r\n{payload}"));
+        let (head, document) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200") || head.starts_with("HTTP/1.1 429"), "{answer}");
+        sequence = serde_json::from_str::<Value>(document).unwrap()["sequence"].clone();
+        head.starts_with("HTTP/1.1 200")
+    });
+    sequence
+}
+
+#[test]
+fn what_waits_for_a_command_that_hangs_is_bounded_and_counted_and_slows_nobody() {
+    let entries = r#"
+[[on]]
+topic = "deploy"
+command = 'echo begun >> {}/begun; test -e {}/open || cat {}/gate'
+timeout = "1h"
+"#;
+    let (first, directory) = agent("n1", entries, &[]);
+    let gate = file(&directory, "gate");
+    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    let second = Agent::join("n2", &first, &[]);
+    until_all_know_all(&[&first, &second]);
+    let news = second.follow(&["subscribe", "deploy", "--history", "1"]);
+    let payload = "x".repeat(PAYLOAD_BYTES);
+    let publish = || {
+        let sequence = publish(&first, "deploy", &payload);
+        assert_eq!(news.next()["sequence"], sequence, "it comes although a command hangs");
+    };
+    publish();
+    lines(&file(&directory, "begun"), 1);
+    let bytes =
+        |family: &str| sample(&first, &format!("rumor_{family}_bytes{{what=\"messages_of_one_subscription\"}}"));
+    let room = bytes("capacity").div_ceil(PAYLOAD_BYTES as u64);
+    let sent = 1 + room + BEYOND;
+    for _ in 1..sent {
+        publish();
+    }
+    assert_eq!(bytes("held"), room * PAYLOAD_BYTES as u64);
+
+    let outcome = |name: &str| sample(&first, &format!("rumor_handlers_total{{outcome=\"{name}\"}}"));
+    assert_eq!(outcome("done"), 0, "the first goes on");
+    fs::write(file(&directory, "open"), "").unwrap();
+    drop(fs::File::options().write(true).open(&gate).unwrap());
+    first.until("what waited is done", |_| outcome("done") + outcome("dropped") == sent);
+    assert_eq!(outcome("dropped"), BEYOND);
+    for (agent, other) in [(&first, &second), (&second, &first)] {
+        let why = agent.ask(&["why", &other.name]);
+        let steps = why["steps"].as_array().unwrap();
+        let is_doubt =
+            |step: &&Value| ["suspected", "accused", "doubted", "failed"].iter().any(|word| step["what"] == *word);
+        assert_eq!(steps.iter().find(is_doubt), None, "at {}", agent.name);
     }
 }
 

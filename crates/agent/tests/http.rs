@@ -173,18 +173,27 @@ fn connect(agent: &Agent) -> TcpStream {
     TcpStream::connect(agent.http.strip_prefix("http://").unwrap()).unwrap()
 }
 
+/// As in the table of limits.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// The head of a request of so many bytes.
+fn head_of(length: usize) -> Vec<u8> {
+    let head = "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx: ";
+    format!("{head}{}\r\n\r\n", "x".repeat(length - head.len() - 4)).into_bytes()
+}
+
 #[test]
 fn whoever_keeps_still_or_says_too_much_is_sent_away() {
     let agent = Agent::start("n1", &[]);
     let silent = connect(&agent);
     let mut slow = connect(&agent);
     slow.write_all(b"GET /health HT").unwrap();
-    let mut long = connect(&agent);
-    let head = format!("GET /health HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(20 << 10));
-    // The agent may have closed before it took all.
-    long.write_all(head.as_bytes()).ok();
-    let said = until_closed(long);
-    assert!(said.is_empty() || said.starts_with("HTTP/1.1 431"), "{said}");
+    for (length, status) in [(HEAD_BYTES_MAX - 1, 200), (HEAD_BYTES_MAX + 1, 431)] {
+        let mut long = connect(&agent);
+        long.write_all(&head_of(length)).unwrap();
+        let said = until_closed(long);
+        assert!(said.starts_with(&format!("HTTP/1.1 {status}")), "{length} bytes: {said}");
+    }
     for still in [silent, slow] {
         let said = until_closed(still);
         assert!(!said.contains("200 OK"), "{said}");

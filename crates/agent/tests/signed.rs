@@ -62,7 +62,7 @@ fn three_are_admitted_one_is_not_and_one_is_revoked_while_it_runs() {
         Agent::start(name, &borrowed(&arguments))
     };
     let first = start("n1", None);
-    let second = start("n2", Some(&first));
+    let mut second = start("n2", Some(&first));
     let mut third = start("n3", Some(&first));
     until_all_know_all(&[&first, &second, &third]);
     third.ask(&["put", "color", "green", "--replicas", "2"]);
@@ -114,8 +114,14 @@ fn three_are_admitted_one_is_not_and_one_is_revoked_while_it_runs() {
         assert_eq!(states(agent), ["n1 alive", "n2 alive", "n3 revoked"]);
         assert_eq!(agent.ask(&["get", "color"])["value"], "green", "what it wrote before stays");
     }
-    // Who knows of it does so after a restart, too.
-    assert_eq!(second.ask(&["put", "color", "blue", "--replicas", "1"])["replicas"], 1);
+    // Who knows of it does so after a restart, too, and by itself.
+    second.process.kill();
+    first.wait_for("failed", &second);
+    drop(first);
+    let second = Agent::start("n2", &borrowed(&place.arguments("n2", Some(&place.path("n2.cert")))));
+    let shown = second.ask(&["members", "--state", "revoked"]);
+    assert_eq!(shown[0]["name"], "n3", "{shown}");
+    assert_eq!(second.ask(&["get", "color"])["value"], "green");
 }
 
 #[test]

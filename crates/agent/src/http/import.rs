@@ -14,10 +14,12 @@ use rumormill::WriteError;
 use rumormill::data::Write;
 use rumormill_core::Refusal;
 use rumormill_core::data::UPDATE_OVERHEAD;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::AppState;
 use super::members::Deadline;
 use super::problem::Refused;
+use super::turn::Turn;
 use crate::documents::{EntryDocument, Imported, Misfit, Problem, beginning};
 
 /// An import has at most so many times the bytes that the store may hold: as JSON, values take more room than there.
@@ -37,26 +39,38 @@ pub(super) async fn import(
 ) -> Result<Json<Imported>, Refused> {
     let begun = Instant::now();
     let timeout = deadline.duration()?;
+    let bytes_max = app.agent.cluster.inspect(|node| node.config().data_bytes_max).await?;
+    let (_turn, writes, numbers) = read(body, bytes_max, &app.agent.served.imports).await?;
+    let keys = numbers.len() as u64;
+    let made = app.agent.cluster.data().write(writes).timeout(timeout).in_pieces().await;
+    let written = made.map_err(|error| explained(error, &numbers))?;
+    Ok(Json(Imported { keys, durable: written.durable, elapsed: begun.elapsed().as_secs_f64() }))
+}
+
+/// Takes the turn and reads all that is to be made, with the numbers of the lines. How long the body may take is bounded by
+/// the [pace](super::pace) of all bodies, and so is how long others are turned away for it.
+async fn read(
+    body: Body,
+    bytes_max: usize,
+    imports: &Turn,
+) -> Result<(OwnedSemaphorePermit, Vec<Write>, Vec<u64>), Refused> {
     // Each is held whole before it is made.
     let busy = "another import is going on; try again when it has ended";
     let refused = || Refused::new(StatusCode::TOO_MANY_REQUESTS, "busy", busy);
-    let _turn = app.agent.served.imports.take(Duration::ZERO).await.ok_or_else(refused)?;
-    let bytes_max = app.agent.cluster.inspect(|node| node.config().data_bytes_max).await?;
+    let turn = imports.take(Duration::ZERO).await.ok_or_else(refused)?;
     let limit = bytes_max.saturating_mul(BODY_FACTOR);
     let mut reader = Reader { body: body.into_data_stream(), left: limit, limit };
     let mut lines = Lines::of_most(bytes_max / UPDATE_OVERHEAD);
     while let Some(bytes) = reader.next().await? {
         if let Err(refused) = lines.take(&bytes) {
-            // A client that is not heard out may not hear the answer.
+            // A client that is not heard out may not hear the answer. Others need not wait for that.
+            drop((turn, lines));
             while reader.next().await?.is_some() {}
             return Err(refused);
         }
     }
     let (writes, numbers) = lines.end()?;
-    let keys = numbers.len() as u64;
-    let made = app.agent.cluster.data().write(writes).timeout(timeout).in_pieces().await;
-    let written = made.map_err(|error| explained(error, &numbers))?;
-    Ok(Json(Imported { keys, durable: written.durable, elapsed: begun.elapsed().as_secs_f64() }))
+    Ok((turn, writes, numbers))
 }
 
 const NOTHING: &str = "nothing was imported";
@@ -185,11 +199,83 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::extract::DefaultBodyLimit;
+    use axum::routing::post;
     use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::{Instant, sleep};
 
+    use super::super::bounded;
+    use super::super::listener::tests::served;
+    use super::super::pace::tests::longest;
     use super::*;
 
     const LINE: &str = r#"{"key": "a", "kind": "counter", "value": 1}"#;
+    const BYTES_MAX: usize = 1 << 20;
+
+    /// Reads imports, and makes nothing of them.
+    fn reading(imports: &Turn) -> Router {
+        let imports = imports.clone();
+        let import = move |body: Body| {
+            let imports = imports.clone();
+            async move { read(body, BYTES_MAX, &imports).await.map(|(_turn, _, numbers)| numbers.len().to_string()) }
+        };
+        bounded(Router::new().route("/", post(import).layer(DefaultBodyLimit::disable())))
+    }
+
+    /// A client that says so much of an import.
+    async fn beginning_of(imports: &Turn, length: usize, text: &str) -> DuplexStream {
+        let mut client = served(reading(imports));
+        let head =
+            format!("POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(text.as_bytes()).await.unwrap();
+        client
+    }
+
+    async fn whole(imports: &Turn) -> String {
+        let mut answer = String::new();
+        beginning_of(imports, LINE.len(), LINE).await.read_to_string(&mut answer).await.unwrap();
+        assert!(["HTTP/1.1 200", "HTTP/1.1 429"].iter().any(|status| answer.starts_with(status)), "{answer}");
+        answer
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn an_import_that_comes_byte_by_byte_does_not_keep_out_others_for_long() {
+        let imports = Turn::default();
+        let mut slow = beginning_of(&imports, BODY_FACTOR * BYTES_MAX, LINE).await;
+        let begun = Instant::now();
+        let trickled = tokio::spawn(async move {
+            while slow.write_all(b" ").await.is_ok() {
+                sleep(Duration::from_secs(5)).await;
+            }
+        });
+        while imports.take(Duration::ZERO).await.is_some() {
+            tokio::task::yield_now().await;
+        }
+        assert!(whole(&imports).await.starts_with("HTTP/1.1 429"));
+        while !whole(&imports).await.starts_with("HTTP/1.1 200") {
+            assert!(begun.elapsed() < longest(BODY_FACTOR * BYTES_MAX), "nobody else has a turn");
+            sleep(Duration::from_secs(1)).await;
+        }
+        trickled.await.unwrap();
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn others_do_not_wait_for_the_rest_of_an_import_that_is_refused() {
+        let imports = Turn::default();
+        let mut refused = beginning_of(&imports, BYTES_MAX, "nonsense\n").await;
+        let mut attempts = 0;
+        while !whole(&imports).await.starts_with("HTTP/1.1 200") {
+            attempts += 1;
+            assert!(attempts < 100, "the turn is kept until all is heard out");
+        }
+        refused.write_all(&vec![b'\n'; BYTES_MAX - "nonsense\n".len()]).await.unwrap();
+        let mut answer = String::new();
+        refused.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 422") && answer.contains("line 1: "), "{answer}");
+    }
 
     #[test]
     fn lines_are_read_however_they_are_cut_and_blank_ones_count_but_say_nothing() {

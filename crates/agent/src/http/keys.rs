@@ -40,14 +40,11 @@ pub(super) async fn list(
 pub(super) async fn add(
     State(app): State<AppState>,
     Query(asking): Query<Asking>,
-    Extension(Confidential(is_confidential)): Extension<Confidential>,
+    Extension(confidential): Extension<Confidential>,
     body: String,
 ) -> Result<Json<KeyChangeDocument>, Refused> {
     let text = Zeroizing::new(body);
-    if !is_confidential {
-        let sentence = "the key came over the network for all in between to read: give it from this machine, or have HTTP speak TLS (http_cert_file); do not use that key";
-        return Err(Refused::new(StatusCode::FORBIDDEN, "in_clear", sentence));
-    }
+    not_in_clear(confidential)?;
     let keys = keys(&app)?;
     let bad = |rule: &str| Refused::value("file", "what was sent", rule);
     let keyring: Keyring = text.parse().map_err(|_| bad("a key file as `rumor keygen` writes it"))?;
@@ -89,6 +86,12 @@ pub(super) async fn remove(
     Ok(Json(KeyChangeDocument::new(report, id)))
 }
 
+/// Refuses a key that others may have read on its way.
+fn not_in_clear(Confidential(is_confidential): Confidential) -> Result<(), Refused> {
+    let sentence = "the key came over the network for all in between to read: give it from this machine, or have HTTP speak TLS (http_cert_file); do not use that key";
+    is_confidential.then_some(()).ok_or_else(|| Refused::new(StatusCode::FORBIDDEN, "in_clear", sentence))
+}
+
 fn keys(app: &AppState) -> Result<Keys, Refused> {
     let unsealed = "nothing is sealed: this agent runs without --key-file";
     app.agent.cluster.keys().ok_or_else(|| Refused::new(StatusCode::CONFLICT, "not_sealed", unsealed))
@@ -123,5 +126,35 @@ impl From<KeysError> for Refused {
             KeysError::InUse { .. } => "in_use",
         };
         Self::new(StatusCode::CONFLICT, code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use axum::Router;
+    use axum::routing::post;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::super::listener::tests::served_from;
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_key_is_taken_from_this_machine_or_by_tls_and_from_nowhere_else() {
+        let take =
+            post(|Extension(confidential), _: String| async move { not_in_clear(confidential).map(|()| "taken") });
+        let [here, elsewhere]: [IpAddr; 2] = [[127, 0, 0, 1].into(), [198, 51, 100, 7].into()];
+        for (from, is_tls, status) in
+            [(here, false, 200), (here, true, 200), (elsewhere, true, 200), (elsewhere, false, 403)]
+        {
+            let mut client = served_from(from, is_tls, Router::new().route("/", take.clone()));
+            let request = "POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 3\r\n\r\nkey";
+            client.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{from}, TLS: {is_tls}: {answer}");
+            assert_eq!(answer.contains("in_clear"), status == 403);
+        }
     }
 }

@@ -117,10 +117,17 @@ impl SentAway {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Confidential(pub(super) bool);
 
+impl Confidential {
+    const fn of(from: IpAddr, is_tls: bool) -> Self {
+        Self(is_tls || from.is_loopback())
+    }
+}
+
 /// A place where HTTP is served.
 pub(crate) struct Listener {
     tcp: TcpListener,
     tls: Option<watch::Receiver<Tls>>,
+    silence_max: Duration,
 }
 
 /// What TLS takes.
@@ -140,7 +147,7 @@ impl fmt::Debug for Tls {
 impl Listener {
     /// Listens there, with TLS if it has what that takes.
     pub(crate) const fn new(tcp: TcpListener, tls: Option<watch::Receiver<Tls>>) -> Self {
-        Self { tcp, tls }
+        Self { tcp, tls, silence_max: SILENCE_MAX }
     }
 
     /// Serves until `ending` turns true, and then what was begun.
@@ -163,9 +170,9 @@ impl Listener {
                 sent_away.note(from);
                 continue;
             };
-            watch_silence(&stream);
+            watch_silence(&stream, self.silence_max);
             let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.borrow().config)));
-            let confidential = Confidential(tls.is_some() || from.is_loopback());
+            let confidential = Confidential::of(from, tls.is_some());
             let (service, watcher) = (Service { router: router.clone(), confidential }, graceful.watcher());
             tokio::spawn(async move {
                 match tls {
@@ -213,12 +220,12 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, 
 }
 
 /// Has the system end connections whose other end is gone, or takes nothing.
-fn watch_silence(stream: &TcpStream) {
+fn watch_silence(stream: &TcpStream, silence_max: Duration) {
     let socket = SockRef::from(stream);
     let result = stream
         .set_nodelay(true)
-        .and_then(|()| socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENCE_MAX)))
-        .and_then(|()| socket.set_tcp_user_timeout(Some(SILENCE_MAX)));
+        .and_then(|()| socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(silence_max)))
+        .and_then(|()| socket.set_tcp_user_timeout(Some(silence_max)));
     if let Err(error) = result {
         tracing::debug!("a connection has the system's own time-outs: {error}");
     }
@@ -255,8 +262,90 @@ impl Tls {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+
+    use axum::body::Body;
+    use axum::routing::get;
+    use futures_util::stream::unfold;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::sync::oneshot;
+
     use super::*;
+
+    /// A client that these routes are served to, until it closes.
+    pub(in super::super) fn served(router: Router) -> DuplexStream {
+        served_from(IpAddr::from([127, 0, 0, 1]), false, router)
+    }
+
+    /// The same for a client from there.
+    pub(in super::super) fn served_from(from: IpAddr, is_tls: bool, router: Router) -> DuplexStream {
+        let (client, server) = duplex(1 << 16);
+        let service = Service { router, confidential: Confidential::of(from, is_tls) };
+        tokio::spawn(async move {
+            let not_yet = GracefulShutdown::new();
+            converse(server, service, not_yet.watcher()).await;
+        });
+        client
+    }
+
+    /// Serves these routes on a port of the system's choice, and says where, and who has room there.
+    async fn listen(
+        tls: Option<watch::Receiver<Tls>>,
+        silence_max: Duration,
+        router: Router,
+    ) -> (std::net::SocketAddr, Room, watch::Sender<bool>) {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, room) = (tcp.local_addr().unwrap(), Room::default());
+        let (end, ending) = watch::channel(false);
+        let listener = Listener { silence_max, ..Listener::new(tcp, tls) };
+        tokio::spawn(listener.serve(router, room.clone(), ending));
+        (address, room, end)
+    }
+
+    fn private(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();
+        file
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn who_connects_and_does_not_begin_tls_is_sent_away() {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (chain, key) = (private(&made.cert.pem()), private(&made.signing_key.serialize_pem()));
+        let (_read_again, tls) = watch::channel(Tls::read(chain.path(), key.path()).unwrap());
+        let (address, room, _end) = listen(Some(tls), SILENCE_MAX, Router::new()).await;
+        let begun = tokio::time::Instant::now();
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut said = Vec::new();
+        let closed = timeout(2 * HEAD_TIMEOUT, silent.read_to_end(&mut said)).await.expect("it is closed");
+        assert!(closed.is_ok() && said.is_empty(), "{closed:?} {said:?}");
+        assert!(begun.elapsed() >= HEAD_TIMEOUT, "{:?}", begun.elapsed());
+        assert!(room.taken().is_empty());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_client_that_does_not_read_what_is_sent_to_it_loses_its_place() {
+        let (answered, gone) = oneshot::channel::<()>();
+        let once = Arc::new(Mutex::new(Some(answered)));
+        // As a stream of events is, with more to say than all buffers on the way hold.
+        let endless = get(move || {
+            let answered = once.lock().unwrap().take();
+            let lines = unfold(answered, |kept| async { Some((Ok::<_, fmt::Error>(vec![b'x'; 1 << 16]), kept)) });
+            std::future::ready(Body::from_stream(lines))
+        });
+        // The shortest that the system takes.
+        let silence_max = Duration::from_secs(1);
+        let (address, room, _end) = listen(None, silence_max, Router::new().route("/", endless)).await;
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let closed = timeout(SILENCE_MAX / 2, gone).await.expect("nobody is waited for that long");
+        assert!(closed.is_err(), "the answer was dropped, not ended");
+        tokio::task::yield_now().await;
+        assert!(room.taken().is_empty());
+    }
 
     #[test]
     fn no_other_machine_takes_all_places_and_a_place_is_free_again() {
