@@ -118,18 +118,14 @@ impl Membership {
     fn supersedes(&self, claim: &Claim, held: &Claim) -> bool {
         let order = precedence::order((claim.version(), &[claim.session]), (held.version(), &[held.session]));
         let states = (claim.standing, held.standing);
-        let is_same = claim.incarnation == held.incarnation;
+        let turned = match self.flaw {
+            Flaw::SuspicionLoses => Some((Standing::Alive, Standing::Suspect)),
+            Flaw::RemovalLoses => Some((Standing::Dead, Standing::Removed)),
+            Flaw::None | Flaw::RefutationStays | Flaw::DeadWins | Flaw::BootStays => None,
+        };
+        let is_turned = |(low, high)| states == (low, high) || states == (high, low);
         let order = match (self.flaw, states) {
-            (Flaw::SuspicionLoses, (Standing::Alive, Standing::Suspect) | (Standing::Suspect, Standing::Alive))
-                if is_same =>
-            {
-                order.reverse()
-            }
-            (Flaw::RemovalLoses, (Standing::Dead, Standing::Removed) | (Standing::Removed, Standing::Dead))
-                if is_same =>
-            {
-                order.reverse()
-            }
+            _ if claim.incarnation == held.incarnation && turned.is_some_and(is_turned) => order.reverse(),
             (Flaw::DeadWins, (Standing::Dead, Standing::Alive | Standing::Suspect)) => Ordering::Greater,
             (Flaw::DeadWins, (Standing::Alive | Standing::Suspect, Standing::Dead)) => Ordering::Less,
             _ => order,
