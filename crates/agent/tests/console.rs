@@ -7,6 +7,8 @@ mod accessibility;
 #[path = "console/agreement.rs"]
 mod agreement;
 mod browser;
+#[path = "console/drawing.rs"]
+mod drawing;
 #[path = "console/growth.rs"]
 mod growth;
 #[path = "../benches/console/made_up.rs"]
@@ -63,6 +65,7 @@ const TESTS: &[(&str, Test)] = &[
     ("hostile_names_stay_text_on_every_page", mistakes::hostile_names_stay_text_on_every_page),
     ("ten_thousand_members_are_few_rows", growth::ten_thousand_members_are_few_rows),
     ("what_the_page_keeps_is_bounded", growth::what_the_page_keeps_is_bounded),
+    ("a_chart_keeps_its_height", drawing::a_chart_keeps_its_height),
     ("the_laboratory_draws_what_the_command_line_gives", the_laboratory_draws_what_the_command_line_gives),
     ("a_run_of_the_laboratory_ends_with_its_page", a_run_of_the_laboratory_ends_with_its_page),
     ("an_agent_that_is_gone_is_said_so", an_agent_that_is_gone_is_said_so),

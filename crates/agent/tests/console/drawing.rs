@@ -1,0 +1,37 @@
+//! What is drawn stays as large as it is meant to be, whole, and true to time.
+
+use super::Dev;
+use super::browser::Driver;
+use super::made_up::Cluster;
+
+/// Two frames: what was changed is laid out, and what watches sizes has drawn.
+const SETTLE: &str =
+    "const settle = () => new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(then)));";
+
+pub(super) fn a_chart_keeps_its_height(driver: &Driver, _: &Dev) {
+    let page = driver.open(&format!("{}/#/cluster", Cluster { members: 5, rate: 1 }.serve()));
+    page.wait_for_text("#link", "live");
+    // Three in a row: each time the words above one wrap the others make room, and give it back.
+    let heights = page.run_async(&format!(
+        "const done = arguments[arguments.length - 1]; {SETTLE} import('/console/chart.js').then(async ({{ Chart }}) => {{ \
+            const charts = [1, 2, 3].map((title) => new Chart({{ title, lines: ['sent', 'received'], format: String, xFormat: String }})); \
+            const grid = document.createElement('div'); grid.className = 'charts'; grid.append(...charts.map((chart) => chart.node)); \
+            document.getElementById('view').replaceChildren(grid); \
+            charts.forEach((chart) => chart.show([[[0, 1], [1, 2]], [[0, 2], [1, 1]]], 0, 1)); await settle(); \
+            const heights = () => charts.map((chart) => chart.plot.getBoundingClientRect().height); const before = heights(); \
+            let most = 0; for (let turn = 0; turn < 20; turn += 1) {{ \
+                charts[0].now.style.width = '4rem'; await settle(); most = Math.max(most, ...heights()); \
+                charts[0].now.style.width = ''; await settle(); }} \
+            done([before, heights(), most]); }});"
+    ));
+    assert_eq!(heights[0], heights[1], "before and after");
+    assert!(heights[2].as_f64() > heights[0][0].as_f64(), "the others made room: {heights}");
+    for width in [700, 1_280].repeat(5) {
+        page.resize(width, 900);
+        page.run_async(&format!("const done = arguments[arguments.length - 1]; {SETTLE} settle().then(done);"));
+    }
+    let after = page.run(
+        "return [...document.querySelectorAll('.chart .plot')].map((plot) => plot.getBoundingClientRect().height)",
+    );
+    assert_eq!(heights[0], after, "after the window was narrow");
+}
