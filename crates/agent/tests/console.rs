@@ -6,6 +6,8 @@
 mod accessibility;
 #[path = "console/agreement.rs"]
 mod agreement;
+#[path = "console/asking.rs"]
+mod asking;
 mod browser;
 #[path = "console/drawing.rs"]
 mod drawing;
@@ -66,6 +68,7 @@ const TESTS: &[(&str, Test)] = &[
     ("ten_thousand_members_are_few_rows", growth::ten_thousand_members_are_few_rows),
     ("what_the_page_keeps_is_bounded", growth::what_the_page_keeps_is_bounded),
     ("a_chart_keeps_its_height", drawing::a_chart_keeps_its_height),
+    ("a_page_that_was_left_asks_no_more", asking::a_page_that_was_left_asks_no_more),
     ("the_laboratory_draws_what_the_command_line_gives", the_laboratory_draws_what_the_command_line_gives),
     ("a_run_of_the_laboratory_ends_with_its_page", a_run_of_the_laboratory_ends_with_its_page),
     ("an_agent_that_is_gone_is_said_so", an_agent_that_is_gone_is_said_so),

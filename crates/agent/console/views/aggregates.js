@@ -5,6 +5,7 @@ import { Chart } from '../chart.js';
 import { attempt } from '../dialog.js';
 import { card, field, h, setText } from '../dom.js';
 import { bytes, clock, count, duration, plural, short } from '../format.js';
+import { poll } from '../live.js';
 
 const ROWS = 'rumor-aggregates';
 const ROWS_MAX = 12;
@@ -70,8 +71,6 @@ function stored() {
 export function openAggregates({ store, onClose }) {
   let rows = stored();
   let shown = [];
-  let timer = null;
-  let isClosed = false;
   const grid = h('div', { class: 'charts' });
   const build = () => {
     shown.forEach((each) => each.close());
@@ -83,16 +82,7 @@ export function openAggregates({ store, onClose }) {
     rows = list.slice(-ROWS_MAX);
     localStorage.setItem(ROWS, JSON.stringify(rows));
     build();
-    clearTimeout(timer);
     ask();
-  };
-  let turn = 0;
-  const ask = async () => {
-    turn += 1;
-    const mine = turn;
-    const isSeen = !document.hidden && store.link.state === 'live';
-    if (isSeen) await Promise.all(shown.map((each) => each.ask()));
-    if (!isClosed && mine === turn) timer = setTimeout(ask, isSeen ? ASK_EVERY : 500);
   };
   const name = h('input', { required: true, autocomplete: 'off', value: 'load', list: 'gauges' });
   const kind = h('select', null, FUNCTIONS.map((word) => h('option', { value: word }, word)));
@@ -106,8 +96,8 @@ export function openAggregates({ store, onClose }) {
   const known = h('datalist', { id: 'gauges' }, ['load', 'memory', 'members', 'uptime'].map((word) => h('option', { value: word })));
   const adder = card('Ask for', h('form', { class: 'row in', onsubmit: add }, known,
     h('div', { class: 'grow' }, field('Gauge', name)), h('div', { class: 'some' }, field('Function', kind)), part, h('button', { type: 'submit', class: 'primary' }, 'Add')));
-  onClose(() => { isClosed = true; clearTimeout(timer); shown.forEach((each) => each.close()); });
+  onClose(() => shown.forEach((each) => each.close()));
   build();
-  ask();
+  const ask = poll({ store, onClose }, ASK_EVERY, () => Promise.all(shown.map((each) => each.ask())));
   return [h('div', { class: 'head' }, h('h1', null, 'Aggregates'), h('small', null, 'asked every 5 s while you look')), grid, h('div', { class: 'columns' }, adder, gaugeCard())];
 }

@@ -4,6 +4,7 @@ import { encode, get, request, sendJson } from '../api.js';
 import { attempt, confirm, toast } from '../dialog.js';
 import { card, field, h, said, setState, setText, state } from '../dom.js';
 import { base64Words, count, duration, plural } from '../format.js';
+import { poll } from '../live.js';
 import { Rows } from '../rows.js';
 
 const ASK_EVERY = 2_000;
@@ -232,17 +233,10 @@ export function openAgreement({ store, onClose }) {
   const voters = votersCard(store);
   const registers = registersCard();
   const locks = locksCard();
-  let timer = null;
-  let isClosed = false;
-  const ask = async () => {
-    if (!document.hidden && store.link.state === 'live') {
-      const status = get('/v1/agreement').then(voters.show, voters.fail);
-      await Promise.allSettled([status, registers.ask(), locks.ask()]);
-    }
-    if (!isClosed) timer = setTimeout(ask, ASK_EVERY);
-  };
-  onClose(() => { isClosed = true; clearTimeout(timer); });
-  ask();
+  poll({ store, onClose }, ASK_EVERY, () => {
+    const status = get('/v1/agreement').then(voters.show, voters.fail);
+    return Promise.allSettled([status, registers.ask(), locks.ask()]);
+  });
   return [
     h('div', { class: 'head' }, h('h1', null, 'Agreement')),
     h('div', { class: 'columns wide live' }, h('div', { class: 'columns' }, registers.node), h('div', { class: 'columns' }, voters.node, locks.node)),

@@ -5,6 +5,7 @@ import { attempt, confirm } from '../dialog.js';
 import { Chart } from '../chart.js';
 import { card, h, said, setState, setText, state } from '../dom.js';
 import { ago, clock, millis } from '../format.js';
+import { poll } from '../live.js';
 import { Happenings } from '../words.js';
 
 const ASK_EVERY = 2_000;
@@ -134,17 +135,11 @@ export function openMember({ store, rest: id, go, watch, onClose }) {
   };
 
   const trips = [];
-  let timer = null;
-  const ask = async () => {
-    const isSeen = !document.hidden && store.link.state === 'live';
-    if (isSeen) await Promise.all([askWhy(id, story), askRoundTrip(store, id, trips, chart)]);
-    timer = setTimeout(ask, ASK_EVERY);
-  };
   watch(['members'], draw);
   watch(['events'], () => happenings.show(store.events.filter((event) => event.member?.id === id)));
   const clockwork = setInterval(draw, 1_000);
-  onClose(() => { clearTimeout(timer); clearInterval(clockwork); chart.close(); timer = null; });
-  ask();
+  onClose(() => { clearInterval(clockwork); chart.close(); });
+  poll({ store, onClose }, ASK_EVERY, () => Promise.all([askWhy(id, story), askRoundTrip(store, id, trips, chart)]));
 
   const back = h('a', { href: '#/cluster', class: 'muted' }, '← All members');
   const events = card('What happens', happenings.node);

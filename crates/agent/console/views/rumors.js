@@ -5,6 +5,7 @@ import { Chart } from '../chart.js';
 import { attempt } from '../dialog.js';
 import { card, field, h, said, setText } from '../dom.js';
 import { ago, base64Words, bytes, clock, count, millis, plural } from '../format.js';
+import { poll } from '../live.js';
 import { Picture } from '../picture.js';
 import { Rows } from '../rows.js';
 import { informedByHop, measuredByHop } from '../theory.js';
@@ -268,14 +269,7 @@ export function openRumors({ store, watch, onClose }) {
   const onHidden = () => (document.hidden ? messages.close() : messages.open(heard));
   document.addEventListener('visibilitychange', onHidden);
   onClose(() => { document.removeEventListener('visibilitychange', onHidden); messages.close(); one.close(); });
-  let timer = null;
-  let isClosed = false;
-  const ask = async () => {
-    if (!document.hidden && store.link.state === 'live') await known.ask().catch(() => {});
-    if (!isClosed) timer = setTimeout(ask, ASK_EVERY);
-  };
-  onClose(() => { isClosed = true; clearTimeout(timer); });
   listen();
-  ask();
+  poll({ store, onClose }, ASK_EVERY, known.ask);
   return [h('div', { class: 'head' }, h('h1', null, 'Rumors')), h('div', { class: 'rumors' }, h('div', null, say, known.node, pictured), h('div', null, charts, tailed))];
 }
