@@ -151,6 +151,8 @@ async function onLocked() {
   }
   setToken(given);
   link.reopen();
+  // What the page asked for without the token was refused.
+  show();
 }
 
 drawTabs();

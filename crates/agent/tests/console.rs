@@ -69,6 +69,8 @@ const TESTS: &[(&str, Test)] = &[
     ("what_the_page_keeps_is_bounded", growth::what_the_page_keeps_is_bounded),
     ("a_chart_keeps_its_height", drawing::a_chart_keeps_its_height),
     ("a_page_that_was_left_asks_no_more", asking::a_page_that_was_left_asks_no_more),
+    ("the_token_opens_the_page_that_asked_for_it", asking::the_token_opens_the_page_that_asked_for_it),
+    ("a_list_that_did_not_come_is_asked_for_again", asking::a_list_that_did_not_come_is_asked_for_again),
     ("the_laboratory_draws_what_the_command_line_gives", the_laboratory_draws_what_the_command_line_gives),
     ("a_run_of_the_laboratory_ends_with_its_page", a_run_of_the_laboratory_ends_with_its_page),
     ("an_agent_that_is_gone_is_said_so", an_agent_that_is_gone_is_said_so),

@@ -1,6 +1,6 @@
 // The database: what keys hold, changed here, and changing before one's eyes.
 
-import { encode, follow, get, request } from '../api.js';
+import { encode, follow, get, isRefused, read, request } from '../api.js';
 import { attempt, confirm } from '../dialog.js';
 import { card, field, h, said, setText } from '../dom.js';
 import { ago, base64Words, clock, duration, plural } from '../format.js';
@@ -8,6 +8,8 @@ import { Table } from '../table.js';
 
 const PAGE = 1_000;
 const KEYS_MAX = 20_000;
+// How soon what could not be read is asked for again.
+const LOAD_AGAIN = 2_000;
 const HISTORY_MAX = 100;
 const FLASH_FOR = 1_600;
 const SHOWN_MAX = 200;
@@ -66,7 +68,7 @@ class Shelf {
 
   #retry(problem) {
     this.problem = problem.message;
-    if (problem.status === 0) this.timer = setTimeout(() => this.open(this.prefix), 2_000);
+    if (!isRefused(problem)) this.timer = setTimeout(() => this.open(this.prefix), LOAD_AGAIN);
   }
 
   async #load(prefix) {
@@ -78,7 +80,7 @@ class Shelf {
       const response = await request('GET', path);
       // What changes while pages are read comes again with the watch.
       this.#position = after === '' ? response.headers.get('rumor-position') : this.#position;
-      const entries = await response.json();
+      const entries = await read(response);
       for (const entry of entries) found.set(entry.key, entry);
       if (entries.length < PAGE) return found;
       this.isCut = found.size >= KEYS_MAX;

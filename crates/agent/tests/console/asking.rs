@@ -47,3 +47,37 @@ pub(super) fn a_page_that_was_left_asks_no_more(driver: &Driver, dev: &Dev) {
     let more = page.run("return window.asked.filter((url) => !/metrics|members|info|events/.test(url))");
     assert_eq!(more.as_array().map(Vec::len), Some(0), "{more}");
 }
+
+pub(super) fn the_token_opens_the_page_that_asked_for_it(driver: &Driver, _: &Dev) {
+    let word = "0123456789abcdef0123456789abcdef";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token");
+    fs::write(&path, word).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let agent = Agent::start("n1", &["--set", &format!("http_token_file={}", path.display())]);
+    for (view, selector, text) in
+        [("rumors", ".tail header", "listening"), ("data", ".entries", "The database is empty.")]
+    {
+        let page = driver.open(&format!("{}/#/{view}", agent.http));
+        page.wait_for_text("dialog", "who know its token");
+        page.write("dialog input", word);
+        page.click("dialog button", "Continue");
+        page.wait_for_text(selector, text);
+    }
+}
+
+pub(super) fn a_list_that_did_not_come_is_asked_for_again(driver: &Driver, dev: &Dev) {
+    dev.ask(0, &["put", "config/color", "green"]);
+    let page = driver.open("about:blank");
+    with_fetch(
+        &page,
+        &format!(
+            "{CUT} if (url.startsWith('/v1/data?')) {{ window.lists = (window.lists ?? 0) + 1; \
+                if (window.lists === 1) return Promise.resolve(new Response('', {{ status: 503 }})); \
+                if (window.lists === 2) return cut(); }}"
+        ),
+    );
+    page.go(&dev.page(0, "data"));
+    page.wait_for_text(".entries .line", "config/color");
+    assert_eq!(page.run("return window.lists"), 3);
+}
