@@ -5,6 +5,13 @@ import { h, setText } from './dom.js';
 // Rows drawn beyond the edges, so that fast scrolling shows no holes.
 const SPARE = 6;
 
+// How long a row shows that it has changed.
+const FLASH_FOR = 1_600;
+const FLASH = [{ backgroundColor: 'color-mix(in srgb, var(--accent) 40%, transparent)', offset: 0 }];
+// The same without motion: there, and then not.
+const MARK = { outline: Array(2).fill('2px solid var(--accent)'), outlineOffset: Array(2).fill('-2px') };
+const still = matchMedia('(prefers-reduced-motion: reduce)');
+
 // A column: { key, label, class?, make?(), show(cell, item), sort?(a, b) }.
 export class Table {
   #items = [];
@@ -12,8 +19,9 @@ export class Table {
   #focused = 0;
   #sorted;
 
-  constructor({ label, name, columns, open, empty, mark = () => false, onSort = () => {} }) {
-    Object.assign(this, { columns, open, empty, mark, onSort });
+  // `changedAt(item)`: when it changed before one's eyes, in milliseconds, if it did.
+  constructor({ label, name, columns, open, empty, mark = () => false, onSort = () => {}, changedAt = () => undefined }) {
+    Object.assign(this, { columns, open, empty, mark, onSort, changedAt });
     this.#sorted = { key: columns[0].key, isDown: false };
     this.heads = h('div', { class: 'heads', role: 'row' }, columns.map((column) => this.#head(column)));
     this.space = h('div', { class: 'space', role: 'rowgroup' });
@@ -99,8 +107,20 @@ export class Table {
     }
     const item = this.#items[index];
     this.columns.forEach((column, at) => column.show(line.cells[at], item));
+    if (line.item !== item) this.#flash(line, item);
     line.node.classList.toggle('marked', this.mark(item));
     line.node.tabIndex = index === this.#focused ? 0 : -1;
+  }
+
+  // What another item began in this row ends; what this one began elsewhere goes on.
+  #flash(line, item) {
+    line.item = item;
+    line.flash?.cancel();
+    line.flash = null;
+    const age = Date.now() - (this.changedAt(item) ?? -Infinity);
+    if (age >= FLASH_FOR) return;
+    line.flash = line.node.animate(still.matches ? MARK : FLASH, { duration: FLASH_FOR, easing: 'ease-out' });
+    line.flash.currentTime = age;
   }
 
   #makeLine(index) {

@@ -11,6 +11,8 @@ mod asking;
 mod browser;
 #[path = "console/drawing.rs"]
 mod drawing;
+#[path = "console/editing.rs"]
+mod editing;
 #[path = "console/growth.rs"]
 mod growth;
 #[path = "../benches/console/made_up.rs"]
@@ -68,9 +70,14 @@ const TESTS: &[(&str, Test)] = &[
     ("ten_thousand_members_are_few_rows", growth::ten_thousand_members_are_few_rows),
     ("what_the_page_keeps_is_bounded", growth::what_the_page_keeps_is_bounded),
     ("a_chart_keeps_its_height", drawing::a_chart_keeps_its_height),
+    ("a_changed_row_flashes_and_again", drawing::a_changed_row_flashes_and_again),
     ("a_page_that_was_left_asks_no_more", asking::a_page_that_was_left_asks_no_more),
     ("the_token_opens_the_page_that_asked_for_it", asking::the_token_opens_the_page_that_asked_for_it),
     ("a_list_that_did_not_come_is_asked_for_again", asking::a_list_that_did_not_come_is_asked_for_again),
+    ("a_watch_that_broke_is_said_so", asking::a_watch_that_broke_is_said_so),
+    ("what_is_typed_stays_when_the_key_changes", editing::what_is_typed_stays_when_the_key_changes),
+    ("an_own_addition_keeps_the_step_and_the_focus", editing::an_own_addition_keeps_the_step_and_the_focus),
+    ("a_row_of_a_register_keeps_the_focus", editing::a_row_of_a_register_keeps_the_focus),
     ("the_laboratory_draws_what_the_command_line_gives", the_laboratory_draws_what_the_command_line_gives),
     ("a_run_of_the_laboratory_ends_with_its_page", a_run_of_the_laboratory_ends_with_its_page),
     ("an_agent_that_is_gone_is_said_so", an_agent_that_is_gone_is_said_so),

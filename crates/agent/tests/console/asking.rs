@@ -81,3 +81,14 @@ pub(super) fn a_list_that_did_not_come_is_asked_for_again(driver: &Driver, dev: 
     page.wait_for_text(".entries .line", "config/color");
     assert_eq!(page.run("return window.lists"), 3);
 }
+
+pub(super) fn a_watch_that_broke_is_said_so(driver: &Driver, dev: &Dev) {
+    dev.ask(0, &["put", "config/color", "green"]);
+    let page = driver.open("about:blank");
+    with_fetch(&page, &format!("{CUT} if (url.startsWith('/v1/watch') && !window.isWell) return cut();"));
+    page.go(&dev.page(0, "data"));
+    page.wait_for_text(".entries .line", "config/color");
+    page.wait_for_text(".keys header", "not kept up: ");
+    page.run("window.isWell = true");
+    page.wait_for("!document.querySelector('.keys header').textContent.includes('not kept up')");
+}

@@ -1,5 +1,7 @@
 //! What is drawn stays as large as it is meant to be, whole, and true to time.
 
+use serde_json::Value;
+
 use super::Dev;
 use super::browser::Driver;
 use super::made_up::Cluster;
@@ -34,4 +36,20 @@ pub(super) fn a_chart_keeps_its_height(driver: &Driver, _: &Dev) {
         "return [...document.querySelectorAll('.chart .plot')].map((plot) => plot.getBoundingClientRect().height)",
     );
     assert_eq!(heights[0], after, "after the window was narrow");
+}
+
+pub(super) fn a_changed_row_flashes_and_again(driver: &Driver, dev: &Dev) {
+    dev.ask(0, &["put", "color", "green"]);
+    let page = driver.open(&dev.page(0, "data"));
+    page.resize(360, 900);
+    page.wait_for_text(".entries .line", "green");
+    let flash = "document.querySelector('.entries .line').getAnimations()[0]";
+    dev.ask(0, &["put", "color", "blue"]);
+    page.wait_for(&format!("(window.flash = {flash})"));
+    dev.ask(0, &["put", "color", "red"]);
+    page.wait_for(&format!("{flash} && {flash} !== window.flash"));
+    // It ends by itself, whether or not anything is drawn then.
+    page.wait_for(&format!("!{flash}"));
+    assert_eq!(page.run("return document.querySelector('.flash')"), Value::Null);
+    assert_eq!(page.complaints(), [] as [&str; 0]);
 }
