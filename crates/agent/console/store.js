@@ -3,7 +3,8 @@
 import { compareNames } from './format.js';
 
 const EVENTS_MAX = 500;
-// Ten minutes at one every two seconds.
+// Ten minutes, and as many as come in that time at one every two seconds.
+const SAMPLES_SPAN = 600;
 const SAMPLES_MAX = 300;
 
 export class Store {
@@ -80,7 +81,10 @@ export class Store {
   }
 
   addSample(values) {
-    this.samples.push({ at: Date.now() / 1000, values });
+    const at = Date.now() / 1000;
+    this.samples.push({ at, values });
+    const kept = this.samples.findIndex((sample) => sample.at >= at - SAMPLES_SPAN);
+    this.samples.splice(0, kept);
     if (this.samples.length > SAMPLES_MAX) this.samples.splice(0, this.samples.length - SAMPLES_MAX);
     this.touch('samples');
   }

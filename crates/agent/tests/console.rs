@@ -70,6 +70,8 @@ const TESTS: &[(&str, Test)] = &[
     ("ten_thousand_members_are_few_rows", growth::ten_thousand_members_are_few_rows),
     ("what_the_page_keeps_is_bounded", growth::what_the_page_keeps_is_bounded),
     ("a_chart_keeps_its_height", drawing::a_chart_keeps_its_height),
+    ("hours_without_a_sample_are_a_gap", drawing::hours_without_a_sample_are_a_gap),
+    ("a_member_that_changes_leaves_its_neighbours_whole", drawing::a_member_that_changes_leaves_its_neighbours_whole),
     ("a_changed_row_flashes_and_again", drawing::a_changed_row_flashes_and_again),
     ("a_page_that_was_left_asks_no_more", asking::a_page_that_was_left_asks_no_more),
     ("the_token_opens_the_page_that_asked_for_it", asking::the_token_opens_the_page_that_asked_for_it),

@@ -1,7 +1,7 @@
 // What the values of all nodes are together: averages that nodes reach by talking, with no one in the middle.
 
 import { encode, get, request } from '../api.js';
-import { Chart } from '../chart.js';
+import { Chart, dropOld } from '../chart.js';
 import { attempt } from '../dialog.js';
 import { card, field, h, setText } from '../dom.js';
 import { bytes, clock, count, duration, plural, short } from '../format.js';
@@ -11,7 +11,9 @@ const ROWS = 'rumor-aggregates';
 const ROWS_MAX = 12;
 // An answer takes some rounds of gossip; asking costs the cluster bytes, so nobody asks when nobody looks.
 const ASK_EVERY = 5_000;
-const POINTS_MAX = 120;
+// What is kept of answers, and what is too far apart for a line between, in seconds.
+const POINTS_SPAN = 600;
+const POINTS_GAP = 40;
 const FUNCTIONS = ['avg', 'sum', 'min', 'max', 'count', 'quantile'];
 const DEFAULT = [{ name: 'load', kind: 'avg' }, { name: 'memory', kind: 'sum' }, { name: 'memory', kind: 'max' }, { name: 'uptime', kind: 'min' }];
 const FORMATS = { memory: bytes, uptime: duration };
@@ -26,7 +28,7 @@ function titleOf({ name, kind, q }) {
 
 function aggregate(row, drop) {
   const format = formatOf(row);
-  const chart = new Chart({ title: titleOf(row), lines: [row.kind], format, xFormat: (at) => clock(at).slice(0, 8) });
+  const chart = new Chart({ title: titleOf(row), lines: [row.kind], format, gap: POINTS_GAP, xFormat: (at) => clock(at).slice(0, 8) });
   const about = h('small', { class: 'in', role: 'status' }, 'Asking the cluster…');
   chart.node.append(about);
   chart.node.querySelector('header').append(h('button', { type: 'button', class: 'icon', 'aria-label': `Remove ${titleOf(row)}`, onclick: drop }, '×'));
@@ -40,7 +42,7 @@ function aggregate(row, drop) {
       setText(about, found.value === null ? 'No agent has a gauge of that name.' : `${state} after ${found.rounds} rounds${members}, error about ${format(found.error)}`);
       if (found.value === null) return;
       points.push([Date.now() / 1000, found.value]);
-      if (points.length > POINTS_MAX) points.shift();
+      dropOld(points, POINTS_SPAN);
       chart.show([points], Math.min(points[0][0], points.at(-1)[0] - 60), points.at(-1)[0]);
     } catch (problem) {
       setText(about, problem.message);

@@ -2,14 +2,16 @@
 
 import { encode, get, request, sendJson } from '../api.js';
 import { attempt, confirm } from '../dialog.js';
-import { Chart } from '../chart.js';
+import { Chart, dropOld } from '../chart.js';
 import { card, h, said, setState, setText, state } from '../dom.js';
 import { ago, clock, millis } from '../format.js';
 import { poll } from '../live.js';
 import { Happenings } from '../words.js';
 
 const ASK_EVERY = 2_000;
-const ROUND_TRIPS_MAX = 150;
+// What is kept of round trips, and what is too far apart for a line between, in seconds.
+const ROUND_TRIPS_SPAN = 300;
+const ROUND_TRIPS_GAP = 10;
 // Steps that changed its state.
 const KEY_STEPS = new Set(['suspected', 'condemned', 'failed', 'refuted', 'joined', 'left', 'removed']);
 
@@ -112,7 +114,7 @@ export function openMember({ store, rest: id, go, watch, onClose }) {
   const tags = tagEditor();
   const story = h('ol', { class: 'story in' }, h('li', null, h('div', { class: 'muted' }, 'Asking the agent…')));
   const happenings = new Happenings('Nothing has happened to it since this page was opened.');
-  const chart = new Chart({ title: 'Round trips from this agent', lines: ['round trip'], format: millis, xFormat: clock });
+  const chart = new Chart({ title: 'Round trips from this agent', lines: ['round trip'], format: millis, xFormat: clock, gap: ROUND_TRIPS_GAP });
   const gone = h('p', { class: 'banner hidden', role: 'status' });
   const remove = h('button', { type: 'button', class: 'danger', onclick: () => removeMember(known, go) }, 'Remove…');
   const goodbye = h('button', { type: 'button', class: 'danger', onclick: () => leave(store.info ?? known) }, 'Leave the cluster…');
@@ -166,7 +168,7 @@ async function askRoundTrip(store, id, trips, chart) {
   try {
     const { rtt } = await get(`/v1/rtt?to=${encode(id)}&timeout=1s`);
     trips.push([Date.now() / 1000, rtt]);
-    if (trips.length > ROUND_TRIPS_MAX) trips.shift();
+    dropOld(trips, ROUND_TRIPS_SPAN);
     chart.show([trips], trips[0][0], Math.max(trips.at(-1)[0], trips[0][0] + 30));
   } catch {
     // Not known between these two; the facts say what is known.

@@ -4,7 +4,7 @@ import { encode, follow, get, request } from '../api.js';
 import { Chart } from '../chart.js';
 import { attempt } from '../dialog.js';
 import { card, field, h, said, setText } from '../dom.js';
-import { ago, base64Words, bytes, clock, count, millis, plural } from '../format.js';
+import { ago, base64Words, bytes, clock, count, millis, percent, plural } from '../format.js';
 import { poll } from '../live.js';
 import { Picture } from '../picture.js';
 import { Rows } from '../rows.js';
@@ -23,8 +23,6 @@ const PLAY_FOR = 2_200;
 const LOOK_AGAIN = 300;
 const LOOKS_MAX = 12;
 const HOPS_SHOWN = 6;
-
-const percent = (share) => `${Math.round(share * 100)} %`;
 
 function payloadOf(message) {
   if (message.payload !== undefined) return said(message.payload.slice(0, PAYLOAD_SHOWN));

@@ -1,6 +1,6 @@
 //! What is drawn stays as large as it is meant to be, whole, and true to time.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Dev;
 use super::browser::Driver;
@@ -36,6 +36,45 @@ pub(super) fn a_chart_keeps_its_height(driver: &Driver, _: &Dev) {
         "return [...document.querySelectorAll('.chart .plot')].map((plot) => plot.getBoundingClientRect().height)",
     );
     assert_eq!(heights[0], after, "after the window was narrow");
+}
+
+pub(super) fn hours_without_a_sample_are_a_gap(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "cluster"));
+    page.wait_for_text("#link", "live");
+    // The very modules of the page, at times of the test's own.
+    let kept = page.run_async(
+        "const done = arguments[arguments.length - 1]; import('/console/store.js').then(({ Store }) => { \
+            const [store, now] = [new Store(), Date.now]; let at = now(); Date.now = () => at; \
+            store.addSample({ turn: 1 }); at += 7_200_000; store.addSample({ turn: 2 }); Date.now = now; \
+            done(store.samples.map(({ values }) => values.turn)); });",
+    );
+    assert_eq!(kept, json!([2]), "what is older than the chart is wide is dropped");
+    let pieces = page.run_async(
+        "const done = arguments[arguments.length - 1]; import('/console/chart.js').then(({ Chart }) => { \
+            const chart = new Chart({ title: 'One', lines: ['one'], format: String, xFormat: String, gap: 10 }); \
+            document.getElementById('view').append(chart.node); \
+            chart.show([[[0, 1], [2, 1], [4, 1], [100, 1], [102, 1]]], 0, 102); \
+            done(chart.svg.querySelectorAll('path.line0:not(.area)').length); chart.close(); });",
+    );
+    assert_eq!(pieces, 2, "no line goes where nothing was measured");
+}
+
+pub(super) fn a_member_that_changes_leaves_its_neighbours_whole(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "cluster"));
+    page.wait_for_text("#link", "live");
+    // So many that neighbours on the ring nearly touch: one dies and is back, and the picture is as it was.
+    let same = page.run_async(&format!(
+        "const done = arguments[arguments.length - 1]; {SETTLE} import('/console/picture.js').then(async ({{ Picture }}) => {{ \
+            const picture = new Picture({{ label: 'All', open: () => {{}}, tell: () => '' }}); \
+            document.getElementById('view').replaceChildren(picture.node); await settle(); \
+            const members = (state) => Array.from({{ length: 150 }}, (_, at) => ({{ id: String(at), name: `n${{at}}`, \
+                state: at === 75 ? state : 'alive' }})); \
+            const pixels = async (state) => {{ picture.show(members(state)); await settle(); await settle(); const c = picture.canvas; \
+                return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].join(); }}; \
+            const [before, dead, after] = [await pixels('alive'), await pixels('dead'), await pixels('alive')]; \
+            picture.close(); done([before !== dead, before === after]); }});"
+    ));
+    assert_eq!(same, json!([true, true]), "the death is seen, and after it all are whole");
 }
 
 pub(super) fn a_changed_row_flashes_and_again(driver: &Driver, dev: &Dev) {
