@@ -1,5 +1,7 @@
 // What the agent is asked, and how its answers are read.
 
+import { passing } from './memory.js';
+
 const TOKEN = 'rumor-token';
 // The agent says something at least every 15 s, if only that it is there.
 const SILENCE_MAX = 40_000;
@@ -18,12 +20,12 @@ export class Problem extends Error {
 
 // Kept for this tab until it is closed, and sent to this agent only.
 export function token() {
-  return sessionStorage.getItem(TOKEN) ?? '';
+  return passing.get(TOKEN) ?? '';
 }
 
 export function setToken(text) {
-  if (text) sessionStorage.setItem(TOKEN, text);
-  else sessionStorage.removeItem(TOKEN);
+  if (text) passing.set(TOKEN, text);
+  else passing.remove(TOKEN);
 }
 
 function headers(more) {

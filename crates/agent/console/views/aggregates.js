@@ -2,10 +2,11 @@
 
 import { encode, get, request } from '../api.js';
 import { Chart, dropOld } from '../chart.js';
-import { attempt } from '../dialog.js';
+import { attempt, toast } from '../dialog.js';
 import { card, field, h, setText } from '../dom.js';
 import { bytes, clock, count, duration, plural, short } from '../format.js';
 import { poll } from '../live.js';
+import { lasting } from '../memory.js';
 
 const ROWS = 'rumor-aggregates';
 const ROWS_MAX = 12;
@@ -64,14 +65,14 @@ function gaugeCard() {
 
 function stored() {
   try {
-    return JSON.parse(localStorage.getItem(ROWS)) ?? DEFAULT;
+    return JSON.parse(lasting.get(ROWS)) ?? DEFAULT;
   } catch {
     return DEFAULT;
   }
 }
 
 export function openAggregates({ store, onClose }) {
-  let rows = stored();
+  let rows = stored().slice(0, ROWS_MAX);
   let shown = [];
   const grid = h('div', { class: 'charts' });
   const build = () => {
@@ -81,8 +82,8 @@ export function openAggregates({ store, onClose }) {
     if (shown.length === 0) grid.append(h('p', { class: 'note' }, 'Nothing is asked for. Add a gauge.'));
   };
   const keep = (list) => {
-    rows = list.slice(-ROWS_MAX);
-    localStorage.setItem(ROWS, JSON.stringify(rows));
+    rows = list;
+    lasting.set(ROWS, JSON.stringify(rows));
     build();
     ask();
   };
@@ -93,7 +94,8 @@ export function openAggregates({ store, onClose }) {
   kind.addEventListener('change', () => part.classList.toggle('hidden', kind.value !== 'quantile'));
   const add = (event) => {
     event.preventDefault();
-    keep([...rows, { name: name.value.trim(), kind: kind.value, q: q.value }]);
+    if (rows.length >= ROWS_MAX) return void toast(`${ROWS_MAX} are shown at most: remove one first.`, true);
+    return keep([...rows, { name: name.value.trim(), kind: kind.value, q: q.value }]);
   };
   const known = h('datalist', { id: 'gauges' }, ['load', 'memory', 'members', 'uptime'].map((word) => h('option', { value: word })));
   const adder = card('Ask for', h('form', { class: 'row in', onsubmit: add }, known,

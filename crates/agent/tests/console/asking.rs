@@ -92,3 +92,20 @@ pub(super) fn a_watch_that_broke_is_said_so(driver: &Driver, dev: &Dev) {
     page.run("window.isWell = true");
     page.wait_for("!document.querySelector('.keys header').textContent.includes('not kept up')");
 }
+
+pub(super) fn a_browser_that_keeps_nothing_shows_the_page(driver: &Driver, dev: &Dev) {
+    let page = driver.open("about:blank");
+    page.before_scripts(
+        "for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name, \
+            { get() { throw new DOMException('denied', 'SecurityError'); } });",
+    );
+    page.go(&dev.page(0, "rumors"));
+    page.wait_for_text("#link", "live");
+    page.wait_for_text(".tail header", "listening");
+    page.click("#tabs a", "Aggregates");
+    page.write("input[list=gauges]", "uptime");
+    page.click("button", "Add");
+    page.wait_for_text(".chart h2", "uptime, avg");
+    page.click("#theme", "");
+    assert_eq!(page.run("return document.documentElement.dataset.theme"), "light");
+}

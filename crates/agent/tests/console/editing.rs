@@ -66,3 +66,17 @@ pub(super) fn a_row_of_a_register_keeps_the_focus(driver: &Driver, dev: &Dev) {
     page.run("window.button.click()");
     page.wait_for("document.querySelector('form .grow input').value === 'ben'");
 }
+
+pub(super) fn a_thirteenth_chart_takes_the_place_of_none(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "cluster"));
+    page.run(
+        "localStorage.setItem('rumor-aggregates', \
+            JSON.stringify(Array.from({ length: 12 }, (_, at) => ({ name: `gauge-${at}`, kind: 'avg' }))))",
+    );
+    page.go(&dev.page(0, "aggregates"));
+    page.wait_for("document.querySelectorAll('.chart').length === 12");
+    page.write("input[list=gauges]", "load");
+    page.click("button", "Add");
+    page.wait_for_text(".toast.bad", "remove one first");
+    page.wait_for_text(".chart h2", "gauge-0, avg");
+}
