@@ -9,6 +9,9 @@ const REFRESH_EVERY = 10_000;
 const UNSEEN_WAIT = 500;
 // Whole lists are asked for again only where they are small.
 const REFRESHED_MAX = 500;
+// A browser opens so few connections to one address that windows of one agent can use them up.
+const CONNECT_MAX = 5_000;
+const NO_CONNECTION = 'no answer yet: a browser opens six connections to one agent, so close other windows of this console';
 // A page that nobody sees lets go: browsers grant few connections to one address.
 const HIDDEN_MAX = 60_000;
 
@@ -68,6 +71,7 @@ export function connect(store, onLocked) {
   poll(page, SAMPLE_EVERY, () => sample(store));
   poll(page, REFRESH_EVERY, () => refresh(store));
   open();
+  setTimeout(() => { if (store.link.state === 'connecting') store.setLink('connecting', NO_CONNECTION); }, CONNECT_MAX);
   return { reopen: open };
 }
 
@@ -102,7 +106,9 @@ async function refreshInfo(store) {
 
 async function refresh(store) {
   await refreshInfo(store);
-  if (store.members.size <= REFRESHED_MAX) store.setMembers(await get('/v1/members'));
+  if (store.members.size > REFRESHED_MAX) return;
+  const take = store.awaitMembers();
+  take(await get('/v1/members'));
 }
 
 async function sample(store) {

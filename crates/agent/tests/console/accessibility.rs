@@ -142,3 +142,28 @@ pub(super) fn the_picture_and_the_table_are_worked_with_keys(driver: &Driver, de
     page.press(&[DOWN, DOWN, ENTER]);
     page.wait_for_text("h1", "n3");
 }
+
+pub(super) fn a_page_whose_agent_is_gone_shuts_nobody_out(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "traffic"));
+    page.wait_for("document.querySelector('.chart path.line0')");
+    page.run(AXE);
+    dev.kill(0);
+    page.wait_for_text("#link", "the agent is gone");
+    let mut found = Vec::new();
+    for view in ["traffic", "cluster", "agreement"] {
+        page.run(&format!("location.hash = '#/{view}'"));
+        page.wait_for(&format!("document.querySelector('#tabs a[aria-current]').dataset.name === '{view}'"));
+        for theme in ["light", "dark"] {
+            page.run(&format!(
+                "while (document.documentElement.dataset.theme !== '{theme}') document.getElementById('theme').click()"
+            ));
+            let Value::Array(here) = page.run_async(FIND) else { panic!("axe-core gives a list") };
+            found.extend(here.iter().map(|line| format!("{view}, {theme}: {line}")));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    // How long it is gone changes each second, and is not read out each time.
+    let live = "[...document.querySelectorAll('.bar [role=status]')].map((one) => one.textContent).join()";
+    page.wait_for("/ for \\d+ s/.test(document.querySelector('.bar').textContent)");
+    assert_eq!(page.run(&format!("return {live}")), "the agent is gone");
+}

@@ -93,6 +93,16 @@ pub(super) fn a_watch_that_broke_is_said_so(driver: &Driver, dev: &Dev) {
     page.wait_for("!document.querySelector('.keys header').textContent.includes('not kept up')");
 }
 
+pub(super) fn a_page_that_gets_no_connection_says_what_to_do(driver: &Driver, dev: &Dev) {
+    let page = driver.open("about:blank");
+    with_fetch(&page, "if (url === '/v1/events') return new Promise(() => {});");
+    page.go(&dev.page(0, "cluster"));
+    page.wait_for_text("#link", "close other windows of this console");
+    page.wait_for_text(".members", "close other windows of this console");
+    page.resize(360, 900);
+    assert_eq!(page.run("return document.documentElement.scrollWidth <= innerWidth"), true);
+}
+
 pub(super) fn a_browser_that_keeps_nothing_shows_the_page(driver: &Driver, dev: &Dev) {
     let page = driver.open("about:blank");
     page.before_scripts(
@@ -108,4 +118,28 @@ pub(super) fn a_browser_that_keeps_nothing_shows_the_page(driver: &Driver, dev: 
     page.wait_for_text(".chart h2", "uptime, avg");
     page.click("#theme", "");
     assert_eq!(page.run("return document.documentElement.dataset.theme"), "light");
+}
+
+pub(super) fn a_slow_answer_overwrites_nothing_newer(driver: &Driver, dev: &Dev) {
+    let page = driver.open("about:blank");
+    with_fetch(
+        &page,
+        "if (url === '/v1/members' && !window.isDone) return again().then((answer) => \
+            new Promise((then) => { window.let = () => { window.isDone = true; then(answer); }; }));",
+    );
+    page.go(&dev.page(0, "cluster"));
+    page.wait_for_text("#link", "live");
+    page.wait_for("window.let");
+    // The answer was made before this happened, and comes after it was told.
+    dev.kill(2);
+    page.wait_for_text(".chip[data-state=dead]", "1");
+    page.run(
+        "window.worst = 1; const chip = document.querySelector('.chip[data-state=dead] b'); \
+        new MutationObserver(() => { window.worst = Math.min(window.worst, Number(chip.textContent)); }) \
+            .observe(chip, { childList: true, characterData: true, subtree: true }); window.let();",
+    );
+    let samples = "window.asked.filter((url) => url === '/metrics').length";
+    page.run(&format!("window.before = {samples}"));
+    page.wait_for(&format!("{samples} > window.before"));
+    assert_eq!(page.run("return window.worst"), 1, "the dead one was shown alive");
 }
