@@ -70,7 +70,7 @@ export class Picture {
     this.#known = null;
     this.#isStale = true;
     if (!isSameCount) this.#arrange();
-    if (this.#pickedId !== null) this.#pick(this.#index().ids.get(this.#pickedId) ?? -1);
+    if (this.#pickedId !== null) this.#pickAgain();
     this.canvas.setAttribute('aria-label', `${this.label}: ${members.length}. Arrow keys choose one, Enter opens it.`);
     this.draw();
   }
@@ -178,6 +178,12 @@ export class Picture {
     this.canvas.style.cursor = member ? 'pointer' : 'default';
     if (member) this.#placeTip(member, this.#places[index]);
     this.draw();
+  }
+
+  // The same one, wherever it is now.
+  #pickAgain() {
+    this.#picked = -1;
+    this.#pick(this.#index().ids.get(this.#pickedId) ?? -1);
   }
 
   #placeTip(member, { x, y }) {

@@ -80,7 +80,9 @@ function tagEditor() {
   const change = async (changes) => attempt(() => sendJson('PATCH', '/v1/tags', changes), 'tags changed; the cluster is told');
   const add = async (event) => {
     event.preventDefault();
-    if (!(await change({ [key.value.trim()]: value.value }))) return;
+    const [name, text] = [key.value.trim(), value.value];
+    const sure = await confirm({ title: `Set the tag ${name}?`, text: `It becomes ${text === '' ? 'a tag without a value' : text}. All members are told.`, action: 'Set' });
+    if (!sure || !(await change({ [name]: text }))) return;
     key.value = '';
     value.value = '';
     key.focus();

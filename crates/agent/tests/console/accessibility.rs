@@ -167,3 +167,34 @@ pub(super) fn a_page_whose_agent_is_gone_shuts_nobody_out(driver: &Driver, dev: 
     page.wait_for("/ for \\d+ s/.test(document.querySelector('.bar').textContent)");
     assert_eq!(page.run(&format!("return {live}")), "the agent is gone");
 }
+
+pub(super) fn a_dialog_ends_with_its_page(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "cluster"));
+    page.wait_for_text(".members .line", "n2");
+    page.click(".members .line", "n2");
+    page.wait_for_text("h1", "n2");
+    page.click("button.danger:not(.hidden)", "Remove…");
+    page.wait_for_text("dialog h2", "Remove n2?");
+    page.run("history.back()");
+    page.wait_for_text("h1", "Cluster");
+    page.wait_for("!document.querySelector('dialog')");
+    assert_eq!(dev.ask(0, &["members"]).as_array().unwrap().len(), 5, "nobody was removed");
+}
+
+pub(super) fn who_was_chosen_stays_chosen_when_others_come(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "cluster"));
+    page.wait_for("document.querySelectorAll('.members .line').length === 5");
+    page.run("document.querySelector('.members .line').focus()");
+    page.press(&[DOWN]);
+    page.wait_for("document.activeElement.textContent.startsWith('n2')");
+    let _first = dev.join("a-first");
+    page.wait_for("document.querySelectorAll('.members .line').length === 6");
+    page.wait_for("document.activeElement.textContent.startsWith('n2')");
+    page.run("document.querySelector('.picture canvas[tabindex]').focus()");
+    page.press(&[RIGHT, RIGHT]);
+    page.wait_for_text(".tip", "n1");
+    let _other = dev.join("b-second");
+    page.wait_for("document.querySelectorAll('.members .line').length === 7");
+    page.press(&[ENTER]);
+    page.wait_for_text("h1", "n1");
+}

@@ -67,6 +67,21 @@ pub(super) fn a_row_of_a_register_keeps_the_focus(driver: &Driver, dev: &Dev) {
     page.wait_for("document.querySelector('form .grow input').value === 'ben'");
 }
 
+pub(super) fn tags_are_set_once_that_is_confirmed(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, &format!("member/{}", dev.field(0, "id"))));
+    page.wait_for_text(".tag", "dev=true");
+    page.write("input[aria-label=Key]", "zone");
+    page.write("input[aria-label=Value]", "a");
+    page.click("form button", "Set");
+    page.wait_for_text("dialog h2", "Set the tag zone?");
+    page.click("dialog button", "Cancel");
+    page.wait_for("!document.querySelector('dialog')");
+    assert!(dev.get(0, &format!("/v1/members/{}", dev.field(0, "id")))["tags"]["zone"].is_null());
+    page.click("form button", "Set");
+    page.click("dialog button", "Set");
+    page.wait_for_text(".tag", "zone=a");
+}
+
 pub(super) fn a_thirteenth_chart_takes_the_place_of_none(driver: &Driver, dev: &Dev) {
     let page = driver.open(&dev.page(0, "cluster"));
     page.run(
