@@ -1,5 +1,7 @@
 // What the agent is asked, and how its answers are read.
 
+import { passing } from './memory.js';
+
 const TOKEN = 'rumor-token';
 // The agent says something at least every 15 s, if only that it is there.
 const SILENCE_MAX = 40_000;
@@ -18,12 +20,12 @@ export class Problem extends Error {
 
 // Kept for this tab until it is closed, and sent to this agent only.
 export function token() {
-  return sessionStorage.getItem(TOKEN) ?? '';
+  return passing.get(TOKEN) ?? '';
 }
 
 export function setToken(text) {
-  if (text) sessionStorage.setItem(TOKEN, text);
-  else sessionStorage.removeItem(TOKEN);
+  if (text) passing.set(TOKEN, text);
+  else passing.remove(TOKEN);
 }
 
 function headers(more) {
@@ -53,15 +55,30 @@ export async function request(method, path, { body, headers: more, signal } = {}
   return response;
 }
 
+// The document of an answer, whose end may be missing.
+export async function read(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new Problem(0, 'gone', 'the agent’s answer broke off');
+  }
+}
+
+// Whether to ask again is of no use: it was refused for what it is, not for the moment at which it came.
+export function isRefused({ status }) {
+  return status >= 400 && status < 500 && status !== 408 && status !== 429;
+}
+
 export async function get(path, options) {
-  return (await request('GET', path, options)).json();
+  return read(await request('GET', path, options));
 }
 
 export async function sendJson(method, path, document) {
   const options = document === undefined ? {} : {
     body: JSON.stringify(document), headers: { 'content-type': 'application/json' },
   };
-  return (await request(method, path, options)).json();
+  return read(await request(method, path, options));
 }
 
 export function encode(text) {
@@ -120,7 +137,7 @@ const WAIT_MIN = 300;
 const WAIT_MAX = 8_000;
 
 // Follows a stream until `close`, again and again. `path` is a function: it may say from where to go on.
-// `state` hears `live` and `lost`; a refusal that will not pass by itself (4xx) ends it.
+// `state` hears `live` and `lost`; a refusal that will not pass by itself ends it.
 export function follow(path, { hear, state = () => {} }) {
   const ending = new AbortController();
   const run = async () => {
@@ -139,7 +156,7 @@ export function follow(path, { hear, state = () => {} }) {
         if (ending.signal.aborted) return;
         const problem = error instanceof Problem ? error : new Problem(0, 'gone', 'the agent does not answer');
         state('lost', problem);
-        if (problem.status >= 400 && problem.status < 500) return;
+        if (isRefused(problem)) return;
       }
       await new Promise((resolve) => setTimeout(resolve, wait * (0.5 + Math.random() / 2)));
       wait = Math.min(wait * 2, WAIT_MAX);

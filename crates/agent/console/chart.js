@@ -17,12 +17,19 @@ function key(index) {
     svg('path', { d: 'M0 4h20', class: `line${index}`, fill: 'none', 'stroke-width': '2' }));
 }
 
-// `lines`: names. `show(points, { x, y, xMax })`: for each line an array of [x, y].
+// Drops what was measured longer ago than that, in seconds.
+export function dropOld(points, span) {
+  const least = (points.at(-1)?.[0] ?? 0) - span;
+  points.splice(0, points.findIndex(([x]) => x >= least));
+}
+
+// `lines`: names. `show(points, xMin, xMax)`: for each line an array of [x, y]. Between points further apart than `gap` there is
+// no line: nobody measured.
 export class Chart {
   #data = null;
 
-  constructor({ title, lines, format, xFormat, isTall = false, steps = false, isShare = false, note = null }) {
-    Object.assign(this, { lines, format, xFormat, steps, isShare });
+  constructor({ title, lines, format, xFormat, isTall = false, steps = false, isShare = false, gap = Infinity, note = null }) {
+    Object.assign(this, { lines, format, xFormat, steps, isShare, gap });
     this.values = lines.map(() => h('b', null, '–'));
     this.now = h('div', { class: 'now' }, lines.map((name, index) => h('span', null, key(index), name, this.values[index])));
     this.svg = svg('svg', { role: 'img', 'aria-label': title });
@@ -60,7 +67,7 @@ export class Chart {
     const x = (value) => ((value - xMin) / (xMax - xMin || 1)) * width;
     const y = (value) => height - BOTTOM - (value / yMax) * (height - BOTTOM - TOP);
     const parts = [...this.#grid(width, yMax, y), ...this.#ends(width, height, xMin, xMax)];
-    data.forEach((points, index) => parts.push(...this.#line(points, index, x, y, width)));
+    data.forEach((points, index) => this.#pieces(points).forEach((piece) => parts.push(...this.#line(piece, index, x, y, width))));
     const when = this.at === null ? xMax : xMin + this.at * (xMax - xMin);
     if (this.at !== null) parts.push(svg('path', { class: 'cursor', d: `M${x(when)} ${TOP}V${height - BOTTOM}` }));
     this.svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
@@ -84,8 +91,16 @@ export class Chart {
     ];
   }
 
+  #pieces(points) {
+    const pieces = [];
+    points.forEach((point, at) => {
+      if (at === 0 || point[0] - points[at - 1][0] > this.gap) pieces.push([]);
+      pieces.at(-1).push(point);
+    });
+    return pieces;
+  }
+
   #line(points, index, x, y, width) {
-    if (points.length === 0) return [];
     let path = '';
     points.forEach(([px, py], at) => {
       const [a, b] = [x(px).toFixed(1), y(py).toFixed(1)];
@@ -107,7 +122,7 @@ export class Chart {
       let value = null;
       for (const [x, y] of points) {
         if (x > when + 1e-9) break;
-        value = y;
+        value = when - x > this.gap ? null : y;
       }
       setText(this.values[index], value === null ? '–' : this.format(value));
       // A line that is nowhere, as a limit that is not set, needs no key.

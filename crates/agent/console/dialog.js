@@ -5,10 +5,13 @@ import { h } from './dom.js';
 const TOASTS_MAX = 4;
 const TOAST_FOR = 6_000;
 
-// Asks in a dialog and gives what `answer()` says, or null.
-function ask({ title, content, action, isDanger, answer }) {
+// Asks in a dialog and gives what `answer()` says, or null; also where the page is left to which the question belongs.
+function ask({ title, content, action, isDanger, answer, isOfPage = true }) {
   return new Promise((resolve) => {
+    const leave = () => close(null);
+    if (isOfPage) addEventListener('hashchange', leave);
     const close = (result) => {
+      removeEventListener('hashchange', leave);
       dialog.close();
       dialog.remove();
       resolve(result);
@@ -38,7 +41,7 @@ export function askToken(isWrong) {
     h('p', null, isWrong ? 'That is not its token. Try again.' : 'This agent answers only to those who know its token.'),
     input,
     h('p', { class: 'muted' }, 'It is kept for this tab until you close it, and sent to this agent only.'));
-  return ask({ title: 'Token', content, action: 'Continue', answer: () => input.value.trim() });
+  return ask({ title: 'Token', content, action: 'Continue', answer: () => input.value.trim(), isOfPage: false });
 }
 
 export function toast(text, isBad = false) {

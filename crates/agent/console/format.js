@@ -15,6 +15,12 @@ export function short(number) {
   return String(Number(number.toFixed(size >= 10 ? 1 : 2)));
 }
 
+// Not quite all is never said as all, nor a little as nothing.
+export function percent(share) {
+  if (share > 0.999 && share < 1) return '99.9 %';
+  return `${short(share < 0.001 ? share * 100 : Math.floor(share * 1000 + 1e-9) / 10)} %`;
+}
+
 const SIZES = ['B', 'kB', 'MB', 'GB', 'TB'];
 
 export function bytes(number) {

@@ -5,8 +5,13 @@ import { follow, get, request } from './api.js';
 const SAMPLE_EVERY = 2_000;
 // Round trips and the agent's own facts change slowly.
 const REFRESH_EVERY = 10_000;
+// How soon it is looked again whether somebody looks.
+const UNSEEN_WAIT = 500;
 // Whole lists are asked for again only where they are small.
 const REFRESHED_MAX = 500;
+// A browser opens so few connections to one address that windows of one agent can use them up.
+const CONNECT_MAX = 5_000;
+const NO_CONNECTION = 'no answer yet: a browser opens six connections to one agent, so close other windows of this console';
 // A page that nobody sees lets go: browsers grant few connections to one address.
 const HIDDEN_MAX = 60_000;
 
@@ -62,19 +67,33 @@ export function connect(store, onLocked) {
     }
   });
 
-  every(SAMPLE_EVERY, store, () => sample(store));
-  every(REFRESH_EVERY, store, () => refresh(store));
+  const page = { store, onClose: () => {} };
+  poll(page, SAMPLE_EVERY, () => sample(store));
+  poll(page, REFRESH_EVERY, () => refresh(store));
   open();
+  setTimeout(() => { if (store.link.state === 'connecting') store.setLink('connecting', NO_CONNECTION); }, CONNECT_MAX);
   return { reopen: open };
 }
 
-// Does it again and again while the agent is there and somebody looks.
-function every(wait, store, work) {
+// Does it now, and again and again until it is closed, while the agent is there and somebody looks. Gives what does it at once,
+// after which the wait begins anew. What `work` does not catch is for the stream to say.
+export function poll({ store, onClose }, wait, work) {
+  let timer = null;
+  // The number of the newest turn: only that one is followed by another.
+  let newest = 0;
+  let isClosed = false;
   const turn = async () => {
-    if (!document.hidden && store.link.state === 'live') await work().catch(() => {});
-    setTimeout(turn, wait);
+    if (isClosed) return;
+    clearTimeout(timer);
+    newest += 1;
+    const mine = newest;
+    const isSeen = !document.hidden && store.link.state === 'live';
+    if (isSeen) await work().catch(() => {});
+    if (!isClosed && mine === newest) timer = setTimeout(turn, isSeen ? wait : UNSEEN_WAIT);
   };
-  setTimeout(turn, Math.min(wait, 500));
+  onClose(() => { isClosed = true; clearTimeout(timer); });
+  turn();
+  return turn;
 }
 
 async function refreshInfo(store) {
@@ -87,7 +106,9 @@ async function refreshInfo(store) {
 
 async function refresh(store) {
   await refreshInfo(store);
-  if (store.members.size <= REFRESHED_MAX) store.setMembers(await get('/v1/members'));
+  if (store.members.size > REFRESHED_MAX) return;
+  const take = store.awaitMembers();
+  take(await get('/v1/members'));
 }
 
 async function sample(store) {

@@ -2,7 +2,7 @@
 
 import { setToken, token } from './api.js';
 import { askToken, toast } from './dialog.js';
-import { h, icon, said } from './dom.js';
+import { h, icon, said, setText } from './dom.js';
 import { duration } from './format.js';
 import { connect } from './live.js';
 import { themeButton } from './palette.js';
@@ -117,12 +117,13 @@ const LINKS = {
 function drawLink() {
   const { state, since, detail } = store.link;
   const [shape, words] = LINKS[state];
-  const place = document.getElementById('link');
-  place.className = `link ${state}`;
-  place.title = detail;
-  const waited = state === 'gone' ? ` for ${duration((Date.now() - since) / 1000)}` : '';
-  const text = state === 'refused' ? detail : `${words}${waited}`;
+  const [around, place] = [document.getElementById('standing'), document.getElementById('link')];
+  around.className = `link ${state}`;
+  around.title = detail;
+  const text = (state === 'refused' || state === 'connecting') && detail ? detail : words;
   if (place.lastChild?.textContent !== text) place.replaceChildren(icon(shape, { class: 'shape' }), h('span', null, text));
+  // Beside what is read out: it changes every second.
+  setText(document.getElementById('waited'), state === 'gone' ? ` for ${duration((Date.now() - since) / 1000)}` : '');
   main.classList.toggle('gone', state !== 'live' && state !== 'connecting');
 }
 
@@ -151,6 +152,8 @@ async function onLocked() {
   }
   setToken(given);
   link.reopen();
+  // What the page asked for without the token was refused.
+  show();
 }
 
 drawTabs();

@@ -1,6 +1,7 @@
 // Colours for canvases, as the style sheet has them now.
 
 import { h } from './dom.js';
+import { lasting } from './memory.js';
 
 const NAMES = ['ink', 'muted', 'line', 'edge', 'panel', 'raised', 'accent', 'on-accent', 'alive', 'suspect', 'dead', 'left', 'revoked',
   'hop0', 'hop1', 'hop2', 'hop3', 'hop4', 'hop5'];
@@ -57,11 +58,11 @@ export function themeButton(button) {
     button.setAttribute('aria-label', `Colours: ${words}`);
     button.title = `Colours: ${words}`;
   };
-  let theme = THEMES.includes(localStorage.getItem(KEY)) ? localStorage.getItem(KEY) : 'auto';
+  let theme = THEMES.find((each) => each === lasting.get(KEY)) ?? 'auto';
   show(theme);
   button.addEventListener('click', () => {
     theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
-    localStorage.setItem(KEY, theme);
+    lasting.set(KEY, theme);
     show(theme);
     changed();
   });

@@ -26,7 +26,9 @@ export class Picture {
   #spread = null;
   // Whether members may look other than they were painted.
   #isStale = true;
+  // Where the chosen one is, and who it is: others come and go before it.
   #picked = -1;
+  #pickedId = null;
   #newest;
   #frame = 0;
   #closers = [];
@@ -68,6 +70,7 @@ export class Picture {
     this.#known = null;
     this.#isStale = true;
     if (!isSameCount) this.#arrange();
+    if (this.#pickedId !== null) this.#pickAgain();
     this.canvas.setAttribute('aria-label', `${this.label}: ${members.length}. Arrow keys choose one, Enter opens it.`);
     this.draw();
   }
@@ -167,13 +170,20 @@ export class Picture {
   }
 
   #pick(index) {
-    if (index === this.#picked) return;
-    this.#picked = index;
     const member = this.#members[index];
+    if (index === this.#picked && (member?.id ?? null) === this.#pickedId) return;
+    this.#picked = index;
+    this.#pickedId = member?.id ?? null;
     this.tip.classList.toggle('hidden', !member);
     this.canvas.style.cursor = member ? 'pointer' : 'default';
     if (member) this.#placeTip(member, this.#places[index]);
     this.draw();
+  }
+
+  // The same one, wherever it is now.
+  #pickAgain() {
+    this.#picked = -1;
+    this.#pick(this.#index().ids.get(this.#pickedId) ?? -1);
   }
 
   #placeTip(member, { x, y }) {
@@ -216,7 +226,7 @@ export class Picture {
     if (this.#pulses.length > 0) this.#paintPulses(context, colours, now);
     const cursor = this.#spread ? this.#cursor() : 0;
     if (this.#spread) this.#paintSpread(context, colours, cursor);
-    if (this.#isStale) this.#members.forEach((member, index) => this.#paintMember(top, colours, member, index, cursor));
+    if (this.#isStale) this.#paintMembers(top, colours, cursor);
     this.#paintOwn(context, colours);
     if (this.#layout.ring && this.#members.length <= NAMED_MAX) this.#paintNames(context, colours);
     this.#paintPicked(context, colours);
@@ -291,9 +301,17 @@ export class Picture {
     }
   }
 
-  #paintMember(context, colours, member, index, cursor) {
-    const { x, y } = this.#places[index];
-    const { r } = this.#layout;
+  #paintMembers(context, colours, cursor) {
+    const sprites = this.#members.map((member) => this.#spriteOf(member, colours, cursor));
+    // Neighbours on a ring may lie so close that none can be wiped out alone.
+    if (this.#layout.ring && sprites.some((made, index) => made !== this.#painted[index])) {
+      context.clearRect(0, 0, this.width, this.height);
+      this.#painted = [];
+    }
+    sprites.forEach((made, index) => this.#paintSprite(context, made, index));
+  }
+
+  #spriteOf(member, colours, cursor) {
     let colour = colours[member.state];
     let shape = member.state;
     if (this.#spread) {
@@ -302,11 +320,15 @@ export class Picture {
       colour = has ? colours[`hop${Math.min(5, step.hop)}`] : colours.edge;
       if (!has && shape === 'alive') shape = 'left';
     }
-    const made = sprite(shape, r, colour, this.dpr);
+    return sprite(shape, this.#layout.r, colour, this.dpr);
+  }
+
+  #paintSprite(context, made, index) {
     const before = this.#painted[index];
     if (before === made) return;
+    const { x, y } = this.#places[index];
     const { canvas, size } = made;
-    const reach = this.#layout.ring ? r + 4 : this.#layout.cell / 2;
+    const reach = this.#layout.cell / 2;
     if (before) context.clearRect(x - reach, y - reach, 2 * reach, 2 * reach);
     this.#painted[index] = made;
     context.drawImage(canvas, x - size / 2, y - size / 2, size, size);

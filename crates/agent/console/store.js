@@ -3,7 +3,8 @@
 import { compareNames } from './format.js';
 
 const EVENTS_MAX = 500;
-// Ten minutes at one every two seconds.
+// Ten minutes, and as many as come in that time at one every two seconds.
+const SAMPLES_SPAN = 600;
 const SAMPLES_MAX = 300;
 
 export class Store {
@@ -20,6 +21,8 @@ export class Store {
   #changed = new Set();
   #isDue = false;
   #ordered = null;
+  // Of whom something was heard since a list was asked for, null where none is to come.
+  #heard = null;
 
   // Calls `render` when one of these parts has changed; gives how to stop that.
   watch(parts, render) {
@@ -57,15 +60,28 @@ export class Store {
   }
 
   setMembers(list) {
+    this.#heard = null;
     this.members = new Map(list.map((member) => [member.id, member]));
     this.#ordered = null;
     this.touch('members');
+  }
+
+  // Gives what takes in a list that is asked for now: what is heard until it comes is newer than it.
+  awaitMembers() {
+    const heard = new Set();
+    this.#heard = heard;
+    return (list) => {
+      if (this.#heard !== heard) return;
+      const newer = [...heard].map((id) => this.members.get(id)).filter(Boolean);
+      this.setMembers([...list.filter((member) => !heard.has(member.id)), ...newer]);
+    };
   }
 
   // A change about one member, as the agent tells it.
   hear(event) {
     const { member } = event;
     const known = this.members.get(member.id);
+    this.#heard?.add(member.id);
     if (event.event === 'removed') this.members.delete(member.id);
     else this.members.set(member.id, { ...member, rtt: member.rtt ?? known?.rtt ?? null });
     if (!known || known.name !== member.name || event.event === 'removed') this.#ordered = null;
@@ -80,7 +96,10 @@ export class Store {
   }
 
   addSample(values) {
-    this.samples.push({ at: Date.now() / 1000, values });
+    const at = Date.now() / 1000;
+    this.samples.push({ at, values });
+    const kept = this.samples.findIndex((sample) => sample.at >= at - SAMPLES_SPAN);
+    this.samples.splice(0, kept);
     if (this.samples.length > SAMPLES_MAX) this.samples.splice(0, this.samples.length - SAMPLES_MAX);
     this.touch('samples');
   }

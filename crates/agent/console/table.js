@@ -5,19 +5,31 @@ import { h, setText } from './dom.js';
 // Rows drawn beyond the edges, so that fast scrolling shows no holes.
 const SPARE = 6;
 
+// How long a row shows that it has changed.
+const FLASH_FOR = 1_600;
+const FLASH = [{ backgroundColor: 'color-mix(in srgb, var(--accent) 40%, transparent)', offset: 0 }];
+// The same without motion: there, and then not.
+const MARK = { outline: Array(2).fill('2px solid var(--accent)'), outlineOffset: Array(2).fill('-2px') };
+const still = matchMedia('(prefers-reduced-motion: reduce)');
+
+const idOf = (item) => item.id ?? item.key;
+
 // A column: { key, label, class?, make?(), show(cell, item), sort?(a, b) }.
 export class Table {
   #items = [];
   #lines = new Map();
+  // The row that has the focus, or would get it, and whose it is once somebody has been there.
   #focused = 0;
+  #focusedId = null;
   #sorted;
 
-  constructor({ label, name, columns, open, empty, mark = () => false, onSort = () => {} }) {
-    Object.assign(this, { columns, open, empty, mark, onSort });
+  // `changedAt(item)`: when it changed before one's eyes, in milliseconds, if it did.
+  constructor({ label, name, columns, open, empty, mark = () => false, onSort = () => {}, changedAt = () => undefined }) {
+    Object.assign(this, { columns, open, empty, mark, onSort, changedAt });
     this.#sorted = { key: columns[0].key, isDown: false };
     this.heads = h('div', { class: 'heads', role: 'row' }, columns.map((column) => this.#head(column)));
     this.space = h('div', { class: 'space', role: 'rowgroup' });
-    this.body = h('div', { class: 'body', onscroll: () => this.#draw(), onkeydown: (event) => this.#onKey(event) }, this.space);
+    this.body = h('div', { class: 'body', onscroll: () => this.#draw(), onkeydown: (event) => this.#onKey(event), onfocusin: (event) => this.#onFocus(event) }, this.space);
     this.nothing = h('p', { class: 'note hidden' });
     this.node = h('div', { class: `table live ${name}`, role: 'table', 'aria-label': label },
       h('div', { role: 'rowgroup' }, this.heads), this.nothing, this.body);
@@ -66,8 +78,30 @@ export class Table {
     this.nothing.classList.toggle('hidden', items.length > 0);
     this.body.classList.toggle('hidden', items.length === 0);
     if (items.length === 0) setText(this.nothing, this.empty());
-    this.#focused = Math.min(this.#focused, Math.max(0, items.length - 1));
+    const hasFocus = this.space.contains(document.activeElement);
+    const before = this.#focused;
+    const now = this.#focusedId === null ? -1 : items.findIndex((item) => idOf(item) === this.#focusedId);
+    this.#focused = Math.min(now < 0 ? before : now, Math.max(0, items.length - 1));
+    if (hasFocus && this.#focused !== before) this.#focus();
+    else this.#draw();
+  }
+
+  #onFocus({ target }) {
+    for (const [index, line] of this.#lines) {
+      if (line.node !== target) continue;
+      this.#focused = index;
+      this.#focusedId = idOf(this.#items[index]);
+    }
+  }
+
+  // The row comes into sight, and gets the focus.
+  #focus() {
+    const height = this.#height();
+    const top = this.#focused * height;
+    if (top < this.body.scrollTop) this.body.scrollTop = top;
+    if (top + height > this.body.scrollTop + this.body.clientHeight) this.body.scrollTop = top + height - this.body.clientHeight;
     this.#draw();
+    this.#lines.get(this.#focused)?.node.focus();
   }
 
   // How high a row is, as the style sheet has it.
@@ -99,8 +133,20 @@ export class Table {
     }
     const item = this.#items[index];
     this.columns.forEach((column, at) => column.show(line.cells[at], item));
+    if (line.item !== item) this.#flash(line, item);
     line.node.classList.toggle('marked', this.mark(item));
     line.node.tabIndex = index === this.#focused ? 0 : -1;
+  }
+
+  // What another item began in this row ends; what this one began elsewhere goes on.
+  #flash(line, item) {
+    line.item = item;
+    line.flash?.cancel();
+    line.flash = null;
+    const age = Date.now() - (this.changedAt(item) ?? -Infinity);
+    if (age >= FLASH_FOR) return;
+    line.flash = line.node.animate(still.matches ? MARK : FLASH, { duration: FLASH_FOR, easing: 'ease-out' });
+    line.flash.currentTime = age;
   }
 
   #makeLine(index) {
@@ -121,11 +167,6 @@ export class Table {
     if (!(event.key in steps)) return undefined;
     event.preventDefault();
     this.#focused = Math.max(0, Math.min(this.#items.length - 1, this.#focused + steps[event.key]));
-    const height = this.#height();
-    const top = this.#focused * height;
-    if (top < this.body.scrollTop) this.body.scrollTop = top;
-    if (top + height > this.body.scrollTop + this.body.clientHeight) this.body.scrollTop = top + height - this.body.clientHeight;
-    this.#draw();
-    return this.#lines.get(this.#focused)?.node.focus();
+    return this.#focus();
   }
 }

@@ -6,7 +6,13 @@
 mod accessibility;
 #[path = "console/agreement.rs"]
 mod agreement;
+#[path = "console/asking.rs"]
+mod asking;
 mod browser;
+#[path = "console/drawing.rs"]
+mod drawing;
+#[path = "console/editing.rs"]
+mod editing;
 #[path = "console/growth.rs"]
 mod growth;
 #[path = "../benches/console/made_up.rs"]
@@ -63,6 +69,25 @@ const TESTS: &[(&str, Test)] = &[
     ("hostile_names_stay_text_on_every_page", mistakes::hostile_names_stay_text_on_every_page),
     ("ten_thousand_members_are_few_rows", growth::ten_thousand_members_are_few_rows),
     ("what_the_page_keeps_is_bounded", growth::what_the_page_keeps_is_bounded),
+    ("a_page_whose_agent_is_gone_shuts_nobody_out", accessibility::a_page_whose_agent_is_gone_shuts_nobody_out),
+    ("a_dialog_ends_with_its_page", accessibility::a_dialog_ends_with_its_page),
+    ("who_was_chosen_stays_chosen_when_others_come", accessibility::who_was_chosen_stays_chosen_when_others_come),
+    ("a_chart_keeps_its_height", drawing::a_chart_keeps_its_height),
+    ("hours_without_a_sample_are_a_gap", drawing::hours_without_a_sample_are_a_gap),
+    ("a_member_that_changes_leaves_its_neighbours_whole", drawing::a_member_that_changes_leaves_its_neighbours_whole),
+    ("a_changed_row_flashes_and_again", drawing::a_changed_row_flashes_and_again),
+    ("a_page_that_was_left_asks_no_more", asking::a_page_that_was_left_asks_no_more),
+    ("the_token_opens_the_page_that_asked_for_it", asking::the_token_opens_the_page_that_asked_for_it),
+    ("a_list_that_did_not_come_is_asked_for_again", asking::a_list_that_did_not_come_is_asked_for_again),
+    ("a_watch_that_broke_is_said_so", asking::a_watch_that_broke_is_said_so),
+    ("a_page_that_gets_no_connection_says_what_to_do", asking::a_page_that_gets_no_connection_says_what_to_do),
+    ("a_browser_that_keeps_nothing_shows_the_page", asking::a_browser_that_keeps_nothing_shows_the_page),
+    ("a_slow_answer_overwrites_nothing_newer", asking::a_slow_answer_overwrites_nothing_newer),
+    ("what_is_typed_stays_when_the_key_changes", editing::what_is_typed_stays_when_the_key_changes),
+    ("an_own_addition_keeps_the_step_and_the_focus", editing::an_own_addition_keeps_the_step_and_the_focus),
+    ("a_row_of_a_register_keeps_the_focus", editing::a_row_of_a_register_keeps_the_focus),
+    ("tags_are_set_once_that_is_confirmed", editing::tags_are_set_once_that_is_confirmed),
+    ("a_thirteenth_chart_takes_the_place_of_none", editing::a_thirteenth_chart_takes_the_place_of_none),
     ("the_laboratory_draws_what_the_command_line_gives", the_laboratory_draws_what_the_command_line_gives),
     ("a_run_of_the_laboratory_ends_with_its_page", a_run_of_the_laboratory_ends_with_its_page),
     ("an_agent_that_is_gone_is_said_so", an_agent_that_is_gone_is_said_so),

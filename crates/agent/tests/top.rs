@@ -125,6 +125,38 @@ fn an_agent_that_is_gone_is_said_and_so_is_its_return() {
 }
 
 #[test]
+fn every_signal_that_ends_it_gives_the_terminal_back() {
+    let agent = Agent::start("a", &[]);
+    for signal in [Signal::INT, Signal::HUP, Signal::QUIT] {
+        let mut terminal = view(&agent.http, 100, 24);
+        terminal.wait_for_line(&["●", "a *", "alive"]);
+        terminal.signal(signal);
+        assert_given_back(terminal);
+    }
+}
+
+#[test]
+fn stopped_it_leaves_the_terminal_to_the_shell_and_comes_back() {
+    let agent = Agent::start("a", &[]);
+    let view = rumor(&["top", "--agent", &agent.http]);
+    // A shell that says when it has the terminal, and goes on with the view when it is told to.
+    let script = "\"$0\" \"$@\"; echo the shell; read word; fg";
+    let mut shell = Command::new("bash");
+    shell.args(["-mc", script]).arg(view.get_program()).args(view.get_args());
+    let mut terminal = Terminal::run(&shell, 100, 24);
+    terminal.wait_for_line(&["●", "a *", "alive"]);
+    terminal.press("\x1a");
+    terminal.wait_for("the shell", |screen| !screen.alternate_screen() && screen.contents().contains("the shell"));
+    assert!(!terminal.screen().hide_cursor());
+    assert!(terminal.modes().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
+    terminal.press("\n");
+    terminal.wait_for("the view", |screen| screen.alternate_screen() && screen.contents().contains("a *"));
+    assert!(!terminal.modes().local_modes.contains(LocalModes::ECHO), "keys are read as they are pressed");
+    terminal.press("q");
+    terminal.wait_for("the end", |screen| !screen.alternate_screen() && !screen.hide_cursor());
+}
+
+#[test]
 fn what_others_say_stays_text() {
     let agent = Agent::start("a", &[]);
     let name = "\u{202e}evil 名前名前 שלום";

@@ -1,16 +1,20 @@
 // What the values of all nodes are together: averages that nodes reach by talking, with no one in the middle.
 
 import { encode, get, request } from '../api.js';
-import { Chart } from '../chart.js';
-import { attempt } from '../dialog.js';
+import { Chart, dropOld } from '../chart.js';
+import { attempt, toast } from '../dialog.js';
 import { card, field, h, setText } from '../dom.js';
 import { bytes, clock, count, duration, plural, short } from '../format.js';
+import { poll } from '../live.js';
+import { lasting } from '../memory.js';
 
 const ROWS = 'rumor-aggregates';
 const ROWS_MAX = 12;
 // An answer takes some rounds of gossip; asking costs the cluster bytes, so nobody asks when nobody looks.
 const ASK_EVERY = 5_000;
-const POINTS_MAX = 120;
+// What is kept of answers, and what is too far apart for a line between, in seconds.
+const POINTS_SPAN = 600;
+const POINTS_GAP = 40;
 const FUNCTIONS = ['avg', 'sum', 'min', 'max', 'count', 'quantile'];
 const DEFAULT = [{ name: 'load', kind: 'avg' }, { name: 'memory', kind: 'sum' }, { name: 'memory', kind: 'max' }, { name: 'uptime', kind: 'min' }];
 const FORMATS = { memory: bytes, uptime: duration };
@@ -25,7 +29,7 @@ function titleOf({ name, kind, q }) {
 
 function aggregate(row, drop) {
   const format = formatOf(row);
-  const chart = new Chart({ title: titleOf(row), lines: [row.kind], format, xFormat: (at) => clock(at).slice(0, 8) });
+  const chart = new Chart({ title: titleOf(row), lines: [row.kind], format, gap: POINTS_GAP, xFormat: (at) => clock(at).slice(0, 8) });
   const about = h('small', { class: 'in', role: 'status' }, 'Asking the cluster…');
   chart.node.append(about);
   chart.node.querySelector('header').append(h('button', { type: 'button', class: 'icon', 'aria-label': `Remove ${titleOf(row)}`, onclick: drop }, '×'));
@@ -39,7 +43,7 @@ function aggregate(row, drop) {
       setText(about, found.value === null ? 'No agent has a gauge of that name.' : `${state} after ${found.rounds} rounds${members}, error about ${format(found.error)}`);
       if (found.value === null) return;
       points.push([Date.now() / 1000, found.value]);
-      if (points.length > POINTS_MAX) points.shift();
+      dropOld(points, POINTS_SPAN);
       chart.show([points], Math.min(points[0][0], points.at(-1)[0] - 60), points.at(-1)[0]);
     } catch (problem) {
       setText(about, problem.message);
@@ -61,17 +65,15 @@ function gaugeCard() {
 
 function stored() {
   try {
-    return JSON.parse(localStorage.getItem(ROWS)) ?? DEFAULT;
+    return JSON.parse(lasting.get(ROWS)) ?? DEFAULT;
   } catch {
     return DEFAULT;
   }
 }
 
 export function openAggregates({ store, onClose }) {
-  let rows = stored();
+  let rows = stored().slice(0, ROWS_MAX);
   let shown = [];
-  let timer = null;
-  let isClosed = false;
   const grid = h('div', { class: 'charts' });
   const build = () => {
     shown.forEach((each) => each.close());
@@ -80,19 +82,10 @@ export function openAggregates({ store, onClose }) {
     if (shown.length === 0) grid.append(h('p', { class: 'note' }, 'Nothing is asked for. Add a gauge.'));
   };
   const keep = (list) => {
-    rows = list.slice(-ROWS_MAX);
-    localStorage.setItem(ROWS, JSON.stringify(rows));
+    rows = list;
+    lasting.set(ROWS, JSON.stringify(rows));
     build();
-    clearTimeout(timer);
     ask();
-  };
-  let turn = 0;
-  const ask = async () => {
-    turn += 1;
-    const mine = turn;
-    const isSeen = !document.hidden && store.link.state === 'live';
-    if (isSeen) await Promise.all(shown.map((each) => each.ask()));
-    if (!isClosed && mine === turn) timer = setTimeout(ask, isSeen ? ASK_EVERY : 500);
   };
   const name = h('input', { required: true, autocomplete: 'off', value: 'load', list: 'gauges' });
   const kind = h('select', null, FUNCTIONS.map((word) => h('option', { value: word }, word)));
@@ -101,13 +94,14 @@ export function openAggregates({ store, onClose }) {
   kind.addEventListener('change', () => part.classList.toggle('hidden', kind.value !== 'quantile'));
   const add = (event) => {
     event.preventDefault();
-    keep([...rows, { name: name.value.trim(), kind: kind.value, q: q.value }]);
+    if (rows.length >= ROWS_MAX) return void toast(`${ROWS_MAX} are shown at most: remove one first.`, true);
+    return keep([...rows, { name: name.value.trim(), kind: kind.value, q: q.value }]);
   };
   const known = h('datalist', { id: 'gauges' }, ['load', 'memory', 'members', 'uptime'].map((word) => h('option', { value: word })));
   const adder = card('Ask for', h('form', { class: 'row in', onsubmit: add }, known,
     h('div', { class: 'grow' }, field('Gauge', name)), h('div', { class: 'some' }, field('Function', kind)), part, h('button', { type: 'submit', class: 'primary' }, 'Add')));
-  onClose(() => { isClosed = true; clearTimeout(timer); shown.forEach((each) => each.close()); });
+  onClose(() => shown.forEach((each) => each.close()));
   build();
-  ask();
+  const ask = poll({ store, onClose }, ASK_EVERY, () => Promise.all(shown.map((each) => each.ask())));
   return [h('div', { class: 'head' }, h('h1', null, 'Aggregates'), h('small', null, 'asked every 5 s while you look')), grid, h('div', { class: 'columns' }, adder, gaugeCard())];
 }

@@ -4,6 +4,7 @@ import { encode, get, request, sendJson } from '../api.js';
 import { attempt, confirm, toast } from '../dialog.js';
 import { card, field, h, said, setState, setText, state } from '../dom.js';
 import { base64Words, count, duration, plural } from '../format.js';
+import { poll } from '../live.js';
 import { Rows } from '../rows.js';
 
 const ASK_EVERY = 2_000;
@@ -178,23 +179,29 @@ function registersCard() {
     const sure = await confirm({ title: `Delete ${name}?`, text: 'The voters agree that it holds nothing.', action: 'Delete', isDanger: true });
     if (sure && await attempt(() => request('DELETE', `/v1/registers/${encode(name)}`), `${name} deleted`)) ask();
   };
-  const row = (register) => h('tr', null, h('td', { class: 'mono' }, said(register.register)),
-    h('td', { class: 'mono' }, said(valueOf(register).slice(0, VALUE_SHOWN))), h('td', { class: 'right muted' }, `version ${count(register.version)}`),
-    h('td', { class: 'right' }, h('button', { type: 'button', class: 'quiet', onclick: () => editor.edit(register) }, 'Edit'),
-      h('button', { type: 'button', class: 'quiet', onclick: () => remove(register.register) }, 'Delete…')));
-  let drawn = '';
+  const rows = new Rows(body, (register) => register.register, (first) => {
+    const [value, version] = [said(''), h('td', { class: 'right muted spare' })];
+    let register = first;
+    const show = (now) => {
+      register = now;
+      setText(value, valueOf(now).slice(0, VALUE_SHOWN));
+      setText(version, `version ${count(now.version)}`);
+    };
+    const node = h('tr', null, h('td', { class: 'mono' }, said(first.register)), h('td', { class: 'mono' }, value), version,
+      h('td', { class: 'right' }, h('div', { class: 'buttons' },
+        h('button', { type: 'button', class: 'quiet', 'aria-label': `Edit ${first.register}`, onclick: () => editor.edit(register) }, 'Edit'),
+        h('button', { type: 'button', class: 'quiet', 'aria-label': `Delete ${first.register}…`, onclick: () => remove(first.register) }, 'Delete…'))));
+    return { node, show };
+  });
   const ask = async () => {
     const names = await get('/v1/registers');
     const asked = names.slice(0, REGISTERS_MAX).map((name) => get(`/v1/registers/${encode(name)}?stale=true`).catch(() => null));
     const held = (await Promise.all(asked)).filter(Boolean);
     setText(found, names.length > REGISTERS_MAX ? `the first ${REGISTERS_MAX} of ${count(names.length)}` : 'as this agent has heard');
     nothing.classList.toggle('hidden', held.length > 0);
-    const now = JSON.stringify(held);
-    if (now === drawn) return;
-    drawn = now;
-    body.replaceChildren(...held.map(row));
+    rows.show(held);
   };
-  const node = card('Registers', editor.node, nothing, h('table', { class: 'plain' }, body));
+  const node = card('Registers', editor.node, nothing, h('table', { class: 'plain registers' }, body));
   node.querySelector('header').append(found);
   return { node, ask };
 }
@@ -232,17 +239,10 @@ export function openAgreement({ store, onClose }) {
   const voters = votersCard(store);
   const registers = registersCard();
   const locks = locksCard();
-  let timer = null;
-  let isClosed = false;
-  const ask = async () => {
-    if (!document.hidden && store.link.state === 'live') {
-      const status = get('/v1/agreement').then(voters.show, voters.fail);
-      await Promise.allSettled([status, registers.ask(), locks.ask()]);
-    }
-    if (!isClosed) timer = setTimeout(ask, ASK_EVERY);
-  };
-  onClose(() => { isClosed = true; clearTimeout(timer); });
-  ask();
+  poll({ store, onClose }, ASK_EVERY, () => {
+    const status = get('/v1/agreement').then(voters.show, voters.fail);
+    return Promise.allSettled([status, registers.ask(), locks.ask()]);
+  });
   return [
     h('div', { class: 'head' }, h('h1', null, 'Agreement')),
     h('div', { class: 'columns wide live' }, h('div', { class: 'columns' }, registers.node), h('div', { class: 'columns' }, voters.node, locks.node)),

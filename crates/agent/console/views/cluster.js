@@ -129,12 +129,12 @@ function hintOf({ info, members }) {
     const neighbours = others.filter((member) => member.view === 'active').length;
     return `a partial view: ${plural(neighbours, 'neighbour')} and ${count(others.length - neighbours)} that it has heard of, of about ${plural(info.size_estimate, 'node')}`;
   }
-  return members.size === 1 ? `only this agent so far; others join with: rumor agent --join ${info.address}` : '';
+  return members.size === 1 ? `only this agent so far; others join with: rumor agent --join ${info.address}${info.sealed ? ' --key-file FILE, which holds the cluster’s key' : ''}` : '';
 }
 
 function emptyWords(store) {
   if (store.members.size > 0) return 'No member is like that. Change the search or the states shown.';
-  if (store.link.state === 'connecting') return 'Asking the agent…';
+  if (store.link.state === 'connecting') return store.link.detail || 'Asking the agent…';
   if (store.link.state === 'live') return 'No members yet.';
   return `Nothing to show: ${store.link.detail || 'the agent does not answer'}.`;
 }

@@ -4,6 +4,7 @@ import { get, sendJson } from '../api.js';
 import { attempt, confirm } from '../dialog.js';
 import { card, h, said, setText, state } from '../dom.js';
 import { ago } from '../format.js';
+import { poll } from '../live.js';
 import { Picture } from '../picture.js';
 import { Happenings } from '../words.js';
 
@@ -107,29 +108,24 @@ export function openFaults({ store, go, watch, onClose }) {
   };
   const loss = lossCard(order);
   const cut = cutCard(order);
-  let timer = null;
-  let isClosed = false;
   const ask = async () => {
-    if (!document.hidden && store.link.state === 'live') {
-      try {
-        dev = await get('/v1/dev');
-        draw();
-      } catch (problem) {
-        setText(nothing, `Nothing can be broken here: ${problem.message}.`);
-        nothing.classList.remove('hidden');
-      }
-      // Without a rumor dev there are no controls, only the reason.
-      for (const each of [loss.node, cut.node]) each.classList.toggle('hidden', dev === null);
+    try {
+      dev = await get('/v1/dev');
+      draw();
+    } catch (problem) {
+      setText(nothing, `Nothing can be broken here: ${problem.message}.`);
+      nothing.classList.remove('hidden');
     }
-    if (!isClosed) timer = setTimeout(ask, ASK_EVERY);
+    // Without a rumor dev there are no controls, only the reason.
+    for (const each of [loss.node, cut.node]) each.classList.toggle('hidden', dev === null);
   };
   watch(['members', 'info'], () => { picture.show(store.ordered()); draw(); });
   watch(['events'], () => {
     happenings.show(store.events);
     picture.hear(store.events);
   });
-  onClose(() => { isClosed = true; clearTimeout(timer); picture.close(); });
-  ask();
+  onClose(() => picture.close());
+  poll({ store, onClose }, ASK_EVERY, ask);
   const agents = card('Agents of this rumor dev', nothing, h('table', { class: 'plain agents' }, body));
   const happened = card('What happens', happenings.node);
   happened.classList.add('happened');

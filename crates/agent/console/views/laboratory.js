@@ -4,9 +4,8 @@ import { perform } from '../api.js';
 import { Chart } from '../chart.js';
 import { toast } from '../dialog.js';
 import { card, field, h, setText } from '../dom.js';
-import { bytes, count, millis, plural, short } from '../format.js';
+import { bytes, count, millis, percent, plural, short } from '../format.js';
 
-const percent = (share) => (share > 0.999 && share < 1 ? '99.9 %' : `${short(Math.floor(share * 1000) / 10)} %`);
 // Times of the virtual network go over several powers of ten: they are drawn by their logarithm.
 const SOONEST = 1e-4;
 const logarithm = (points) => points.map(([seconds, share]) => [Math.log10(Math.max(SOONEST, seconds)), share]);

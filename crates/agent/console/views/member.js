@@ -2,13 +2,16 @@
 
 import { encode, get, request, sendJson } from '../api.js';
 import { attempt, confirm } from '../dialog.js';
-import { Chart } from '../chart.js';
+import { Chart, dropOld } from '../chart.js';
 import { card, h, said, setState, setText, state } from '../dom.js';
 import { ago, clock, millis } from '../format.js';
+import { poll } from '../live.js';
 import { Happenings } from '../words.js';
 
 const ASK_EVERY = 2_000;
-const ROUND_TRIPS_MAX = 150;
+// What is kept of round trips, and what is too far apart for a line between, in seconds.
+const ROUND_TRIPS_SPAN = 300;
+const ROUND_TRIPS_GAP = 10;
 // Steps that changed its state.
 const KEY_STEPS = new Set(['suspected', 'condemned', 'failed', 'refuted', 'joined', 'left', 'removed']);
 
@@ -77,7 +80,9 @@ function tagEditor() {
   const change = async (changes) => attempt(() => sendJson('PATCH', '/v1/tags', changes), 'tags changed; the cluster is told');
   const add = async (event) => {
     event.preventDefault();
-    if (!(await change({ [key.value.trim()]: value.value }))) return;
+    const [name, text] = [key.value.trim(), value.value];
+    const sure = await confirm({ title: `Set the tag ${name}?`, text: `It becomes ${text === '' ? 'a tag without a value' : text}. All members are told.`, action: 'Set' });
+    if (!sure || !(await change({ [name]: text }))) return;
     key.value = '';
     value.value = '';
     key.focus();
@@ -111,7 +116,7 @@ export function openMember({ store, rest: id, go, watch, onClose }) {
   const tags = tagEditor();
   const story = h('ol', { class: 'story in' }, h('li', null, h('div', { class: 'muted' }, 'Asking the agent…')));
   const happenings = new Happenings('Nothing has happened to it since this page was opened.');
-  const chart = new Chart({ title: 'Round trips from this agent', lines: ['round trip'], format: millis, xFormat: clock });
+  const chart = new Chart({ title: 'Round trips from this agent', lines: ['round trip'], format: millis, xFormat: clock, gap: ROUND_TRIPS_GAP });
   const gone = h('p', { class: 'banner hidden', role: 'status' });
   const remove = h('button', { type: 'button', class: 'danger', onclick: () => removeMember(known, go) }, 'Remove…');
   const goodbye = h('button', { type: 'button', class: 'danger', onclick: () => leave(store.info ?? known) }, 'Leave the cluster…');
@@ -134,17 +139,11 @@ export function openMember({ store, rest: id, go, watch, onClose }) {
   };
 
   const trips = [];
-  let timer = null;
-  const ask = async () => {
-    const isSeen = !document.hidden && store.link.state === 'live';
-    if (isSeen) await Promise.all([askWhy(id, story), askRoundTrip(store, id, trips, chart)]);
-    timer = setTimeout(ask, ASK_EVERY);
-  };
   watch(['members'], draw);
   watch(['events'], () => happenings.show(store.events.filter((event) => event.member?.id === id)));
   const clockwork = setInterval(draw, 1_000);
-  onClose(() => { clearTimeout(timer); clearInterval(clockwork); chart.close(); timer = null; });
-  ask();
+  onClose(() => { clearInterval(clockwork); chart.close(); });
+  poll({ store, onClose }, ASK_EVERY, () => Promise.all([askWhy(id, story), askRoundTrip(store, id, trips, chart)]));
 
   const back = h('a', { href: '#/cluster', class: 'muted' }, '← All members');
   const events = card('What happens', happenings.node);
@@ -171,7 +170,7 @@ async function askRoundTrip(store, id, trips, chart) {
   try {
     const { rtt } = await get(`/v1/rtt?to=${encode(id)}&timeout=1s`);
     trips.push([Date.now() / 1000, rtt]);
-    if (trips.length > ROUND_TRIPS_MAX) trips.shift();
+    dropOld(trips, ROUND_TRIPS_SPAN);
     chart.show([trips], trips[0][0], Math.max(trips.at(-1)[0], trips[0][0] + 30));
   } catch {
     // Not known between these two; the facts say what is known.

@@ -4,7 +4,9 @@ import { encode, follow, get, request } from '../api.js';
 import { Chart } from '../chart.js';
 import { attempt } from '../dialog.js';
 import { card, field, h, said, setText } from '../dom.js';
-import { ago, base64Words, bytes, clock, count, millis, plural } from '../format.js';
+import { ago, base64Words, bytes, clock, count, millis, percent, plural } from '../format.js';
+import { poll } from '../live.js';
+import { lasting } from '../memory.js';
 import { Picture } from '../picture.js';
 import { Rows } from '../rows.js';
 import { informedByHop, measuredByHop } from '../theory.js';
@@ -22,8 +24,6 @@ const PLAY_FOR = 2_200;
 const LOOK_AGAIN = 300;
 const LOOKS_MAX = 12;
 const HOPS_SHOWN = 6;
-
-const percent = (share) => `${Math.round(share * 100)} %`;
 
 function payloadOf(message) {
   if (message.payload !== undefined) return said(message.payload.slice(0, PAYLOAD_SHOWN));
@@ -226,14 +226,14 @@ export function openRumors({ store, watch, onClose }) {
     one.follow({ topic: message.topic, origin: message.origin_id, sequence: message.sequence });
   };
   const messages = tail(marked);
-  const topic = h('input', { value: localStorage.getItem(TOPIC) ?? 'news', required: true, maxlength: '255', autocomplete: 'off', spellcheck: 'false', list: 'topics' });
+  const topic = h('input', { value: lasting.get(TOPIC) ?? 'news', required: true, maxlength: '255', autocomplete: 'off', spellcheck: 'false', list: 'topics' });
   const text = h('input', { placeholder: 'hello, rumor', autocomplete: 'off' });
   let heard = '';
   const listen = () => {
     const wanted = topic.value.trim();
     if (wanted === '' || wanted === heard) return;
     heard = wanted;
-    localStorage.setItem(TOPIC, wanted);
+    lasting.set(TOPIC, wanted);
     messages.open(wanted);
     known.mark(wanted);
   };
@@ -244,17 +244,23 @@ export function openRumors({ store, watch, onClose }) {
   const publish = async (event) => {
     event.preventDefault();
     listen();
-    const body = text.value === '' ? text.placeholder : text.value;
+    const body = text.value;
     const done = await attempt(async () => (await request('POST', `/v1/topics/${encode(heard)}`, { body })).json());
     if (!done) return;
-    text.value = '';
+    if (text.value === body) text.value = '';
+    offer();
+    // The button has nothing to do until more is written.
+    if (button.disabled) text.focus();
     known.ask().catch(() => {});
     one.follow(done);
   };
   topic.addEventListener('change', listen);
+  const button = h('button', { type: 'submit', class: 'primary' }, 'Publish');
+  const offer = () => { button.disabled = text.value === ''; };
+  text.addEventListener('input', offer);
+  offer();
   const form = h('form', { class: 'row in', onsubmit: publish },
-    h('div', { class: 'some' }, field('Topic', topic)), h('div', { class: 'grow' }, field('Message', text)),
-    h('button', { type: 'submit', class: 'primary' }, 'Publish'));
+    h('div', { class: 'some' }, field('Topic', topic)), h('div', { class: 'grow' }, field('Message', text)), button);
   const say = card('Publish', form);
   const pictured = card('How it spread', h('div', { class: 'in' }, one.words, one.hops.node), one.picture.node);
   pictured.classList.add('picture');
@@ -268,14 +274,7 @@ export function openRumors({ store, watch, onClose }) {
   const onHidden = () => (document.hidden ? messages.close() : messages.open(heard));
   document.addEventListener('visibilitychange', onHidden);
   onClose(() => { document.removeEventListener('visibilitychange', onHidden); messages.close(); one.close(); });
-  let timer = null;
-  let isClosed = false;
-  const ask = async () => {
-    if (!document.hidden && store.link.state === 'live') await known.ask().catch(() => {});
-    if (!isClosed) timer = setTimeout(ask, ASK_EVERY);
-  };
-  onClose(() => { isClosed = true; clearTimeout(timer); });
   listen();
-  ask();
+  poll({ store, onClose }, ASK_EVERY, known.ask);
   return [h('div', { class: 'head' }, h('h1', null, 'Rumors')), h('div', { class: 'rumors' }, h('div', null, say, known.node, pictured), h('div', null, charts, tailed))];
 }

@@ -2,11 +2,10 @@
 
 import { Chart } from '../chart.js';
 import { card, h, setText } from '../dom.js';
-import { bytes, clock, count, duration, short } from '../format.js';
+import { bytes, clock, count, duration, percent, short } from '../format.js';
 
 const rate = (number) => `${short(number)}/s`;
 const byteRate = (number) => `${bytes(number)}/s`;
-const percent = (number) => `${short(number * 100)} %`;
 
 // What is shown as it is, and what by how fast it grows.
 const value = (name) => ({ name, isRate: false });
@@ -40,6 +39,9 @@ const CAUSES = {
   unproven: 'from addresses not proven', streams: 'too many streams', walks: 'walks that ended',
 };
 
+// Samples further apart than that, in seconds, have nothing between them that was measured.
+const GAP = 10;
+
 function series(samples, { name, isRate }) {
   // No limit is said as 0.
   const isSaid = (sample) => name in sample.values && !(name === 'rumor_bandwidth_limit' && sample.values[name] === 0);
@@ -49,7 +51,7 @@ function series(samples, { name, isRate }) {
     const [before, after] = [samples[i - 1], samples[i]];
     const grown = after.values[name] - before.values[name];
     // A counter that fell began anew with its process.
-    if (grown >= 0) points.push([after.at, grown / (after.at - before.at)]);
+    if (grown >= 0 && after.at - before.at <= GAP) points.push([after.at, grown / (after.at - before.at)]);
   }
   return points;
 }
@@ -76,7 +78,7 @@ function dropped() {
 }
 
 export function openTraffic({ store, watch, onClose }) {
-  const charts = CHARTS.map((each) => ({ ...each, chart: new Chart({ ...each, xFormat: (at) => clock(at).slice(0, 8) }) }));
+  const charts = CHARTS.map((each) => ({ ...each, chart: new Chart({ ...each, gap: GAP, xFormat: (at) => clock(at).slice(0, 8) }) }));
   const figure = figures();
   const drops = dropped();
   const span = h('small');
@@ -86,7 +88,7 @@ export function openTraffic({ store, watch, onClose }) {
     const [first, last] = [samples[0].at, samples.at(-1)];
     figure.show(last.values);
     drops.show(last.values);
-    setText(span, `the last ${duration(last.at - first)}, every 2 s; ${store.info?.name ?? 'this agent'} only`);
+    setText(span, `the last ${duration(last.at - first)}, every 2 s while you look; ${store.info?.name ?? 'this agent'} only`);
     // A minute at least, so that the first points do not race across.
     for (const { chart, of } of charts) chart.show(of.map((each) => series(samples, each)), Math.min(first, last.at - 60), last.at);
   };

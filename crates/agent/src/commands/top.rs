@@ -14,7 +14,6 @@ mod screen;
 mod tests;
 
 use std::io::{self, IsTerminal};
-use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +23,7 @@ use draw::Ink;
 use keys::Key;
 use link::{Ask, News};
 use ratatui::crossterm::event::{self, Event};
+use rustix::process;
 use screen::Screen;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -47,7 +47,20 @@ enum Input {
     Terminal(Event),
     /// Something from the agent.
     News(News),
+    /// The shell is to have the terminal, and this process to stop.
+    Stop,
+    /// This process goes on after it was stopped.
+    Continue,
     /// A signal, or no terminal any more.
+    End,
+}
+
+/// What follows a turn.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum After {
+    Draw,
+    Stop,
+    Continue,
     End,
 }
 
@@ -66,11 +79,28 @@ pub(super) fn run(flags: &cli::Top, output: Output) -> Result<(), Failure> {
     let ink = Ink::of_environment();
     loop {
         app.settle(print::now());
-        screen.draw(|frame| draw::draw(frame, &app, ink))?;
-        if take_turn(&inputs, &asks, &mut app).is_break() {
-            return Ok(());
+        // Once the terminal was given back it is not drawn on until this process was told to go on.
+        if screen::is_taken() {
+            screen.draw(|frame| draw::draw(frame, &app, ink))?;
+        }
+        match take_turn(&inputs, &asks, &mut app) {
+            After::Draw => {}
+            After::Stop => stop(),
+            After::Continue => screen.take_again()?,
+            After::End => return Ok(()),
         }
     }
+}
+
+/// Leaves the terminal to the shell until that lets this process go on. Where there is no shell nobody ever would.
+fn stop() {
+    let (this, leader) = (process::getpid(), process::getsid(None));
+    if leader.is_ok_and(|leader| leader == this) {
+        return;
+    }
+    screen::give_back();
+    // The only one that stops it although `SIGTSTP` is caught. If it is not allowed the view goes on where it is told to.
+    process::kill_process(this, process::Signal::STOP).ok();
 }
 
 /// A view is for people, on something that can be drawn on.
@@ -89,13 +119,13 @@ fn check_terminal(output: Output) -> Result<(), Failure> {
 }
 
 /// Waits for something that changes the view, for a tick at most, and takes in what comes with it.
-fn take_turn(inputs: &Receiver<Input>, asks: &Sender<Ask>, app: &mut App) -> ControlFlow<()> {
+fn take_turn(inputs: &Receiver<Input>, asks: &Sender<Ask>, app: &mut App) -> After {
     let mut until = Instant::now() + TICK;
     loop {
         let input = match inputs.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(input) => input,
-            Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
-            Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
+            Err(RecvTimeoutError::Timeout) => return After::Draw,
+            Err(RecvTimeoutError::Disconnected) => return After::End,
         };
         let is_typed = matches!(input, Input::Terminal(_));
         let act = match input {
@@ -103,16 +133,19 @@ fn take_turn(inputs: &Receiver<Input>, asks: &Sender<Ask>, app: &mut App) -> Con
             // Drawing asks for the size.
             Input::Terminal(_) => None,
             Input::News(news) => app.on_news(news),
-            Input::End => return ControlFlow::Break(()),
+            Input::Stop => Some(Act::Stop),
+            Input::Continue => return After::Continue,
+            Input::End => return After::End,
         };
         match act {
-            Some(Act::Quit) => return ControlFlow::Break(()),
+            Some(Act::Quit) => return After::End,
+            Some(Act::Stop) => return After::Stop,
             // The link lives as long as this process.
             Some(Act::Ask(ask)) => drop(asks.send(ask)),
             None => {}
         }
         if is_typed {
-            return ControlFlow::Continue(());
+            return After::Draw;
         }
         until = until.min(Instant::now() + FRAME);
     }
@@ -127,24 +160,35 @@ fn read_terminal(inputs: &SyncSender<Input>) {
     inputs.send(Input::End).ok();
 }
 
-/// From here on a signal ends the view and not the process, so that the terminal is left as it was.
+/// From here on a signal ends or stops the view and not the process, so that the terminal is left as it was.
 fn catch_signals(inputs: SyncSender<Input>) -> Result<(), Failure> {
     let runtime = super::runtime()?;
     let mut caught = {
         let _context = runtime.enter();
         let catch = |kind| signal(kind).map_err(|error| Failure::new(Kind::Refused, "system", error.to_string()));
-        [catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?, catch(SignalKind::hangup())?]
+        let [stop, go_on] =
+            [process::Signal::TSTP, process::Signal::CONT].map(|kind| SignalKind::from_raw(kind.as_raw()));
+        let ends = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
+        let [interrupted, terminated, hung_up, quit] = ends.map(catch);
+        [interrupted?, terminated?, hung_up?, quit?, catch(stop)?, catch(go_on)?]
     };
     thread::spawn(move || {
-        let [interrupted, terminated, hung_up] = &mut caught;
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupted.recv() => {}
-                _ = terminated.recv() => {}
-                _ = hung_up.recv() => {}
+        loop {
+            let [interrupted, terminated, hung_up, quit, stopped, going_on] = &mut caught;
+            let input = runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupted.recv() => Input::End,
+                    _ = terminated.recv() => Input::End,
+                    _ = hung_up.recv() => Input::End,
+                    _ = quit.recv() => Input::End,
+                    _ = stopped.recv() => Input::Stop,
+                    _ = going_on.recv() => Input::Continue,
+                }
+            });
+            if inputs.send(input).is_err() {
+                return;
             }
-        });
-        inputs.send(Input::End).ok();
+        }
     });
     Ok(())
 }

@@ -44,6 +44,7 @@ const ASSETS: &[Asset] = assets![
     "/console/icon.svg": "icon.svg",
     "/console/live.js": "live.js",
     "/console/main.js": "main.js",
+    "/console/memory.js": "memory.js",
     "/console/palette.js": "palette.js",
     "/console/picture.js": "picture.js",
     "/console/rows.js": "rows.js",

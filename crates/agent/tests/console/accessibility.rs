@@ -18,9 +18,9 @@ fn pages(dev: &Dev) -> Vec<(String, &'static str)> {
         ("cluster".to_owned(), "document.querySelector('.members .state.dead')"),
         (format!("member/{}", dev.field(0, "id")), "document.querySelector('.tag button')"),
         (format!("member/{}", dev.field(4, "id")), "document.querySelector('.story .key')"),
-        ("rumors".to_owned(), "document.querySelector('.messages .payload')"),
+        ("rumors".to_owned(), "document.querySelector('.messages .payload') && document.querySelector('.chip')"),
         ("data".to_owned(), "document.querySelectorAll('.entries .line').length === 3"),
-        ("agreement".to_owned(), "document.querySelector('td .state')"),
+        ("agreement".to_owned(), "document.querySelector('td .state') && document.querySelector('.registers button')"),
         ("aggregates".to_owned(), "document.querySelectorAll('.chart').length === 4"),
         ("traffic".to_owned(), "document.querySelector('.chart path.line0')"),
         ("faults".to_owned(), "document.querySelector('tr[data-node]')"),
@@ -141,4 +141,60 @@ pub(super) fn the_picture_and_the_table_are_worked_with_keys(driver: &Driver, de
     page.run("document.querySelector('.members .line').focus()");
     page.press(&[DOWN, DOWN, ENTER]);
     page.wait_for_text("h1", "n3");
+}
+
+pub(super) fn a_page_whose_agent_is_gone_shuts_nobody_out(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "traffic"));
+    page.wait_for("document.querySelector('.chart path.line0')");
+    page.run(AXE);
+    dev.kill(0);
+    page.wait_for_text("#link", "the agent is gone");
+    let mut found = Vec::new();
+    for view in ["traffic", "cluster", "agreement"] {
+        page.run(&format!("location.hash = '#/{view}'"));
+        page.wait_for(&format!("document.querySelector('#tabs a[aria-current]').dataset.name === '{view}'"));
+        for theme in ["light", "dark"] {
+            page.run(&format!(
+                "while (document.documentElement.dataset.theme !== '{theme}') document.getElementById('theme').click()"
+            ));
+            let Value::Array(here) = page.run_async(FIND) else { panic!("axe-core gives a list") };
+            found.extend(here.iter().map(|line| format!("{view}, {theme}: {line}")));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    // How long it is gone changes each second, and is not read out each time.
+    let live = "[...document.querySelectorAll('.bar [role=status]')].map((one) => one.textContent).join()";
+    page.wait_for("/ for \\d+ s/.test(document.querySelector('.bar').textContent)");
+    assert_eq!(page.run(&format!("return {live}")), "the agent is gone");
+}
+
+pub(super) fn a_dialog_ends_with_its_page(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "cluster"));
+    page.wait_for_text(".members .line", "n2");
+    page.click(".members .line", "n2");
+    page.wait_for_text("h1", "n2");
+    page.click("button.danger:not(.hidden)", "Remove…");
+    page.wait_for_text("dialog h2", "Remove n2?");
+    page.run("history.back()");
+    page.wait_for_text("h1", "Cluster");
+    page.wait_for("!document.querySelector('dialog')");
+    assert_eq!(dev.ask(0, &["members"]).as_array().unwrap().len(), 5, "nobody was removed");
+}
+
+pub(super) fn who_was_chosen_stays_chosen_when_others_come(driver: &Driver, dev: &Dev) {
+    let page = driver.open(&dev.page(0, "cluster"));
+    page.wait_for("document.querySelectorAll('.members .line').length === 5");
+    page.run("document.querySelector('.members .line').focus()");
+    page.press(&[DOWN]);
+    page.wait_for("document.activeElement.textContent.startsWith('n2')");
+    let _first = dev.join("a-first");
+    page.wait_for("document.querySelectorAll('.members .line').length === 6");
+    page.wait_for("document.activeElement.textContent.startsWith('n2')");
+    page.run("document.querySelector('.picture canvas[tabindex]').focus()");
+    page.press(&[RIGHT, RIGHT]);
+    page.wait_for_text(".tip", "n1");
+    let _other = dev.join("b-second");
+    page.wait_for("document.querySelectorAll('.members .line').length === 7");
+    page.press(&[ENTER]);
+    page.wait_for_text("h1", "n1");
 }

@@ -95,6 +95,9 @@ pub(super) fn an_agent_alone_has_something_to_say_on_each_page(driver: &Driver, 
         page.wait_for_text(selector, words);
     }
     page.go(&format!("{}/#/rumors", agent.http));
+    // Nothing is published as long as nothing is written.
+    page.wait_for("[...document.querySelectorAll('button')].find((one) => one.textContent === 'Publish').disabled");
+    page.write("input[placeholder='hello, rumor']", "hello");
     page.click("button", "Publish");
     page.wait_for_text(".picture p", "all 1 have it");
 }
@@ -105,6 +108,7 @@ pub(super) fn a_partial_view_says_that_it_is_one(driver: &Driver, _: &Dev) {
     page.wait_for_text(".head small", "a partial view: ");
     page.wait_for_text(".head small", "that it has heard of, of about");
     page.go(&dev.page(0, "rumors"));
+    page.write("input[placeholder='hello, rumor']", "hello");
     page.click("button", "Publish");
     page.wait_for_text(".picture p", "have it after");
     assert_eq!(page.complaints(), [] as [&str; 0]);

@@ -67,6 +67,8 @@ pub(super) struct TopicView {
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Act {
     Quit,
+    /// The shell is to have the terminal for a while.
+    Stop,
     Ask(Ask),
 }
 
@@ -232,6 +234,9 @@ impl App {
         self.is_stale |= !matches!(key, Key::Move(_));
         if key == Key::Control('c') {
             return Some(Act::Quit);
+        }
+        if key == Key::Control('z') {
+            return Some(Act::Stop);
         }
         if self.filter.is_typed {
             self.on_typed(key);

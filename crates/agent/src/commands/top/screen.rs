@@ -28,11 +28,16 @@ impl Screen {
             give_back();
             tell(panic);
         }));
-        IS_ENTERED.store(true, Ordering::SeqCst);
         let taken = Taken;
-        enable_raw_mode()?;
-        execute!(io::stdout(), EnterAlternateScreen, Hide)?;
+        take()?;
         Ok(Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))?, _taken: taken })
+    }
+
+    /// Takes it over again, whatever was done with it meanwhile: the next picture is sent as a whole.
+    pub(super) fn take_again(&mut self) -> io::Result<()> {
+        take()?;
+        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(())
     }
 
     /// Shows a picture, of which what changed since the last one is sent.
@@ -50,7 +55,19 @@ impl Drop for Taken {
     }
 }
 
-fn give_back() {
+fn take() -> io::Result<()> {
+    IS_ENTERED.store(true, Ordering::SeqCst);
+    enable_raw_mode()?;
+    execute!(io::stdout(), EnterAlternateScreen, Hide)
+}
+
+/// Whether it is to be drawn on.
+pub(super) fn is_taken() -> bool {
+    IS_ENTERED.load(Ordering::SeqCst)
+}
+
+/// Leaves the terminal as it was, if it is taken over.
+pub(super) fn give_back() {
     if IS_ENTERED.swap(false, Ordering::SeqCst) {
         // If this fails the terminal is gone.
         disable_raw_mode().ok();
