@@ -21,6 +21,7 @@ use promql_parser::util::{ExprVisitor, walk_expr};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use support::place::{Place, borrowed};
 use support::{Agent, not_checked, run, text};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rumor");
@@ -165,12 +166,11 @@ fn missing(expression: &str, samples: &[(String, Vec<(String, String)>)]) -> Vec
     missing
 }
 
-/// What an agent shows that has a key, so that whatever is shown is.
+/// What an agent shows that has a key and a certificate that ends, so that whatever is shown is.
 fn metrics_of_an_agent() -> Vec<(String, Vec<(String, String)>)> {
-    let directory = tempfile::tempdir().unwrap();
-    let key = directory.path().join("key");
-    succeeded(&run(&["keygen", key.to_str().unwrap()]));
-    samples(&Agent::start("n1", &["--key-file", key.to_str().unwrap()]).metrics())
+    let place = Place::new(&[]);
+    let certificate = place.admit("n1", &["--for", "2160h"]);
+    samples(&Agent::start("n1", &borrowed(&place.arguments("n1", Some(&certificate)))).metrics())
 }
 
 #[test]
