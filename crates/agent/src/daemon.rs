@@ -4,6 +4,7 @@ mod answers;
 mod discovery;
 mod dns;
 mod doors;
+mod expiry;
 mod founding;
 pub(crate) mod gauges;
 mod handlers;
@@ -14,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rumormill::{Cluster, Events, KeyId, Node, SealCounts, StartError, StopReason};
+use rumormill::{Cluster, Events, KeyId, Node, SealCounts, StartError, StopReason, Wall};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, oneshot, watch};
 
@@ -94,6 +95,9 @@ pub(crate) fn run(flags: &cli::Agent, json: bool) -> Result<(), Failure> {
         tokio::spawn(answers::info(agent.clone()));
         tokio::spawn(answers::member(agent.clone()));
         tokio::spawn(gauges::measure(agent.clone()));
+        if let Some(end) = agent.cluster.certificate_end() {
+            tokio::spawn(expiry::warn(end));
+        }
         if !voters.is_empty() {
             tokio::spawn(founding::name_voters(agent.clone(), voters));
         }
@@ -303,6 +307,7 @@ impl Agent {
         let (is_durable, data_dir) = (cluster.is_durable(), cluster.data_dir().map(|dir| dir.display().to_string()));
         let (is_dev, lab) = (self.dev_control.is_some(), self.lab);
         let (is_sealed, sockets) = (cluster.is_sealed(), cluster.socket_counts());
+        let certificate_end = cluster.certificate_end().map(Wall::as_secs_f64);
         let unsealed = cluster.seal_counts().map(|counts| {
             let handshakes = ("handshakes", counts.handshakes);
             counts.by_cause().into_iter().chain([handshakes]).map(|(cause, count)| (cause.to_owned(), count)).collect()
@@ -341,6 +346,8 @@ impl Agent {
                     received: Traffic { datagrams: sockets.datagrams_received, bytes: sockets.bytes_received },
                     bandwidth_max: Some(node.config().bandwidth_max).filter(|limit| *limit > 0),
                     dropped: counters.dropped.by_cause().map(|(cause, count)| (cause.to_owned(), count)).into(),
+                    identity: word(&node.config().identity),
+                    certificate_end,
                     sealing,
                     unsealed,
                     degraded: node.is_degraded(),

@@ -221,6 +221,11 @@ pub(crate) struct Info {
     pub(crate) bandwidth_max: Option<u64>,
     /// What was dropped, by cause.
     pub(crate) dropped: BTreeMap<String, u64>,
+    /// `plain` or `signed`.
+    #[serde(default)]
+    pub(crate) identity: String,
+    /// When its certificate runs out, and the agent stops, in Unix seconds; null where that never happens.
+    pub(crate) certificate_end: Option<f64>,
     /// With which keys; null where nothing is sealed.
     pub(crate) sealing: Option<SealingInfo>,
     /// What was not opened, by cause; null where nothing is sealed.

@@ -21,6 +21,7 @@ use promql_parser::util::{ExprVisitor, walk_expr};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use support::place::{Place, borrowed};
 use support::{Agent, not_checked, run, text};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rumor");
@@ -163,12 +164,11 @@ fn missing(expression: &str, samples: &[(String, Vec<(String, String)>)]) -> Vec
     missing
 }
 
-/// What an agent shows that has a key, so that whatever is shown is.
+/// What an agent shows that has a key and a certificate that ends, so that whatever is shown is.
 fn metrics_of_an_agent() -> Vec<(String, Vec<(String, String)>)> {
-    let directory = tempfile::tempdir().unwrap();
-    let key = directory.path().join("key");
-    succeeded(&run(&["keygen", key.to_str().unwrap()]));
-    samples(&Agent::start("n1", &["--key-file", key.to_str().unwrap()]).metrics())
+    let place = Place::new(&[]);
+    let certificate = place.admit("n1", &["--for", "2160h"]);
+    samples(&Agent::start("n1", &borrowed(&place.arguments("n1", Some(&certificate)))).metrics())
 }
 
 #[test]
@@ -325,4 +325,103 @@ fn the_debian_package_has_what_an_administrator_expects() {
     }
     let version = succeeded(&Command::new(unpacked.join("usr/bin/rumor")).arg("--version").output().unwrap());
     assert!(version.starts_with("rumor "), "{version}");
+}
+
+/// A machine of its own for the scripts of the Debian package: a root directory, and a systemctl that only notes what it is asked.
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    fn new() -> Self {
+        let machine = Self(tempfile::tempdir().unwrap());
+        for directory in ["bin", "run/systemd/system", "var/lib"] {
+            fs::create_dir_all(machine.path(directory)).unwrap();
+        }
+        // What the service is at the start of the machine is a file, so that each test says it.
+        let stub = "#!/bin/sh\necho \"$*\" >>\"$ROOT/calls\"\n[ \"$2\" != is-enabled ] || [ -e \"$ROOT/enabled\" ]\n";
+        fs::write(machine.path("bin/systemctl"), stub).unwrap();
+        fs::set_permissions(machine.path("bin/systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
+        machine
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    fn make(&self, path: &str) {
+        fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
+        fs::write(self.path(path), "").unwrap();
+    }
+
+    /// Runs a script as dpkg does, with all paths below the root, and says what it asked of systemd.
+    fn asked(&self, script: &str, arguments: &[&str]) -> Vec<String> {
+        let root = self.0.path().to_str().unwrap();
+        let text = packaged(&format!("debian/{script}"));
+        let below = text.replace("/run/", &format!("{root}/run/")).replace("/var/", &format!("{root}/var/"));
+        let file = self.path(script);
+        fs::write(&file, below).unwrap();
+        let path = format!("{root}/bin:/usr/bin:/bin");
+        let mut command = Command::new("sh");
+        succeeded(&command.arg(&file).args(arguments).envs([("PATH", &*path), ("ROOT", root)]).output().unwrap());
+        let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
+        fs::remove_file(self.path("calls")).ok();
+        calls.lines().map(ToOwned::to_owned).collect()
+    }
+}
+
+#[test]
+fn the_scripts_of_the_debian_package_ask_of_systemd_what_they_should_and_remove_what_is_theirs() {
+    // The scripts name no other directory, so that all they change is below the root of the test.
+    for script in ["postinst", "prerm", "postrm"] {
+        let text = packaged(&format!("debian/{script}"));
+        let code = text.lines().filter(|line| !line.starts_with('#'));
+        let words = code.flat_map(|line| line.split([' ', ';'])).filter(|word| word.starts_with('/'));
+        let others: Vec<&str> = words
+            .filter(|word| !["/run/systemd/system", "/var/lib/"].iter().any(|own| word.starts_with(own)))
+            .collect();
+        assert_eq!(others, [] as [&str; 0], "{script}");
+    }
+    let begun = ["daemon-reload", "enable rumor.service", "restart rumor.service"];
+    let stopped = ["--quiet is-enabled rumor.service", "disable --now rumor.service"];
+    let machine = Machine::new();
+    let removed = machine.path("var/lib/rumor.removed");
+
+    assert_eq!(machine.asked("postinst", &["configure", ""]), begun, "the first time");
+    machine.make("enabled");
+    // An upgrade: the old prerm, then the new postinst. What was stopped or disabled stays so.
+    assert_eq!(machine.asked("prerm", &["upgrade", "2.0"]), [] as [&str; 0]);
+    assert_eq!(machine.asked("postrm", &["upgrade", "2.0"]), ["daemon-reload"]);
+    assert_eq!(machine.asked("postinst", &["configure", "1.0"]), ["daemon-reload", "try-restart rumor.service"]);
+    assert_eq!(machine.asked("postinst", &["abort-upgrade", "2.0"]), [] as [&str; 0]);
+
+    // Removed and installed again, it starts with the machine as before; what it kept is there.
+    for kept in ["var/lib/rumor/node", "var/lib/private/rumor/node", "etc/rumor/key"] {
+        machine.make(kept);
+    }
+    assert_eq!(machine.asked("prerm", &["remove"]), stopped);
+    assert!(removed.exists());
+    assert_eq!(machine.asked("postrm", &["remove"]), ["daemon-reload"]);
+    assert!(machine.path("var/lib/rumor/node").exists());
+    assert_eq!(machine.asked("postinst", &["configure", "1.0"]), begun);
+    assert!(!removed.exists());
+
+    // Whoever had it disabled finds it so.
+    fs::remove_file(machine.path("enabled")).unwrap();
+    assert_eq!(machine.asked("prerm", &["remove"]), stopped);
+    assert!(!removed.exists());
+    assert_eq!(machine.asked("postinst", &["configure", "1.0"]), ["daemon-reload", "try-restart rumor.service"]);
+
+    // A purge leaves the key alone, and nothing else.
+    machine.make("var/lib/rumor.removed");
+    assert_eq!(machine.asked("postrm", &["purge"]), ["daemon-reload"]);
+    for gone in ["var/lib/rumor", "var/lib/private/rumor", "var/lib/rumor.removed"] {
+        assert!(!machine.path(gone).exists(), "{gone}");
+    }
+    assert!(machine.path("etc/rumor/key").exists());
+
+    // In a container without systemd there is nobody to ask.
+    fs::remove_dir_all(machine.path("run/systemd")).unwrap();
+    for (script, action) in [("postinst", "configure"), ("prerm", "remove"), ("postrm", "remove"), ("postrm", "purge")]
+    {
+        assert_eq!(machine.asked(script, &[action, ""]), [] as [&str; 0], "{script} {action}");
+    }
 }

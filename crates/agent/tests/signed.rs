@@ -52,6 +52,46 @@ fn a_node_without_a_certificate_is_told_what_to_do_and_one_with_another_s_why_it
     assert!(code == 2 && complaint.contains("authority is"), "{complaint}");
 }
 
+/// Ends an agent, and says what it warned of in its log.
+fn warnings_of(mut agent: Agent) -> Vec<String> {
+    let log = agent.follow(&["logs"]);
+    let first = log.next();
+    assert!(first["message"].as_str().unwrap().contains("gossips on"), "the log has what was before: {first}");
+    agent.process.signal("INT");
+    assert!(agent.process.child.wait().unwrap().success());
+    let warnings = log.rest().into_iter().filter(|line| line["level"] == "warn");
+    warnings.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_end_of_a_certificate_is_told_ahead() {
+    let place = Place::new(&HASTY);
+    let metric = |agent: &Agent| {
+        let page = agent.metrics();
+        let mut lines = page.lines();
+        let value = lines.find_map(|line| line.strip_prefix("rumor_certificate_expiry_timestamp_seconds "));
+        value.map(|value| value.parse::<f64>().unwrap())
+    };
+    let mut warned = Vec::new();
+    for (name, span) in [("n1", &["--for", "48h"][..]), ("n2", &["--for", "720h"]), ("n3", &[])] {
+        let (authority, directory, file) = (place.path("authority"), place.path(name), place.path("cert"));
+        let admit = ["authority", "admit", &authority, "--data-dir", &directory, "--out", &file, "--json"];
+        let (code, admitted, complaint) = words(&run(&[&admit[..], span].concat()));
+        assert_eq!(code, 0, "{complaint}");
+        let admitted: serde_json::Value = serde_json::from_str(&admitted).unwrap();
+        let agent = Agent::start(name, &borrowed(&place.arguments(name, Some(&file))));
+        let end = admitted["until"].as_f64().map(f64::floor);
+        assert_eq!((metric(&agent), end.is_some()), (end, !span.is_empty()), "a certificate has whole seconds");
+        assert_eq!(agent.ask(&["info"])["certificate_end"].as_f64(), end);
+        warned.push(warnings_of(agent));
+    }
+    assert!(matches!(&warned[0][..], [of_end] if of_end.contains("the certificate runs out in 47 h")), "{warned:?}");
+    assert_eq!(warned[1..].concat(), [] as [String; 0]);
+
+    let plain = Agent::start("n4", &HASTY);
+    assert_eq!((metric(&plain), &plain.ask(&["info"])["identity"]), (None, &"plain".into()));
+}
+
 #[test]
 fn three_are_admitted_one_is_not_and_one_is_revoked_while_it_runs() {
     let place = Place::new(&HASTY);

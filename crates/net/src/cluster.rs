@@ -10,7 +10,7 @@ use rumormill_core::data::Shelf;
 use rumormill_core::io::{Found, KEYS_QUERY};
 use rumormill_core::limits::Limits;
 use rumormill_core::story::Story;
-use rumormill_core::{Command, ConfigBuilder, Member, Node, NodeId, Refusal, Reply, Sequence, Tags};
+use rumormill_core::{Command, ConfigBuilder, Member, Node, NodeId, Refusal, Reply, Sequence, Tags, Wall};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::address::Address;
@@ -50,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) advertised: SocketAddr,
     pub(crate) is_durable: bool,
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) certificate_end: Option<Wall>,
     pub(crate) shelf: Shelf,
     /// As many writes as the node lets wait.
     pub(crate) writers: Semaphore,
@@ -160,6 +161,11 @@ impl Cluster {
     /// The data directory, if one was given.
     pub fn data_dir(&self) -> Option<&Path> {
         self.0.data_dir.as_deref()
+    }
+
+    /// When its certificate ends, and the node with it; `None` where it does not, or nobody needs one.
+    pub fn certificate_end(&self) -> Option<Wall> {
+        self.0.certificate_end
     }
 
     /// Looks at the node: `read` runs in its task between two inputs, and should be quick.

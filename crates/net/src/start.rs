@@ -10,7 +10,7 @@ use std::time::Duration;
 use rumormill_core::config::IdentityKind;
 use rumormill_core::io::KEYS_QUERY;
 use rumormill_core::{
-    Certificate, Config, ConfigError, Identity, Node, NodeId, Overhead, Signatures as _, Signing, Stored,
+    Certificate, Config, ConfigError, Identity, Node, NodeId, Overhead, Signatures as _, Signing, Stored, Wall,
 };
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -84,8 +84,10 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
     };
     identity.check()?;
     let (keeper, key) = remember(&mut identity, data_dir.clone(), &announcer).await?;
+    let mut certificate_end = None;
     if config.identity == IdentityKind::Signed {
-        identity.signing = Some(signing(&key, certificate, &config, &identity)?);
+        let (signing, end) = signing(&key, certificate, &config, &identity)?;
+        (identity.signing, certificate_end) = (Some(signing), end);
         identity.check()?;
     }
     let sealing = match keyring {
@@ -100,7 +102,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Cluster, StartError> {
     if let Some((recorder, signing)) = recorder.as_ref().zip(identity.signing.as_mut()) {
         signing.signatures = recorder.attend(Arc::clone(&signing.signatures));
     }
-    let cluster = launch(Parts { identity, config, sockets, sealing, keeper, recorder, data_dir, announcer }).await?;
+    let parts = Parts { identity, config, sockets, sealing, keeper, recorder, data_dir, certificate_end, announcer };
+    let cluster = launch(parts).await?;
     cluster.0.contacts.replace(&cluster.0.joiner, contacts, &[]);
     Ok(cluster)
 }
@@ -114,6 +117,7 @@ struct Parts {
     keeper: Keeper,
     recorder: Option<Recorder>,
     data_dir: Option<PathBuf>,
+    certificate_end: Option<Wall>,
     announcer: Announcer,
 }
 
@@ -204,13 +208,13 @@ async fn remember(
     }
 }
 
-/// What a node signs with, if its certificate is one that others will take.
+/// What a node signs with, and until when, if its certificate is one that others will take.
 fn signing(
     key: &NodeKey,
     certificate: Option<Vec<u8>>,
     config: &Config,
     identity: &Identity,
-) -> Result<Signing, StartError> {
+) -> Result<(Signing, Option<Wall>), StartError> {
     let signatures = key.signatures();
     let public_key = authority::hex(&signatures.public_key());
     let Some(certificate) = certificate else {
@@ -238,7 +242,8 @@ fn signing(
     if read.until.is_some_and(|until| until <= clock::wall().seconds()) {
         return refuse("run out", format!("one that counts: have {public_key} admitted again"));
     }
-    Ok(Signing { signatures: Arc::new(signatures), certificate })
+    let end = read.until.map(|until| Wall::from_micros(u64::from(until.0) * 1_000_000));
+    Ok((Signing { signatures: Arc::new(signatures), certificate }, end))
 }
 
 fn refusal(value: &str, rule: String) -> ConfigError {
@@ -270,7 +275,7 @@ const fn takes_no_writes(kind: io::ErrorKind) -> bool {
 
 /// Starts the task, and waits until the node may speak.
 async fn launch(parts: Parts) -> Result<Cluster, StartError> {
-    let Parts { identity, config, sockets, sealing, keeper, recorder, data_dir, announcer } = parts;
+    let Parts { identity, config, sockets, sealing, keeper, recorder, data_dir, certificate_end, announcer } = parts;
     let Sockets { udp, tcp, local_address, faults } = sockets;
     let (name, advertised) = (identity.name.clone(), identity.addresses[0]);
     let (requests, receiver) = mpsc::channel::<Request>(REQUESTS_MAX);
@@ -320,6 +325,7 @@ async fn launch(parts: Parts) -> Result<Cluster, StartError> {
         advertised,
         is_durable,
         data_dir,
+        certificate_end,
         shelf,
         writers: Semaphore::new(config.writes_max),
         requests,
@@ -366,7 +372,9 @@ mod tests {
         let announcer = Announcer::new();
         let mut events = announcer.listen();
         let (config, data_dir, sealing, recorder) = (Config::default(), None, None, None);
-        let parts = Parts { identity, config, sockets, sealing, keeper, recorder, data_dir, announcer };
+        let certificate_end = None;
+        let parts =
+            Parts { identity, config, sockets, sealing, keeper, recorder, data_dir, certificate_end, announcer };
         let cluster = launch(parts).await.unwrap();
         assert_ne!(cluster.id(), NodeId(7));
         assert!(!cluster.is_durable());

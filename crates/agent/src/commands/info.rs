@@ -20,7 +20,7 @@ pub(super) fn show(flags: &cli::Info, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn rows(info: &Info) -> [(&'static str, String); 15] {
+fn rows(info: &Info) -> [(&'static str, String); 16] {
     let traffic = |Traffic { datagrams, bytes }| {
         format!("{}, {}", print::count(datagrams, "datagram"), print::count(bytes, "byte"))
     };
@@ -31,6 +31,7 @@ fn rows(info: &Info) -> [(&'static str, String); 15] {
         ("cluster", format!("{}, about {} nodes", info.cluster, info.size_estimate)),
         ("address", format!("{} (UDP and TCP, {})", info.address, if info.sealed { "sealed" } else { "not sealed" })),
         ("keys", keys(info)),
+        ("identity", identity(info)),
         ("http", info.http.clone().unwrap_or_else(|| "not served".to_owned())),
         ("metrics", info.metrics.clone().unwrap_or_else(|| "with http".to_owned())),
         ("program", format!("rumor {}, process {}, up {}", info.version, info.pid, print::age(info.uptime))),
@@ -61,6 +62,12 @@ fn keys(info: &Info) -> String {
         format!("; {by} ended the stream before it answered: no key in common, or no room; if this agent was off while keys changed, give it the present key file")
     });
     format!("seals with {key}{others}{refused}")
+}
+
+fn identity(info: &Info) -> String {
+    let ends =
+        info.certificate_end.map(|end| format!("; the certificate runs out in {}", print::age(end - print::now())));
+    format!("{}{}", info.identity, ends.unwrap_or_default())
 }
 
 fn kept(info: &Info) -> String {

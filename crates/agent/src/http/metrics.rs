@@ -29,6 +29,7 @@ pub(super) async fn metrics(State(app): State<AppState>) -> Result<Response, Ref
     let handled = app.agent.handled.by_name();
     families.push(Family::counters("rumor_handlers", "Commands of [[on]], by how they ended", "outcome", handled));
     families.extend(of_sockets(&app.agent));
+    families.extend(of_certificate(&app.agent));
     families.extend(of_limits(&app.agent).await?);
     families.extend(of_process(&app.agent));
     let mut registry = Registry::default();
@@ -210,6 +211,13 @@ fn of_sockets(agent: &Agent) -> impl Iterator<Item = Family> {
         Family::counter("rumor_connections_refused", refused, counts.streams_refused),
     ];
     always.into_iter().chain(sealed.into_iter().flatten())
+}
+
+/// When the certificate runs out, where it does.
+fn of_certificate(agent: &Agent) -> Option<Family> {
+    let help = "When the agent's certificate runs out and the agent stops, since 1970";
+    let end = agent.cluster.certificate_end()?;
+    Some(Family::gauge("rumor_certificate_expiry_timestamp", help, end.as_secs_f64()).in_unit(Unit::Seconds))
 }
 
 /// Everything that is bounded, in the node, around it and here: how much there is of it, and how much there may be.
