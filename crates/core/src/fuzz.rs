@@ -18,7 +18,7 @@ use crate::streams::{Received, Streams};
 use crate::time::Now;
 use crate::update::UpdateRef;
 
-pub use script::{DURABLE, PARTIAL, SIGNED, Scribe, address, command, live, moment, node, start};
+pub use script::{DURABLE, PARTIAL, SIGNED, Scribe, address, command, live, moment, node, signatures, start};
 
 /// Any key will do.
 const SECRET: [u8; 16] = *b"a secret of ids!";

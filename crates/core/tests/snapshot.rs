@@ -3,13 +3,14 @@
 
 use std::path::PathBuf;
 
-use rumormill_core::fuzz::{live, mutated};
+use rumormill_core::fuzz::{live, mutated, signatures};
 use rumormill_core::rng::Rng;
 use rumormill_core::{Node, Restored};
 
 fn replaced(node: &mut Node) {
     let bytes = postcard::to_stdvec(&node.snapshot()).unwrap();
-    let Restored(restored) = postcard::from_bytes(&bytes).unwrap();
+    let Restored(mut restored) = postcard::from_bytes(&bytes).unwrap();
+    restored.sign_with(signatures(1));
     *node = restored;
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::signing;
 use crate::agreement::Change;
 use crate::config::{Config, ConfigBuilder, IdentityKind, View};
+use crate::credentials::Signatures;
 use crate::data::{Edit, Write};
 use crate::frame::KIND_UPDATES;
 use crate::identity::{Identity, NodeId, Sequence, Tags};
@@ -75,6 +77,11 @@ pub fn start(flags: u8, number: u8) -> Node {
     }
     let config: Config = config.build().expect("valid settings");
     Node::new(identity, config, u64::from(number), moment(0))
+}
+
+/// What the node of that number signs with, where it does.
+pub fn signatures(number: u8) -> Arc<dyn Signatures> {
+    signing::signing(number).signatures
 }
 
 /// Runs node 1 by a script. It must live through it, hold no more streams and hot updates than its settings allow, and
